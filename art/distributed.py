@@ -1,0 +1,141 @@
+"""Processes of one job: rank, world size, gathering. Each helper is identity on one process.
+
+The process group is started here, before accelerate, which joins it: `accelerate launch` on
+machines without a GPU otherwise starts processes that each believe to be alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from art.errors import ArtError
+
+T = TypeVar("T")
+
+# A refresh of 21 million passages may keep the other ranks waiting far beyond NCCL's half hour.
+COLLECTIVE_TIMEOUT = timedelta(hours=12)
+
+
+def start(*, cpu: bool) -> torch.device:
+    """Join the processes that the launcher announced in the environment; return this one's device.
+
+    Args:
+        cpu: use gloo and the CPU even where there is a GPU.
+
+    Raises:
+        ArtError: the launcher announced several processes but not how they meet.
+    """
+    announced = int(os.environ.get("WORLD_SIZE", "1"))
+    use_cpu = cpu or not torch.cuda.is_available()
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if not use_cpu:
+        torch.cuda.set_device(local_rank)
+    if announced > 1 and not dist.is_initialized():
+        if not {"RANK", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
+            raise ArtError(
+                f"WORLD_SIZE is {announced}, but RANK, MASTER_ADDR or MASTER_PORT is not set",
+                hint="start several processes with `accelerate launch` or `torchrun`",
+            )
+        backend = "gloo" if use_cpu else "cpu:gloo,cuda:nccl"
+        dist.init_process_group(backend, timeout=COLLECTIVE_TIMEOUT)
+    if announced != world_size():
+        raise ArtError(
+            f"the launcher announced {announced} processes, but {world_size()} found each other",
+            hint="start with `accelerate launch --multi_gpu` or `torchrun`",
+        )
+    return torch.device("cpu") if use_cpu else torch.device("cuda", local_rank)
+
+
+def stop() -> None:
+    """Leave the group of processes, so that the interpreter can end without a warning."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """Return this process's number, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Return W, the number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Return whether this is the process that writes files and prints."""
+    return rank() == 0
+
+
+def barrier() -> None:
+    """Wait until every process is here."""
+    if world_size() > 1:
+        gather_objects(None)  # over gloo: an NCCL barrier would spin on the GPU and time out
+
+
+def gather_objects(value: T) -> list[T]:
+    """Return every process's value, by rank; small Python objects or NumPy arrays only."""
+    if world_size() == 1:
+        return [value]
+    gathered: list[Any] = [None] * world_size()
+    dist.all_gather_object(gathered, value, group=_cpu_group())
+    return gathered
+
+
+def broadcast_object(value: T) -> T:
+    """Return rank 0's value on every process."""
+    if world_size() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0, group=_cpu_group())
+    return box[0]
+
+
+def sum_over_ranks(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the element-wise sum over processes (same shape, without gradient)."""
+    if world_size() == 1:
+        return tensor
+    total = tensor.detach().clone()
+    dist.all_reduce(total)
+    return total
+
+
+@contextmanager
+def fail_together() -> Iterator[None]:
+    """Turn one rank's `ArtError` into an `ArtError` on every rank, so that none waits for it.
+
+    Every rank must enter and leave the block at the same point of the program.
+
+    Raises:
+        ArtError: the block raised on some rank.
+    """
+    failure: ArtError | None = None
+    try:
+        yield
+    except ArtError as error:
+        failure = error
+    failures = [one for one in gather_objects(failure and str(failure)) if one]
+    if failure:
+        raise failure
+    if failures:
+        raise ArtError(failures[0])
+
+
+_gloo_group: Any = None
+
+
+def _cpu_group() -> Any:
+    # Objects travel over gloo: pickling through GPU memory costs a synchronisation and space.
+    global _gloo_group
+    if dist.get_backend() == "gloo":
+        return None
+    if _gloo_group is None:
+        _gloo_group = dist.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT)
+    return _gloo_group

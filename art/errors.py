@@ -1,0 +1,47 @@
+"""The one family of exceptions that a user of ART is meant to see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class ArtError(Exception):
+    """Something the user can mend: what is wrong, where, and what to do about it.
+
+    The command line prints it as one line and exits with status 1; everything else that escapes is
+    a bug and keeps its traceback.
+
+    Args:
+        what: what is wrong, as one sentence without the final full stop.
+        where: the place: a path, `path:line`, or a dotted config path.
+        hint: what to do about it, as one sentence without the final full stop.
+    """
+
+    def __init__(
+        self, what: str, *, where: str | Path | None = None, hint: str | None = None
+    ) -> None:
+        self.what = " ".join(what.split())
+        self.where = None if where is None else str(where)
+        self.hint = None if hint is None else " ".join(hint.split())
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        advice = f" ({self.hint})" if self.hint else ""
+        return f"{place}{self.what}{advice}"
+
+
+class DataError(ArtError):
+    """A corpus, question, relevance or result file that cannot be read as what it should be."""
+
+
+class ConfigError(ArtError):
+    """A setting that is unknown, malformed or contradicts another; carries every fault at once."""
+
+
+class MismatchError(ArtError):
+    """Two things that do not belong together, such as an index and the weights that search it."""
+
+
+class CorruptionError(ArtError):
+    """A file of ours whose contents are not what was written."""
