@@ -36,7 +36,26 @@ class DataError(ArtError):
 
 
 class ConfigError(ArtError):
-    """A setting that is unknown, malformed or contradicts another; carries every fault at once."""
+    """A setting that is unknown, malformed or contradicts another."""
+
+
+class ConfigFaults(ConfigError):
+    """Every fault of a configuration at once, a line each.
+
+    Args:
+        faults: complete lines, each with its dotted path, what is wrong and what to do.
+    """
+
+    def __init__(self, faults: list[str]) -> None:
+        self.faults = faults
+        super().__init__("; ".join(faults))
+
+    def __str__(self) -> str:
+        if len(self.faults) == 1:
+            return self.faults[0]
+        return f"{len(self.faults)} settings are wrong:\n" + "\n".join(
+            f"  {fault}" for fault in self.faults
+        )
 
 
 class MismatchError(ArtError):

@@ -1,4 +1,4 @@
-"""Settings as pure declarations; reading YAML and overrides (being written by the lead)."""
+"""JSON documents that describe files of ours."""
 
 from __future__ import annotations
 

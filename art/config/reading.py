@@ -1,0 +1,160 @@
+"""How a YAML file and command-line overrides become settings, with every fault at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from art.config.settings import Config, contradictions, fields
+from art.errors import ConfigError, ConfigFaults
+
+
+def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file, merge overrides of the form `--section.key value` into it, and check it.
+
+    Args:
+        path: the YAML file.
+        overrides: command-line words such as `--training.top_k=8` or `--training.top_k`, `8`.
+
+    Raises:
+        ConfigFaults: anything is wrong; it lists every fault with the place it comes from.
+    """
+    document = _read_yaml(Path(path))
+    settings, faults = parse_overrides(overrides)
+    for dotted, value in settings.items():
+        section, _, key = dotted.partition(".")
+        values = document.setdefault(section, {})
+        if not isinstance(values, dict):
+            values = document[section] = {}
+        values[key] = value
+    origins = dict.fromkeys(settings, "command line")
+    return check_config(document, source=str(path), origins=origins, faults=faults)
+
+
+def check_config(
+    document: dict[str, Any],
+    *,
+    source: str,
+    origins: dict[str, str] | None = None,
+    faults: Sequence[str] = (),
+) -> Config:
+    """Turn nested plain values into a `Config`, or list every fault.
+
+    Args:
+        document: sections of settings.
+        source: where they come from unless `origins` says otherwise.
+        origins: dotted path → place, for single settings.
+        faults: lines already known, reported with the rest.
+
+    Raises:
+        ConfigFaults: anything is wrong.
+    """
+    found = list(faults)
+    config: Config | None = None
+    try:
+        config = Config.model_validate(document)
+    except ValidationError as error:
+        seen: set[str] = set()
+        for fault in error.errors():
+            dotted = ".".join(str(part) for part in fault["loc"][:2])
+            if dotted not in seen:  # a union reports every branch: the first says enough
+                seen.add(dotted)
+                place = (origins or {}).get(dotted, source)
+                found.append(f"{place}: {dotted}: {_explain(dotted, dict(fault))}")
+    if config is not None:
+        found += [f"{source}: {line}" for line in contradictions(config)]
+    if found:
+        raise ConfigFaults(found)
+    assert config is not None
+    return config
+
+
+def parse_overrides(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Turn `--section.key=value` words into settings; return them and the faults found.
+
+    Values are read as YAML, so `[a, b]`, `null` and `0.5` mean what they mean in a file.
+    """
+    known = {dotted for dotted, _, _ in fields()}
+    settings: dict[str, Any] = {}
+    faults: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        name, equals, text = word.removeprefix("--").partition("=")
+        if not word.startswith("--"):
+            faults.append(
+                f"command line: {word!r} is not an option of the form --section.key=value"
+            )
+            continue
+        if name not in known:
+            if not equals and rest and not rest[0].startswith("--"):
+                rest.pop(0)
+            faults.append(f"command line: --{name}: no such option{_nearest(name)}")
+            continue
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                faults.append(f"command line: --{name}: needs a value")
+                continue
+            text = rest.pop(0)
+        try:
+            settings[name] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            settings[name] = text  # such as `query: ` or `@file`, which are not YAML but plain text
+    return settings, faults
+
+
+def _nearest(dotted: str) -> str:
+    known = [name for name, _, _ in fields()]
+    by_last_part = [name for name in known if name.partition(".")[2] == dotted.rpartition(".")[2]]
+    near = by_last_part or difflib.get_close_matches(dotted, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _explain(dotted: str, fault: dict[str, Any]) -> str:
+    if fault["type"] == "extra_forbidden":
+        return f"no such setting{_nearest(dotted)}"
+    if fault["type"] == "missing":
+        sentence = next((text for name, text, _ in fields() if name == dotted), "")
+        return f"is required. {sentence}" if sentence else "the section is required"
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    return f"{message[0].lower()}{message[1:]}, got {fault['input']!r}"
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML where a key that stands twice is an error instead of a silent last-one-wins."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key_node.value!r} stands twice", key_node.start_mark
+                )
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        document = yaml.load(text, _UniqueKeyLoader)
+    except FileNotFoundError:
+        raise ConfigError("no such config file", where=path) from None
+    except OSError as error:
+        raise ConfigError(f"cannot read: {error.strerror or error}", where=path) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError("not UTF-8 text", where=path) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise ConfigError(str(getattr(error, "problem", error)), where=where) from error
+    if document is None:
+        document = {}
+    if not isinstance(document, dict):
+        raise ConfigError("must be sections of settings (data:, retriever:, …)", where=path)
+    return {key: ({} if value is None else value) for key, value in document.items()}

