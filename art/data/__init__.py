@@ -1,1 +1,10 @@
-"""Being written."""
+"""Corpora and questions on disk, and their way into token ids.
+
+- `rows`: lines, csv rows and JSON objects of plain or gzipped files, each with its line number.
+- `formats`: passages, questions and relevance judgements in the layouts users arrive with.
+- `passages`: `PassageStore`, the memory-mapped corpus (row ↔ passage id, title, text).
+- `encoding`: `TextEncoder`, token ids of user text in which no markup is read as a special token.
+- `prompts`: `RetrieverTemplate` and `ScorerTemplate`, what each model reads and how it is cut.
+- `tokens`: `TokenStore`, the memory-mapped token ids of a whole store; padding.
+- `batching`: batches by token budget and the order of an epoch, both pure functions.
+"""

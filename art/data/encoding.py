@@ -1,0 +1,151 @@
+"""Token ids of text that users wrote: special tokens come from templates, never from the text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+from tokenizers import Tokenizer
+
+from art.errors import ArtError
+from art.files import fingerprint
+
+# What stands before a text that continues a prompt: its own tokens are cut off again, so that
+# " word" comes out as it does inside a sentence (a leading "▁" or "Ġ" differs between families).
+_ANCHOR = ":"
+
+
+class TextEncoder:
+    """A private copy of a fast tokenizer that adds no special token and recognises none in text.
+
+    The library's `split_special_tokens` is not enough: it is lost on pickling, and a sentencepiece
+    vocabulary still holds `</s>` as an ordinary piece. Here every special token is renamed to what
+    no text contains, its id kept. Pickles as text, so worker processes can have it.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer with a Rust backend; it is not changed.
+
+    Raises:
+        ArtError: the tokenizer has no Rust backend.
+    """
+
+    fingerprint: str
+    vocab_size: int
+
+    def __init__(self, tokenizer: Any) -> None:
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if not isinstance(backend, Tokenizer):
+            raise ArtError(
+                f"{type(tokenizer).__name__} is not a fast tokenizer",
+                hint="save the model with a tokenizer.json beside it",
+            )
+        document = json.loads(backend.to_str())
+        # Truncation and padding are traces of earlier calls, not part of what the tokenizer is.
+        document["truncation"] = document["padding"] = None
+        self._start(
+            json.dumps(_without_markup(document)),
+            fingerprint(json.dumps(document, sort_keys=True)),
+            _vocab_size(document),
+        )
+
+    def _start(self, document: str, fingerprint: str, vocab_size: int) -> None:
+        self._document = document
+        self._backend = Tokenizer.from_str(document)
+        self._backend.encode_special_tokens = True
+        self._anchor = self._backend.encode(_ANCHOR, add_special_tokens=False).ids
+        self.fingerprint = fingerprint
+        self.vocab_size = vocab_size
+
+    @classmethod
+    def _restored(cls, document: str, fingerprint: str, vocab_size: int) -> Self:
+        encoder = cls.__new__(cls)
+        encoder._start(document, fingerprint, vocab_size)
+        return encoder
+
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[str, str, int]]:
+        return self._restored, (self._document, self.fingerprint, self.vocab_size)
+
+    def __call__(self, texts: Sequence[str], *, after_space: bool = False) -> list[list[int]]:
+        """Return the token ids of each text, uncut and without special tokens.
+
+        Args:
+            texts: n texts.
+            after_space: encode each as what follows a word and a space, the space included.
+
+        Returns:
+            n lists of token ids; each text is tokenised as a whole.
+
+        Raises:
+            ArtError: `after_space`, and the tokenizer merges a token across that space.
+        """
+        if not after_space:
+            return [one.ids for one in self._batch(list(texts))]
+        cut = len(self._anchor)
+        rows = [one.ids for one in self._batch([f"{_ANCHOR} {text}" for text in texts])]
+        if any(row[:cut] != self._anchor for row in rows):
+            raise ArtError(
+                "this tokenizer joins words across spaces",
+                hint="end the passage prompt's first part with a line break instead of a space",
+            )
+        return [row[cut:] for row in rows]
+
+    def _batch(self, texts: list[str]) -> Any:
+        return self._backend.encode_batch_fast(texts, add_special_tokens=False)
+
+
+def special_ends(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Return the special token ids that the tokenizer puts before and after a single text."""
+    bare = tokenizer(_ANCHOR, add_special_tokens=False)["input_ids"]
+    whole = tokenizer(_ANCHOR)["input_ids"]
+    for start in range(len(whole) - len(bare) + 1):
+        if whole[start : start + len(bare)] == bare:
+            return list(whole[:start]), list(whole[start + len(bare) :])
+    raise ArtError(f"{type(tokenizer).__name__} changes a text when it adds special tokens")
+
+
+def prompt_ids(tokenizer: Any, text: str, *, after_space: bool = False) -> list[int]:
+    """Return the ids of a piece of a prompt, in which special tokens are meant as such.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        text: the piece, without the space before it.
+        after_space: encode it as what follows a word and a space, the space included.
+    """
+    if not after_space:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    anchor = tokenizer(_ANCHOR, add_special_tokens=False)["input_ids"]
+    whole = tokenizer(f"{_ANCHOR} {text}", add_special_tokens=False)["input_ids"]
+    return list(whole[len(anchor) :])
+
+
+def _without_markup(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a tokenizer's JSON in which no special token can come out of a text; ids stay."""
+    special = {token["content"] for token in document["added_tokens"] if token["special"]}
+
+    def rename(piece: str) -> str:
+        return f"\U0010ffff{piece}\U0010ffff" if piece in special else piece
+
+    model = dict(document["model"])
+    if isinstance(model["vocab"], dict):
+        model["vocab"] = {rename(piece): index for piece, index in model["vocab"].items()}
+    else:
+        model["vocab"] = [[rename(piece), score] for piece, score in model["vocab"]]
+    if model.get("unk_token"):
+        model["unk_token"] = rename(model["unk_token"])
+    if "merges" in model:
+        model["merges"] = [
+            [left, right]
+            for left, right in model["merges"]
+            if special.isdisjoint((left, right, left + right))
+        ]
+    added = [token | {"content": rename(token["content"])} for token in document["added_tokens"]]
+    return document | {"model": model, "added_tokens": added, "post_processor": None}
+
+
+def _vocab_size(document: dict[str, Any]) -> int:
+    """Return the highest token id plus one; ids may have gaps, so it is not a count."""
+    vocab = document["model"]["vocab"]
+    ids = vocab.values() if isinstance(vocab, dict) else range(len(vocab))
+    added = [token["id"] for token in document["added_tokens"]]
+    return max((*ids, *added), default=-1) + 1

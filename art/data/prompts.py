@@ -1,0 +1,272 @@
+"""What the models read: templates around passages and questions, and how they are cut to length.
+
+Passages lose their text from its end first, then their title, which never vanishes; what the
+template adds (special tokens, prefixes, instructions) is never cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from art.data.encoding import TextEncoder, prompt_ids, special_ends
+from art.errors import ConfigError, DataError
+from art.files import fingerprint
+
+PAPER_PASSAGE_PROMPT = "Passage: {passage} . Please write a question based on this passage."
+PAPER_QUESTION_PREFIX = "Question: "
+_PLACEHOLDER = "{passage}"
+
+Family = Literal["encoder-decoder", "causal"]
+
+
+class RetrieverTemplate:
+    """Token ids of passages and questions as a retriever's tower reads them.
+
+    Passages are `[CLS] title [SEP] text [SEP]` where the tokenizer has a separator, and otherwise
+    its single-text template around the title, a line break and the text; without a title the text
+    stands alone. Token types are always 0 (Hugging Face's pair encoding would give 1 to the text;
+    DPR and ART were trained with 0), so ids are all there is.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer with a Rust backend.
+        max_length: tokens at most, special tokens included.
+        prefix: text put before every passage or question, such as `"query: "`.
+        append_eos: end with the end-of-sequence token (for `last` pooling).
+
+    Raises:
+        ConfigError: no room is left for a text, or the end-of-sequence token is missing.
+    """
+
+    fingerprint: str
+    vocab_size: int
+
+    def __init__(
+        self, tokenizer: Any, *, max_length: int, prefix: str = "", append_eos: bool = False
+    ) -> None:
+        self.max_length = max_length
+        self.prefix = prefix
+        self.append_eos = append_eos
+        self._encoder = TextEncoder(tokenizer)
+        self._head, self._tail = special_ends(tokenizer)
+        if append_eos:
+            self._tail = _with_eos(self._tail, tokenizer)
+        # Read as a special token where there is one; a line break belongs to the title's string,
+        # because byte-level tokenizers merge it with the punctuation before it.
+        has_separator = tokenizer.sep_token_id is not None
+        self._separator = [int(tokenizer.sep_token_id)] if has_separator else []
+        self._line_break = "" if has_separator else "\n"
+        self._room = max_length - len(self._head) - len(self._tail)  # tokens
+        prefix_length = len(self._encoder([prefix.rstrip()])[0])
+        if self._room <= prefix_length:
+            raise ConfigError(
+                f"a length of {max_length} tokens leaves no room for a text: special tokens and "
+                f"prefix take {max_length - self._room + prefix_length}",
+                hint="raise the length or shorten the prefix",
+            )
+        self.vocab_size = self._encoder.vocab_size
+        self.fingerprint = fingerprint(
+            "retriever template 1",
+            self._encoder.fingerprint,
+            repr((self._head, self._separator, self._line_break, self._tail, max_length, prefix)),
+        )
+
+    def __call__(self, titles: list[str], texts: list[str]) -> list[list[int]]:
+        """Return the token ids of each passage, cut to `max_length`.
+
+        Args:
+            titles: n titles; blank where a passage has none.
+            texts: n texts.
+
+        Returns:
+            n lists of at most `max_length` token ids.
+        """
+        titled = [bool(title.strip()) for title in titles]
+        first = self._encoder(
+            [
+                self.prefix + title + self._line_break if has else ""
+                for title, has in zip(titles, titled, strict=True)
+            ]
+        )
+        second = self._encoder(
+            [text if has else self.prefix + text for text, has in zip(texts, titled, strict=True)]
+        )
+        return [self._passage(title, text) for title, text in zip(first, second, strict=True)]
+
+    def _passage(self, title: list[int], text: list[int]) -> list[int]:
+        title = title[: self._room]
+        between = self._separator if title else []
+        text = text[: max(self._room - len(title) - len(between), 0)]
+        if not text:
+            between = []
+        return [*self._head, *title, *between, *text, *self._tail]
+
+    def questions(self, texts: list[str]) -> list[list[int]]:
+        """Return the token ids of each question, `[CLS] question [SEP]`, cut to `max_length`.
+
+        Args:
+            texts: n questions.
+
+        Returns:
+            n lists of at most `max_length` token ids.
+        """
+        rows = self._encoder([self.prefix + text for text in texts])
+        return [[*self._head, *row[: self._room], *self._tail] for row in rows]
+
+
+class ScorerTemplate:
+    """Context and target of a frozen language model that is asked for a passage's question.
+
+    The pieces are tokenised apart, cut at spaces, and give the same ids as the whole prompt would
+    at once; so passages are tokenised once for all questions and no token spans the border between
+    context and question. As a `PassageEncoder` it gives the passage part alone, uncut; its
+    fingerprint therefore stands for the tokenizer and that part, not for instruction and lengths.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer with a Rust backend.
+        family: `encoder-decoder`, the question is decoded, or `causal`, it continues the prompt.
+        passage_prompt: text with `{passage}` once; None for the paper's.
+        question_prefix: text before the question; None for the paper's.
+        max_length: tokens of the context at most; the passage is cut, the instruction never.
+        question_length: tokens of the target at most.
+        chat_template: put the prompt into the user's turn of the tokenizer's chat template; the
+            assistant's turn begins with the question prefix.
+
+    Attributes:
+        prompt: the text of the whole context, `{passage}` standing for the passage. Given back as
+            `passage_prompt` with an empty `question_prefix` it makes the same contexts, whatever
+            date a chat template would insert today.
+
+    Raises:
+        ConfigError: the prompt lacks `{passage}`, leaves no room, or there is no chat template.
+    """
+
+    fingerprint: str
+    vocab_size: int
+    prompt: str
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        *,
+        family: Family,
+        passage_prompt: str | None = None,
+        question_prefix: str | None = None,
+        max_length: int = 512,
+        question_length: int = 128,
+        chat_template: bool = False,
+    ) -> None:
+        prompt = PAPER_PASSAGE_PROMPT if passage_prompt is None else passage_prompt
+        prefix = PAPER_QUESTION_PREFIX if question_prefix is None else question_prefix
+        self.family = family
+        self.max_length = max_length
+        self.question_length = question_length
+        self._encoder = TextEncoder(tokenizer)
+        if family == "causal":
+            self.prompt = _causal_prompt(tokenizer, prompt, prefix.strip(), chat_template)
+            self._target_prefix, self._target_tail = "", []
+        elif chat_template:
+            raise ConfigError("chat templates are for decoder-only scorers")
+        else:
+            self.prompt = prompt
+            self._target_prefix, self._target_tail = prefix, _with_eos([], tokenizer)
+        self._target_after_space = family == "causal" and not self.prompt[-1:].isspace()
+        before, after = _around_passage(self.prompt)
+        self._head, self._tail, self._passage_after_space = _ends(tokenizer, before, after, family)
+        self._room = max_length - len(self._head) - len(self._tail)  # tokens
+        if self._room < 1 or question_length <= len(self._target_tail):
+            raise ConfigError(
+                f"{max_length} tokens of context and {question_length} of question leave no room: "
+                f"the instruction takes {max_length - self._room} of the context",
+                hint="raise the lengths or shorten the prompt",
+            )
+        self.vocab_size = self._encoder.vocab_size
+        self.fingerprint = fingerprint(
+            "scorer passages 1", self._encoder.fingerprint, str(self._passage_after_space)
+        )
+
+    def __call__(self, titles: list[str], texts: list[str]) -> list[list[int]]:
+        """Return the token ids of each passage's part of the context, title and text, uncut.
+
+        Args:
+            titles: n titles; blank where a passage has none.
+            texts: n texts.
+
+        Returns:
+            n lists of token ids of any length.
+        """
+        joined = [f"{a.strip()} {b.strip()}".strip() for a, b in zip(titles, texts, strict=True)]
+        return self._encoder(joined, after_space=self._passage_after_space)
+
+    passages = __call__
+
+    def context(self, passage_ids: Sequence[int] | np.ndarray) -> list[int]:
+        """Return the scorer's whole input before the question, at most `max_length` token ids.
+
+        Args:
+            passage_ids: what `passages` gave for the passage.
+        """
+        return [*self._head, *np.asarray(passage_ids[: self._room]).tolist(), *self._tail]
+
+    def target(self, question: str) -> list[int]:
+        """Return the token ids whose likelihood is the score, at most `question_length`.
+
+        Raises:
+            DataError: nothing of the question is left after tokenising.
+        """
+        text = self._target_prefix + question.strip()
+        (ids,) = self._encoder([text], after_space=self._target_after_space)
+        if not ids:
+            raise DataError(f"question {question!r} has no tokens", hint="remove it")
+        return [*ids[: self.question_length - len(self._target_tail)], *self._target_tail]
+
+
+def _causal_prompt(tokenizer: Any, prompt: str, prefix: str, chat_template: bool) -> str:
+    """Return the context's text, question prefix included, for a decoder-only scorer."""
+    if not chat_template:
+        return f"{prompt} {prefix}" if prefix else prompt
+    if not tokenizer.chat_template:
+        raise ConfigError(
+            "the scorer's tokenizer has no chat template", hint="set chat_template: false"
+        )
+    turn = [{"role": "user", "content": prompt}]
+    rendered = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    return str(rendered) + prefix
+
+
+def _around_passage(prompt: str) -> tuple[str, str]:
+    if prompt.count(_PLACEHOLDER) != 1:
+        raise ConfigError(
+            f"the passage prompt must contain {_PLACEHOLDER} exactly once, not {prompt!r}"
+        )
+    before, _, after = prompt.partition(_PLACEHOLDER)
+    return before, after
+
+
+def _ends(
+    tokenizer: Any, before: str, after: str, family: Family
+) -> tuple[list[int], list[int], bool]:
+    """Return the context's ids before and after the passage, and whether a space precedes it.
+
+    A space at a border belongs to the piece behind it; any other border is tokenised apart.
+    """
+    first, last = special_ends(tokenizer)
+    spaced = before.endswith(" ") and before != " "
+    head = prompt_ids(tokenizer, before.removesuffix(" ") if spaced else before)
+    if head[: len(first)] != first:  # a chat template writes its own beginning of sequence
+        head = [*first, *head]
+    tail = prompt_ids(tokenizer, after.removeprefix(" "), after_space=after.startswith(" "))
+    return head, [*tail, *(last if family == "encoder-decoder" else [])], spaced
+
+
+def _with_eos(tail: list[int], tokenizer: Any) -> list[int]:
+    """Return `tail` ending in the end-of-sequence token, added where it is not there already."""
+    eos = tokenizer.eos_token_id
+    if eos is None:
+        raise ConfigError(
+            "the tokenizer has no end-of-sequence token",
+            hint="choose another model, or for a retriever another pooling than last",
+        )
+    return tail if tail[-1:] == [eos] else [*tail, int(eos)]

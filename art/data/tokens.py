@@ -1,0 +1,281 @@
+"""Token ids of every passage of a store, made once and memory-mapped; padding.
+
+A corpus is embedded again at every refresh, so tokenising it each time would cost more than the
+model on a fast machine. A token store is a folder: `ids.bin` (uint16 where the vocabulary fits,
+else uint32), `offsets.bin` (int64, N + 1 borders in tokens) and `manifest.json`.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from tqdm import tqdm
+
+from art.config import Manifest
+from art.data.passages import PassageStore, check_size, mapped
+from art.errors import ArtError, CorruptionError
+from art.files import atomic_folder, cache_folder, fingerprint, lock
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_FORMAT = "token store 1"
+_CHUNK_ROWS = 1024
+_FEW_PASSAGES = 2048  # below this, starting processes takes longer than the work
+_MOST_WORKERS = 16
+
+Chunk = tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]  # ids end to end, length of each
+
+
+class PassageEncoder(Protocol):
+    """Something that turns passages into token ids, the same in every process; picklable."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Stands for everything the token ids depend on besides the passages."""
+
+    @property
+    def vocab_size(self) -> int:
+        """No token id is as high as this."""
+
+    def __call__(self, titles: list[str], texts: list[str]) -> list[list[int]]:
+        """Return the token ids of n passages."""
+
+
+class _TokenManifest(Manifest):
+    format: str
+    store_fingerprint: str
+    encoder_fingerprint: str
+    num_passages: int
+    num_tokens: int
+    dtype: Literal["uint16", "uint32"]
+
+
+class TokenStore:
+    """The token ids of every passage of one store under one encoding, mapped for reading.
+
+    Attributes:
+        folder: where it lies.
+    """
+
+    folder: Path
+
+    def __init__(self, folder: Path, manifest: _TokenManifest) -> None:
+        self.folder = folder
+        dtype = np.dtype(manifest.dtype).newbyteorder("<")
+        check_size(folder / "ids.bin", manifest.num_tokens * dtype.itemsize)
+        check_size(folder / "offsets.bin", 8 * (manifest.num_passages + 1))
+        self._offsets = mapped(folder / "offsets.bin", np.dtype("<i8"))
+        self._ids = mapped(folder / "ids.bin", dtype) if manifest.num_tokens else np.zeros(0, dtype)
+
+    @classmethod
+    def open_or_build(
+        cls,
+        store: PassageStore,
+        encode: PassageEncoder,
+        *,
+        cache: Path | None = None,
+        num_workers: int | None = None,
+        progress: bool = True,
+    ) -> TokenStore:
+        """Open the token ids of a store, tokenising it where this encoding is new.
+
+        Args:
+            store: the passages.
+            encode: what makes token ids of them.
+            cache: folder for things that can be built again; None for the user's.
+            num_workers: processes that tokenise, 0 for this one alone; None for one per core, or
+                none where the passages are few. The files do not depend on it.
+            progress: draw a progress bar while building.
+
+        Raises:
+            ArtError: a worker failed or died, or the disk refuses the files.
+            CorruptionError: the files are damaged.
+        """
+        folder = (cache or cache_folder()) / "tokens"
+        key = fingerprint(_FORMAT, store.fingerprint, encode.fingerprint)
+        if not (folder / key).exists():
+            with lock(folder / f"{key}.lock"):
+                if not (folder / key).exists():  # another process may have built it meanwhile
+                    workers = _default_workers(len(store)) if num_workers is None else num_workers
+                    _build(store, encode, folder / key, workers, progress)
+        return cls(folder / key, _read_manifest(folder / key))
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int32]:
+        """Tokens of each passage, [N]."""
+        return np.diff(self._offsets).astype(np.int32)
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def __getitem__(self, row: int) -> NDArray[np.int64]:
+        """Return the token ids [L] of one row."""
+        if not 0 <= row < len(self):
+            raise IndexError(f"row {row} of {len(self)} passages")
+        start, stop = self._offsets[row : row + 2].tolist()
+        return self._ids[start:stop].astype(np.int64)
+
+
+def pad(
+    sequences: Sequence[ArrayLike], *, pad_id: int, side: Literal["left", "right"] = "right"
+) -> tuple[Tensor, Tensor]:
+    """Make one batch of sequences of different lengths.
+
+    Args:
+        sequences: n sequences of token ids.
+        pad_id: what fills up the shorter ones.
+        side: where the filling stands.
+
+    Returns:
+        ids [n, L] int64 and mask [n, L] bool (True = attend), L the longest sequence's length.
+    """
+    import torch  # here, because workers that only tokenise would load it too
+
+    arrays = [np.asarray(sequence, dtype=np.int64) for sequence in sequences]
+    longest = max((len(array) for array in arrays), default=0)
+    ids = np.full((len(arrays), longest), pad_id, dtype=np.int64)
+    mask = np.zeros((len(arrays), longest), dtype=np.bool_)
+    for row, array in enumerate(arrays):
+        start = longest - len(array) if side == "left" else 0
+        ids[row, start : start + len(array)] = array
+        mask[row, start : start + len(array)] = True
+    return torch.from_numpy(ids), torch.from_numpy(mask)
+
+
+def _read_manifest(folder: Path) -> _TokenManifest:
+    manifest = _TokenManifest.read(folder / "manifest.json")
+    if manifest.format != _FORMAT:
+        raise CorruptionError(f"not a {_FORMAT!r} but {manifest.format!r}", where=folder)
+    return manifest
+
+
+def _build(
+    store: PassageStore, encode: PassageEncoder, folder: Path, num_workers: int, progress: bool
+) -> None:
+    num_tokens = 0
+    bar = tqdm(
+        total=len(store), desc="tokens", unit=" passages", unit_scale=True, disable=not progress
+    )
+    with (
+        bar,
+        atomic_folder(folder) as beside,
+        open(beside / "ids.bin", "wb") as ids_file,
+        open(beside / "offsets.bin", "wb") as offsets_file,
+        _chunks(store, encode, num_workers) as chunks,
+    ):
+        np.zeros(1, dtype="<i8").tofile(offsets_file)
+        for ids, lengths in chunks:
+            ids.tofile(ids_file)
+            (num_tokens + np.cumsum(lengths)).astype("<i8").tofile(offsets_file)
+            num_tokens += len(ids)
+            bar.update(len(lengths))
+        manifest = _TokenManifest(
+            format=_FORMAT,
+            store_fingerprint=store.fingerprint,
+            encoder_fingerprint=encode.fingerprint,
+            num_passages=len(store),
+            num_tokens=num_tokens,
+            dtype=_dtype(encode),
+        )
+        manifest.write(beside / "manifest.json")
+
+
+def _dtype(encode: PassageEncoder) -> Literal["uint16", "uint32"]:
+    return "uint16" if encode.vocab_size <= 1 << 16 else "uint32"
+
+
+def _default_workers(num_passages: int) -> int:
+    if num_passages < _FEW_PASSAGES:
+        return 0
+    # A job may be confined to fewer cores than the machine has.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(cores or 1, _MOST_WORKERS)
+
+
+@contextmanager
+def _chunks(
+    store: PassageStore, encode: PassageEncoder, num_workers: int
+) -> Iterator[Iterator[Chunk]]:
+    """Give the encoded chunks of a store in their order, made here or by worker processes."""
+    starts = range(0, len(store), _CHUNK_ROWS)
+    if num_workers < 1:
+        yield (_encode_chunk(store, encode, start) for start in starts)
+        return
+    # Spawned, never forked: the parent has threads (tokenizers, torch, perhaps CUDA).
+    pool = ProcessPoolExecutor(
+        num_workers,
+        multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(str(store.folder), encode),
+    )
+    try:
+        yield _in_order(pool, starts, ahead=3 * num_workers)
+    except BrokenProcessPool as error:
+        raise ArtError(
+            "a process that tokenises died",
+            where=store.folder,
+            hint="memory may have run out; a script of yours needs `if __name__ == '__main__':` "
+            "around what it does",
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _in_order(pool: ProcessPoolExecutor, starts: range, *, ahead: int) -> Iterator[Chunk]:
+    # Only a few chunks are under way, so that a slow disk does not let results pile up.
+    waiting: deque[tuple[int, Future[Chunk]]] = deque()
+    for start in starts:
+        waiting.append((start, pool.submit(_encode_in_worker, start)))
+        if len(waiting) >= ahead:
+            yield _result(*waiting.popleft())
+    while waiting:
+        yield _result(*waiting.popleft())
+
+
+def _result(start: int, future: Future[Chunk]) -> Chunk:
+    try:
+        return future.result()
+    except (ArtError, BrokenProcessPool):
+        raise
+    except Exception as error:
+        raise ArtError(
+            f"tokenising failed among the {_CHUNK_ROWS} passages from {start + 1} on: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _encode_chunk(store: PassageStore, encode: PassageEncoder, start: int) -> Chunk:
+    passages = [store[row] for row in range(start, min(start + _CHUNK_ROWS, len(store)))]
+    rows = encode([one.title for one in passages], [one.text for one in passages])
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    dtype = np.dtype(_dtype(encode)).newbyteorder("<")
+    flat = np.fromiter(chain.from_iterable(rows), dtype, count=int(lengths.sum()))
+    return flat, lengths
+
+
+_worker: tuple[PassageStore, PassageEncoder] | None = None
+
+
+def _start_worker(folder: str, encode: PassageEncoder) -> None:
+    global _worker
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are the parallelism
+    _worker = PassageStore.open(folder), encode
+
+
+def _encode_in_worker(start: int) -> Chunk:
+    if _worker is None:
+        raise RuntimeError("the worker was not started by _start_worker")
+    return _encode_chunk(*_worker, start)
