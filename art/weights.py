@@ -1,0 +1,236 @@
+"""Model files before they are models: where they are, GGUF files made plain, fingerprints.
+
+The retriever and the scorer both start from a name the user typed. `resolve_model` turns the two
+kinds that `from_pretrained` reads badly (a GGUF file, a model inside an installed package) into an
+ordinary Hugging Face folder, converted once and kept in the cache.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from art import files
+from art.errors import ArtError
+
+PACKAGE_PREFIX = "pip:"
+
+# Part of every cache key: raise it when a conversion writes something else.
+_CONVERSION = "1"
+
+# A folder up to this size is fingerprinted whole (about a second), a larger one by samples.
+_WHOLE_BYTES = 1 << 30
+_SAMPLE_BYTES = 16 << 10
+_SIDE_FILES = re.compile(
+    r"(config|.*tokens?_map|.*tokens|tokenizer.*|vocab|merges|chat_template)\..*"
+)
+
+
+def resolve_model(source: str, *, cache: Path | None = None) -> str:
+    """Return what `from_pretrained` can load in place of the model the user named.
+
+    Args:
+        source: a hub name or a model folder (returned as it is); a `.gguf` file or `pip:NAME`, an
+            installed distribution that carries one (converted once, dequantised, to a folder of
+            bfloat16 safetensors with its tokenizer); `pip:NAME` without a GGUF file is returned as
+            it is.
+        cache: where converted models are kept; `files.cache_folder()` when None.
+
+    Raises:
+        ArtError: the file or distribution is not there, or transformers cannot convert it.
+    """
+    gguf = _packaged_gguf(source) if source.startswith(PACKAGE_PREFIX) else _gguf_file(source)
+    if gguf is None:
+        return source
+    key = files.fingerprint(_CONVERSION, "gguf", *_sampled_file(gguf))
+    folder = (cache or files.cache_folder()) / "models" / key
+    if not folder.exists():
+        with files.lock(folder.with_name(f".{key}.lock")):
+            if not folder.exists():  # nobody else converted it while this process waited
+                with loading_model(source), files.atomic_folder(folder) as partial:
+                    _convert_gguf(gguf, partial)
+    return str(folder)
+
+
+def packaged_files(distribution: str) -> list[Path]:
+    """Return the files of an installed distribution, sorted.
+
+    Raises:
+        ArtError: no such distribution is installed in this environment.
+    """
+    try:
+        listed = metadata.files(distribution) or []
+    except metadata.PackageNotFoundError:
+        raise ArtError(
+            f"the package {distribution!r} is not installed in this environment",
+            hint=f"install it with `pip install --no-deps {distribution}`",
+        ) from None
+    paths = (Path(str(one.locate())) for one in listed)
+    return sorted(path for path in paths if path.is_file())
+
+
+@contextmanager
+def loading_model(source: str) -> Iterator[None]:
+    """Turn what transformers raises for a model it cannot load into one line that names the model.
+
+    Raises:
+        ArtError: the block raised one of the faults that a model name, its files, a missing
+            package or a missing network cause.
+    """
+    try:
+        yield
+    except ImportError as error:
+        hint = "install the package it names"
+        if "gguf" in str(error).lower():
+            hint = "install it with `pip install 'art-retriever[gguf]'`"
+        raise _model_fault(source, error, hint) from error
+    except UnpicklingError as error:
+        raise ArtError(
+            f"cannot load the model {source!r}: its checkpoint is a pickle of more than tensors,"
+            " which could run any code",
+            hint="convert it to safetensors",
+        ) from error
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        if Path(source).exists() or source.startswith(PACKAGE_PREFIX):
+            hint = "is it a complete model that this version of transformers knows?"
+        else:
+            hint = (
+                "check the spelling; without a network it must be in the Hugging Face cache"
+                " already, or be the path of a folder"
+            )
+        raise _model_fault(source, error, hint) from error
+
+
+def _model_fault(source: str, error: Exception, hint: str) -> ArtError:
+    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    kind = "" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: "
+    return ArtError(f"cannot load the model {source!r}: {kind}{reason.rstrip('.')}", hint=hint)
+
+
+def fingerprint_tensors(named_tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """Return the fingerprint of names, dtypes, shapes and bytes, one tensor in memory at a time."""
+
+    def blocks() -> Iterator[bytes | memoryview]:
+        for name, tensor in named_tensors:
+            yield f"{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode()
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            yield flat.view(torch.uint8).numpy().data
+
+    return files.fingerprint_blocks(blocks())
+
+
+def fingerprint_folder(model: str | Path) -> str:
+    """Return the fingerprint of a model folder: its weights, its config and its tokenizer.
+
+    Weights above 1 GiB are read by samples: every safetensors header, and of each tensor the first,
+    middle and last 16 KiB (smaller tensors whole).
+
+    Args:
+        model: a model folder, or a hub name whose files are in the Hugging Face cache.
+
+    Raises:
+        ArtError: there is no such folder or cached model, or it holds no weights.
+    """
+    folder = _local_folder(model)
+    entries = sorted(path for path in folder.iterdir() if path.is_file())
+    weights = [path for path in entries if path.suffix == ".safetensors"]
+    weights = weights or [path for path in entries if path.suffix == ".bin"]
+    if not weights:
+        raise ArtError("no weights (*.safetensors or *.bin) in this folder", where=folder)
+    whole = sum(path.stat().st_size for path in weights) <= _WHOLE_BYTES
+    parts: list[bytes | str] = []
+    for path in entries:
+        if path in weights:
+            sampled = [files.fingerprint_file(path)] if whole else list(_sampled_file(path))
+            parts += [path.name, *sampled]
+        elif _SIDE_FILES.fullmatch(path.name) or path.suffix == ".model":
+            parts += [path.name, path.read_bytes()]
+    return files.fingerprint(*parts)
+
+
+def _local_folder(model: str | Path) -> Path:
+    if Path(model).is_dir():
+        return Path(model)
+    from transformers.utils import cached_file
+
+    with loading_model(str(model)):
+        return Path(cached_file(str(model), "config.json", local_files_only=True)).parent
+
+
+def _sampled_file(path: Path) -> Iterator[bytes]:
+    # A fine-tuned copy of a model has the same header and size, and other bytes in most tensors.
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        yield str(size).encode()
+        for start, end in _tensor_spans(path, size):
+            middle = (start + end - _SAMPLE_BYTES) // 2
+            last = end - _SAMPLE_BYTES
+            for offset in sorted({max(at, start) for at in (start, middle, last)}):
+                file.seek(offset)
+                yield file.read(min(_SAMPLE_BYTES, end - offset))
+
+
+def _tensor_spans(path: Path, size: int) -> list[tuple[int, int]]:
+    if path.suffix != ".safetensors":
+        step = max(size // 256, _SAMPLE_BYTES)
+        return [(start, min(start + step, size)) for start in range(0, size, step)]
+    with open(path, "rb") as file:
+        begin = 8 + int.from_bytes(file.read(8), "little")
+        try:
+            header: dict[str, Any] = json.loads(file.read(begin - 8))
+            offsets = [e["data_offsets"] for name, e in header.items() if name != "__metadata__"]
+        except (ValueError, KeyError, AttributeError, MemoryError, OverflowError) as error:
+            raise ArtError(f"not a safetensors file: {error}", where=path) from error
+    header_spans = [(at, min(at + _SAMPLE_BYTES, begin)) for at in range(0, begin, _SAMPLE_BYTES)]
+    return header_spans + [(begin + start, begin + end) for start, end in sorted(offsets)]
+
+
+def _packaged_gguf(source: str) -> Path | None:
+    distribution = source.removeprefix(PACKAGE_PREFIX)
+    found = [path for path in packaged_files(distribution) if path.suffix == ".gguf"]
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise ArtError(
+            f"the package {distribution!r} carries several models: {names}",
+            hint="name one by the path of its .gguf file",
+        )
+    return found[0] if found else None
+
+
+def _gguf_file(source: str) -> Path | None:
+    if not source.lower().endswith(".gguf"):
+        return None
+    if not Path(source).is_file():
+        raise ArtError("no such GGUF file", where=source, hint="download it and give its path")
+    return Path(source)
+
+
+def _convert_gguf(gguf: Path, folder: Path) -> None:
+    import transformers
+
+    found: dict[str, Any] = {"gguf_file": gguf.name}
+    config = transformers.AutoConfig.from_pretrained(gguf.parent, **found)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, **found)
+    # Newer versions keep the blocks packed unless told otherwise, and cannot save them; older ones
+    # know no such config and always unpack.
+    packed = getattr(transformers, "GgufConfig", None)
+    if packed is not None:
+        found["quantization_config"] = packed(dequantize=True)
+    kind = (
+        transformers.AutoModelForSeq2SeqLM
+        if config.is_encoder_decoder
+        else transformers.AutoModelForCausalLM
+    )
+    model = kind.from_pretrained(gguf.parent, config=config, dtype=torch.bfloat16, **found)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
