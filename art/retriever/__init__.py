@@ -1,1 +1,10 @@
-"""Being written."""
+"""Question tower and passage tower, the index over passage vectors, and BM25 beside it.
+
+- `encoders`: `Retriever` (two towers) and `Tower` (backbone, pooling, head, normalisation).
+- `loading`: a retriever from a folder of ours, any Hugging Face model, a DPR pair or word vectors.
+- `backbones`: one Hugging Face encoder, made ready to train: its class, layers, poolers, dropout.
+- `static`: a table of word vectors as an ordinary Hugging Face model.
+- `embedding`: the vectors of a whole store, written as index shards.
+- `index`: exact, reproducible nearest-passage search over the shards.
+- `bm25`: the lexical baseline over the same rows.
+"""

@@ -1,0 +1,287 @@
+"""One Hugging Face encoder, made ready to train: its class, layers, poolers, dropout, limits."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    MODEL_FOR_TEXT_ENCODING_MAPPING,
+    MODEL_MAPPING,
+    AutoConfig,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    DPRContextEncoder,
+    DPRQuestionEncoder,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
+
+from art.errors import ArtError, ConfigError
+from art.retriever.static import StaticEmbeddingModel
+from art.weights import loading_model
+
+TowerName = Literal["question", "passage"]
+
+_DPR_CLASSES = {"question": DPRQuestionEncoder, "passage": DPRContextEncoder}
+_POSITION_TABLES = ("position_embeddings", "embed_positions", "wpe")
+
+
+def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a hub name or folder.
+
+    Raises:
+        ArtError: there is none, or it is not reachable.
+    """
+    with loading_model(source):
+        return AutoTokenizer.from_pretrained(source)
+
+
+def load_config(source: str, *, dropout: float | None = None) -> PreTrainedConfig:
+    """Load the config of a hub name or folder, with another dropout if one is given.
+
+    Raises:
+        ArtError: it cannot be read.
+        ConfigError: a dropout is asked of a model that has none.
+    """
+    with loading_model(source):
+        config = AutoConfig.from_pretrained(source)
+    if dropout is not None:
+        names = _dropout_fields(config)
+        if dropout > 0 and not names:
+            raise ConfigError(
+                f"{source!r} ({config.model_type}) has no dropout to set", hint="leave it null"
+            )
+        for name in names:
+            setattr(config, name, dropout)
+    return config
+
+
+def _dropout_fields(config: PreTrainedConfig) -> list[str]:
+    # Not the dropout of heads that are not there, and not `layerdrop`, which drops whole layers.
+    heads = ("classif", "qa_", "summary", "first_")
+    return [
+        name
+        for name, value in config.to_dict().items()
+        if ("dropout" in name or name.endswith("_pdrop"))
+        and not any(head in name for head in heads)
+        and isinstance(value, int | float)
+    ]
+
+
+def load_backbone(source: str, config: PreTrainedConfig, *, tower: TowerName) -> PreTrainedModel:
+    """Load float32 weights into the class that encodes with this config, without a pooler.
+
+    An encoder-decoder gives its encoder. Half of a DPR pair gives the BERT inside it, whose first
+    position is DPR's vector: saved as BERT, either half reloads through `AutoModel`, which takes
+    every DPR config for a question encoder.
+
+    Args:
+        source: hub name or folder.
+        config: from `load_config`.
+        tower: which tower it is for; matters for DPR pairs.
+
+    Raises:
+        ArtError: no such model, no encoder in it, or weights that are not in the checkpoint.
+        ConfigError: the other half of a DPR pair.
+    """
+    if config.model_type == "dpr":
+        model = _bert_inside(source, config, tower)
+    else:
+        model = _load(_encoder_class(source, config), source, config)
+    if hasattr(model.config, "use_cache"):
+        model.config.use_cache = False  # nothing is generated, and keys and values cost memory
+    return model
+
+
+def _load(
+    kind: Any, source: str, config: PreTrainedConfig, weights: dict[str, Tensor] | None = None
+) -> PreTrainedModel:
+    options: dict[str, Any] = {}
+    if "add_pooling_layer" in inspect.signature(kind.__init__).parameters:
+        options["add_pooling_layer"] = False
+    with loading_model(source), _without_load_report():
+        model, report = kind.from_pretrained(
+            source if weights is None else None,
+            config=config,
+            state_dict=weights,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **options,
+        )
+    if missing := sorted(report["missing_keys"]):
+        raise ArtError(
+            f"the checkpoint of {source!r} lacks {len(missing)} weights that {kind.__name__} needs,"
+            f" such as {missing[0]}",
+            hint="is it the checkpoint of another kind of model?",
+        )
+    return model
+
+
+@contextmanager
+def _without_load_report() -> Iterator[None]:
+    # A table of the weights that are left out (poolers, language-model heads) alarms for nothing;
+    # weights that are missing are an error here.
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _encoder_class(source: str, config: PreTrainedConfig) -> Any:
+    mapping = MODEL_FOR_TEXT_ENCODING_MAPPING if config.is_encoder_decoder else MODEL_MAPPING
+    if type(config) not in mapping:
+        raise ArtError(
+            f"{source!r} ({config.model_type}) has no text encoder that transformers loads alone",
+            hint="choose an encoder, a decoder or a T5",
+        )
+    kind = mapping[type(config)]
+    return kind[0] if isinstance(kind, list | tuple) else kind
+
+
+def _bert_inside(source: str, config: PreTrainedConfig, tower: TowerName) -> PreTrainedModel:
+    kind = _DPR_CLASSES[tower]
+    found = (config.architectures or [kind.__name__])[0]
+    if found != kind.__name__:
+        raise ConfigError(
+            f"the {tower} tower of a DPR pair is a {kind.__name__}, but {source!r} is a {found}",
+            hint="`model` names the question encoder and `passage_model` the context encoder",
+        )
+    if config.projection_dim:
+        raise ArtError(f"{source!r} has a projection after its BERT, which is not supported")
+    half = _load(kind, source, config)
+    bert = next(module for module in half.modules() if isinstance(module, BertModel))
+    shared = BertConfig().to_dict().keys() - {"architectures", "model_type"}
+    fields = {name: value for name, value in config.to_dict().items() if name in shared}
+    return _load(BertModel, source, BertConfig(**fields), bert.state_dict())
+
+
+def cut_layers(backbone: PreTrainedModel, num_layers: int) -> None:
+    """Keep only the first layers; the config follows, and a final norm stays.
+
+    Raises:
+        ConfigError: the model has no list of layers, or fewer of them.
+    """
+    config = backbone.config
+    total = getattr(config, "num_hidden_layers", None)
+    found = next(
+        (
+            (owner, name, layers)
+            for owner in backbone.modules()
+            for name, layers in owner.named_children()
+            if isinstance(layers, nn.ModuleList) and len(layers) == total
+        ),
+        None,
+    )
+    if total is None or found is None:
+        raise ConfigError(f"num_layers is {num_layers}, but {config.model_type} has no layers")
+    if not 1 <= num_layers <= total:
+        raise ConfigError(f"num_layers is {num_layers}, but the model has {total}")
+    owner, name, layers = found
+    setattr(owner, name, layers[:num_layers])
+    # Newer configs also list one entry per layer (`layer_types`), and check that lengths agree.
+    changed: dict[str, Any] = {
+        field: value[:num_layers]
+        for field, value in config.to_dict().items()
+        if isinstance(value, list) and "layer" in field and len(value) == total
+    }
+    for field, value in changed.items():
+        setattr(config, field, value)
+    config.num_hidden_layers = num_layers
+
+
+def check_fits(backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, length: int) -> None:
+    """Refuse token ids and positions that the model has no embedding for.
+
+    Args:
+        backbone: the model.
+        tokenizer: whose ids it will read.
+        length: the longest sequence, in tokens.
+
+    Raises:
+        ConfigError: the sequence is longer than the model's table of positions.
+        ArtError: the tokenizer belongs to a model with a larger vocabulary.
+    """
+    for name, module in backbone.named_modules():
+        if isinstance(module, nn.Embedding) and name.rpartition(".")[2] in _POSITION_TABLES:
+            # RoBERTa and its kin count positions from behind the padding id.
+            first = 0 if module.padding_idx is None else module.padding_idx + 1
+            if length > module.num_embeddings - first:
+                raise ConfigError(
+                    f"question_length or passage_length is {length}, but the model has"
+                    f" {module.num_embeddings - first} positions"
+                )
+    rows = backbone.get_input_embeddings().num_embeddings
+    if max(tokenizer.get_vocab().values(), default=0) >= rows:
+        raise ArtError(
+            f"the tokenizer has more tokens than the model's {rows} embeddings",
+            hint="take both from the same folder",
+        )
+
+
+def default_pooling(
+    backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> Literal["cls", "mean", "last"]:
+    """Return `last` for a model that only looks back, `cls` where such a token exists, else `mean`.
+
+    Args:
+        backbone: in evaluation mode.
+        tokenizer: of the same model.
+    """
+    if isinstance(backbone, StaticEmbeddingModel):
+        return "mean"
+    if looks_only_back(backbone):
+        return "last"
+    return "mean" if tokenizer.cls_token_id is None else "cls"
+
+
+def looks_only_back(backbone: PreTrainedModel) -> bool:
+    """Return whether the first position ignores what follows it (asked of the model itself)."""
+    ids = probe_ids(backbone)
+    other = ids.clone()
+    other[:, -1] = ids[:, 0]
+    first, second = (_first_states(backbone, one) for one in (ids, other))
+    return torch.equal(first, second)
+
+
+def _first_states(backbone: PreTrainedModel, ids: Tensor) -> Tensor:
+    with torch.no_grad():
+        output = backbone(input_ids=ids, attention_mask=torch.ones_like(ids))
+    states: Tensor = output.last_hidden_state[:, 0]
+    return states
+
+
+def freeze_unused(tower: nn.Module, backbone: PreTrainedModel) -> None:
+    """Turn `requires_grad` off where no gradient arrives, which DDP would wait for.
+
+    Args:
+        tower: called as `tower(ids, mask)`, in evaluation mode, so that nothing is dropped by
+            chance.
+        backbone: the model in it, for the ids to try.
+    """
+    ids = probe_ids(backbone)
+    named = [one for one in tower.parameters() if one.requires_grad]
+    vectors = tower(ids, torch.ones_like(ids, dtype=torch.bool))
+    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
+        vectors.sum(), named, allow_unused=True
+    )
+    for parameter, gradient in zip(named, gradients, strict=True):
+        if gradient is None:
+            parameter.requires_grad_(False)
+
+
+def probe_ids(backbone: PreTrainedModel) -> Tensor:
+    """Return two short rows of ids that the model knows and does not take for padding, [2, 4]."""
+    rows = backbone.get_input_embeddings().num_embeddings
+    padding = getattr(backbone.config, "pad_token_id", None)
+    usable = [i for i in range(min(rows, 16)) if i != padding]
+    return torch.tensor([usable[i % len(usable)] for i in range(8)]).view(2, 4)

@@ -1,0 +1,237 @@
+"""The vectors of a whole store, written as index shards: the command and the refresh alike.
+
+Rank r of W takes the shards r, r + W, … Batches are cut inside a shard, from its rows alone, so
+that the vectors depend neither on W nor on where an interrupted job took up again.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from art import __version__, distributed
+from art.data.batching import token_batches
+from art.errors import ArtError, MismatchError
+from art.files import fingerprint as fingerprint_of
+from art.files import lock
+from art.retriever.index import MANIFEST, Index, IndexManifest
+from art.retriever.shards import (
+    ShardRecord,
+    Vectors,
+    VectorType,
+    finished_shard,
+    remove_leftovers,
+    shard_path,
+    stored_type,
+    write_shard,
+)
+
+if TYPE_CHECKING:
+    from art.data.passages import PassageStore
+    from art.data.tokens import TokenStore
+    from art.retriever.encoders import Retriever
+
+_LARGEST_FLOAT16 = 65_504.0
+
+
+def embed_passages(
+    retriever: Retriever,
+    tokens: TokenStore,
+    folder: str | Path,
+    *,
+    store: PassageStore,
+    shard_rows: int = 65_536,
+    batch_tokens: int = 16_384,
+    dtype: VectorType = "float32",
+    fingerprint: str | None = None,
+    progress: bool = True,
+    description: str = "embedding",
+) -> Index:
+    """Embed every passage of a store and return the index; every process of the job calls it.
+
+    Shards that an earlier call finished under the same retriever, passages and settings are kept,
+    which is also how a killed job goes on and how a damaged index is mended.
+
+    Args:
+        retriever: its passage tower embeds.
+        tokens: the passages' token ids under the retriever's passage template.
+        folder: of the index; on a disk that all processes share.
+        store: the passages.
+        shard_rows: rows of a shard.
+        batch_tokens: the most token positions in one batch, padding included.
+        dtype: type of the stored vectors.
+        fingerprint: of the retriever, where the caller knows it already.
+        progress: show a bar on the main process.
+        description: the bar's first words.
+
+    Raises:
+        ArtError: a vector is not finite or does not fit `dtype`, another job is writing to the
+            folder, or the disk refuses a write.
+        MismatchError: the token ids are not those of this store.
+    """
+    if len(tokens) != len(store):
+        raise MismatchError(
+            f"token ids of {len(tokens)} passages for a store of {len(store)}", where=store.folder
+        )
+    job = _Job(
+        retriever,
+        tokens,
+        Path(folder),
+        store=store,
+        shard_rows=shard_rows,
+        batch_tokens=batch_tokens,
+        dtype=dtype,
+        fingerprint=fingerprint or retriever.fingerprint(),
+    )
+    with job.alone():
+        with distributed.fail_together():
+            job.embed_share(progress and distributed.is_main(), description)
+        with distributed.fail_together():
+            if distributed.is_main():
+                job.finish()
+    with distributed.fail_together():
+        return Index.open(folder, retriever_fingerprint=job.fingerprint)
+
+
+class _Job:
+    """One embedding of one store into one folder."""
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        tokens: TokenStore,
+        folder: Path,
+        *,
+        store: PassageStore,
+        shard_rows: int,
+        batch_tokens: int,
+        dtype: VectorType,
+        fingerprint: str,
+    ) -> None:
+        self.retriever = retriever
+        self.tokens = tokens
+        self.folder = folder
+        self.store = store
+        self.shard_rows = shard_rows
+        self.batch_tokens = batch_tokens
+        self.dtype: VectorType = dtype
+        self.fingerprint = fingerprint
+        self.num_shards = -(-len(store) // shard_rows)
+        # All that the bits of a shard depend on. The retriever's fingerprint covers its template;
+        # the lengths are there for token ids of another one, the version for torch's kernels.
+        self.key = fingerprint_of(
+            fingerprint,
+            store.fingerprint,
+            np.ascontiguousarray(tokens.lengths).tobytes(),
+            dtype,
+            str(shard_rows),
+            str(batch_tokens),
+            torch.__version__,
+        )
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other jobs out of the folder and clear away what is not of this job."""
+        with ExitStack() as held:
+            with distributed.fail_together():
+                if distributed.is_main():
+                    path = self.folder / ".lock"
+                    held.enter_context(lock(path, wait=False, holder="another embedding job"))
+                    (self.folder / MANIFEST).unlink(missing_ok=True)
+                    remove_leftovers(self.folder, self.num_shards)
+            yield
+
+    def rows(self, shard: int) -> range:
+        """Return the rows of a shard."""
+        return range(shard * self.shard_rows, min((shard + 1) * self.shard_rows, len(self.store)))
+
+    def finished(self, shard: int) -> ShardRecord | None:
+        """Return the record of a shard that stands as this job would write it, else None."""
+        row_bytes = self.retriever.embedding_size * stored_type(self.dtype).itemsize
+        num_rows = len(self.rows(shard))
+        return finished_shard(self.folder, shard, self.key, num_rows=num_rows, row_bytes=row_bytes)
+
+    def embed_share(self, progress: bool, description: str) -> None:
+        """Write this rank's shards, but for those that are finished."""
+        share = range(distributed.rank(), self.num_shards, distributed.world_size())
+        missing = [shard for shard in share if self.finished(shard) is None]
+        num_passages = sum(len(self.rows(shard)) for shard in share)
+        num_missing = sum(len(self.rows(shard)) for shard in missing)
+        with tqdm(
+            desc=description,
+            total=num_passages,
+            initial=num_passages - num_missing,
+            unit=" passages",
+            unit_scale=True,
+            disable=not progress,
+        ) as bar:
+            for shard in missing:
+                write_shard(self.folder, shard, self.embed(self.rows(shard), bar), self.key)
+
+    def embed(self, rows: range, bar: tqdm) -> Vectors:
+        """Return the vectors of consecutive rows, [n, D] in the stored type."""
+        vectors = np.empty((len(rows), self.retriever.embedding_size), stored_type(self.dtype))
+        lengths = self.tokens.lengths[rows.start : rows.stop]
+        # The longest first: what does not fit memory should fail now, not at the shard's end.
+        for batch in reversed(token_batches(lengths, self.batch_tokens)):
+            sequences = [self.tokens[rows.start + int(position)] for position in batch]
+            found = self.retriever.embed_tokens(
+                "passage", sequences, batch_tokens=self.batch_tokens
+            )
+            self.check(found, batch + rows.start)
+            vectors[batch] = found
+            bar.update(len(batch))
+        return vectors
+
+    def check(self, vectors: NDArray[np.float32], rows: NDArray[np.int64]) -> None:
+        """Refuse vectors that nothing can be found with."""
+        largest = np.abs(vectors).max(axis=1)  # [n]; NaN where a NaN is
+        broken = rows[~np.isfinite(largest)]
+        if broken.size:
+            raise ArtError(
+                f"the vector of passage {self.store[int(broken.min())].passage_id!r} is not finite",
+                where=self.folder,
+                hint="the passage tower has diverged: lower the learning rate, or try float32",
+            )
+        if self.dtype == "float16" and float(largest.max()) > _LARGEST_FLOAT16:
+            row = int(rows[largest > _LARGEST_FLOAT16].min())
+            raise ArtError(
+                f"the vector of passage {self.store[row].passage_id!r} does not fit float16: "
+                f"it holds numbers up to {float(largest.max()):.6g}",
+                where=self.folder,
+                hint="store the index as float32",
+            )
+
+    def finish(self) -> None:
+        """Write the manifest, and with it make the folder an index."""
+        records = [
+            ShardRecord.read(shard_path(self.folder, shard).with_suffix(".json"))
+            for shard in range(self.num_shards)
+        ]
+        IndexManifest(
+            num_passages=len(self.store),
+            embedding_size=self.retriever.embedding_size,
+            dtype=self.dtype,
+            shard_rows=self.shard_rows,
+            store_folder=str(Path(self.store.folder).resolve()),
+            store_fingerprint=self.store.fingerprint,
+            retriever_fingerprint=self.fingerprint,
+            key=self.key,
+            max_norms=[record.max_norm for record in records],
+            blocks=[record.blocks for record in records],
+            provenance={
+                "art": __version__,
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "numpy": np.__version__,
+                "batch_tokens": str(self.batch_tokens),
+            },
+        ).write(self.folder / MANIFEST)

@@ -1,0 +1,334 @@
+"""The retriever: a question tower and a passage tower that turn texts into vectors.
+
+The score of a question and a passage is the inner product of their vectors over the temperature;
+both towers start from the same weights and, unless tied, learn apart.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import ArrayLike, NDArray
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from art import __version__, files
+from art.config import Manifest
+from art.data.batching import token_batches
+from art.data.prompts import RetrieverTemplate
+from art.data.tokens import pad
+from art.weights import fingerprint_tensors
+
+MANIFEST = "retriever.json"
+HEAD = "head.safetensors"
+TOWER_FOLDERS = {"question": "question_tower", "passage": "passage_tower"}
+FORMAT_VERSION = 1
+
+Pooling = Literal["cls", "mean", "last"]
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieverSettings:
+    """What turns texts into vectors besides the weights; saved with them.
+
+    Args:
+        pooling: `cls` (first position), `mean` (attended positions) or `last` (last attended one).
+        normalize: scale vectors to length 1.
+        temperature: what inner products are divided by, in training.
+        question_length: tokens a question is cut to, specials included.
+        passage_length: tokens a passage is cut to, specials included.
+        question_prefix: text before every question.
+        passage_prefix: text before every passage.
+        num_layers: layers kept of the backbone; None for all.
+        head_size: output size of a linear head after pooling; None for no head.
+        dtype: what the backbone computes in; weights and vectors are float32 in any case.
+        tied: one tower serves questions and passages.
+    """
+
+    pooling: Pooling
+    normalize: bool
+    temperature: float
+    question_length: int
+    passage_length: int
+    question_prefix: str
+    passage_prefix: str
+    num_layers: int | None
+    head_size: int | None
+    dtype: Literal["float32", "bfloat16"]
+    tied: bool
+
+
+class RetrieverManifest(Manifest):
+    """`retriever.json`: how to put the tower folders beside it together again."""
+
+    format_version: int
+    settings: RetrieverSettings
+    versions: dict[str, str]
+    provenance: dict[str, Any]
+
+
+class Tower(nn.Module):
+    """A backbone with pooling, an optional head and optional normalisation.
+
+    Args:
+        backbone: a Hugging Face encoder whose output has `last_hidden_state` [n, L, hidden].
+        pooling: see `RetrieverSettings`.
+        normalize: see `RetrieverSettings`.
+        dtype: see `RetrieverSettings`.
+        head: a bias-free linear layer from the hidden size to D, or None.
+    """
+
+    def __init__(
+        self,
+        backbone: PreTrainedModel,
+        *,
+        pooling: Pooling,
+        normalize: bool,
+        dtype: Literal["float32", "bfloat16"],
+        head: nn.Linear | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.pooling = pooling
+        self.normalize = normalize
+        self.dtype = dtype
+
+    @property
+    def embedding_size(self) -> int:
+        """D, the length of a vector."""
+        return int(self.head.out_features if self.head else self.backbone.config.hidden_size)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Encode one batch.
+
+        Args:
+            ids: token ids, [n, L] int64.
+            mask: True = attend, [n, L] bool.
+
+        Returns:
+            Vectors, [n, D] float32 (float64 for a float64 model).
+        """
+        autocast = torch.autocast(
+            ids.device.type, dtype=torch.bfloat16, enabled=self.dtype == "bfloat16"
+        )
+        with autocast:
+            # No token types: their default is zero everywhere, as DPR and ART were trained.
+            output = self.backbone(input_ids=ids, attention_mask=mask.long())
+        vectors = pool(output.last_hidden_state, mask, self.pooling)
+        if self.head is not None:
+            vectors = self.head(vectors)  # [n, D]
+        return F.normalize(vectors, dim=-1) if self.normalize else vectors
+
+
+def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
+    """Reduce a sequence of hidden states to one vector, in float32 at least.
+
+    Args:
+        hidden: [n, L, D].
+        mask: True = attend, [n, L] bool.
+        pooling: see `RetrieverSettings`; `cls` is the first position, padding being on the right.
+
+    Returns:
+        [n, D]; zeros where `mean` has nothing to attend to.
+    """
+    wide = torch.promote_types(hidden.dtype, torch.float32)
+    if pooling == "cls":
+        return hidden[:, 0].to(wide)
+    if pooling == "last":
+        positions = torch.arange(mask.shape[1], device=mask.device)
+        last = (positions * mask).amax(dim=1)  # [n]
+        return hidden[torch.arange(len(hidden), device=hidden.device), last].to(wide)
+    weights = mask.unsqueeze(-1).to(wide)  # [n, L, 1]
+    return (hidden.to(wide) * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+
+
+class Retriever(nn.Module):
+    """Two towers, the tokenizer they share, and the settings that make their vectors.
+
+    Args:
+        question_tower: encodes questions.
+        passage_tower: encodes passages; the same object when tied.
+        tokenizer: of both towers.
+        settings: saved beside the weights.
+    """
+
+    def __init__(
+        self,
+        question_tower: Tower,
+        passage_tower: Tower,
+        tokenizer: PreTrainedTokenizerBase,
+        settings: RetrieverSettings,
+    ) -> None:
+        super().__init__()
+        self.question_tower = question_tower
+        self.passage_tower = passage_tower
+        self.tokenizer = tokenizer
+        self.settings = settings
+        # BERT's kin have no such token, and end in a separator already.
+        append_eos = settings.pooling == "last" and tokenizer.eos_token_id is not None
+        self.question_template = RetrieverTemplate(
+            tokenizer,
+            max_length=settings.question_length,
+            prefix=settings.question_prefix,
+            append_eos=append_eos,
+        )
+        self.passage_template = RetrieverTemplate(
+            tokenizer,
+            max_length=settings.passage_length,
+            prefix=settings.passage_prefix,
+            append_eos=append_eos,
+        )
+
+    @property
+    def temperature(self) -> float:
+        """What inner products are divided by in training."""
+        return self.settings.temperature
+
+    @property
+    def embedding_size(self) -> int:
+        """D, the length of a vector."""
+        return self.passage_tower.embedding_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and where token ids must be."""
+        return next(self.parameters()).device
+
+    @property
+    def pad_id(self) -> int:
+        """The token id that fills short rows; always masked."""
+        return padding_id(self.tokenizer)
+
+    def forward(
+        self,
+        question_ids: Tensor | None,
+        question_mask: Tensor | None,
+        passage_ids: Tensor | None,
+        passage_mask: Tensor | None,
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Encode questions and passages in one call, as DDP sees only one.
+
+        Args:
+            question_ids: [B, L] int64, or None.
+            question_mask: True = attend, [B, L] bool, or None.
+            passage_ids: [P, L] int64, or None.
+            passage_mask: True = attend, [P, L] bool, or None.
+
+        Returns:
+            Question vectors [B, D] and passage vectors [P, D]; None for a pair that is None.
+        """
+        questions = passages = None
+        if question_ids is not None and question_mask is not None:
+            questions = self.question_tower(question_ids, question_mask)  # [B, D]
+        if passage_ids is not None and passage_mask is not None:
+            passages = self.passage_tower(passage_ids, passage_mask)  # [P, D]
+        return questions, passages
+
+    def embed_questions(
+        self, texts: list[str], *, batch_tokens: int = 16384
+    ) -> NDArray[np.float32]:
+        """Return the vectors of questions, without dropout or gradient, [n, D] float32."""
+        sequences = self.question_template.questions(texts)
+        return self.embed_tokens("question", sequences, batch_tokens=batch_tokens)
+
+    def embed_tokens(
+        self,
+        tower: Literal["question", "passage"],
+        sequences: Sequence[ArrayLike],
+        *,
+        batch_tokens: int = 16384,
+    ) -> NDArray[np.float32]:
+        """Return the vectors of token sequences, without dropout or gradient.
+
+        Args:
+            tower: which one encodes.
+            sequences: n sequences of token ids.
+            batch_tokens: the most token positions in one batch, padding included.
+
+        Returns:
+            [n, D] float32, in the order of `sequences`.
+        """
+        chosen = self.question_tower if tower == "question" else self.passage_tower
+        device = next(chosen.parameters()).device
+        vectors = np.empty((len(sequences), chosen.embedding_size), dtype=np.float32)
+        lengths = [len(np.asarray(sequence)) for sequence in sequences]
+        with _quiet(chosen):
+            for batch in token_batches(lengths, batch_tokens):
+                ids, mask = pad([sequences[i] for i in batch], pad_id=self.pad_id)
+                found = chosen(ids.to(device), mask.to(device))
+                vectors[batch] = found.float().cpu().numpy()
+        return vectors
+
+    def fingerprint(self) -> str:
+        """Return what an index must have been built with: all that shapes a passage vector."""
+        shaping = (self.settings.pooling, self.settings.normalize, self.settings.dtype)
+        return files.fingerprint(
+            fingerprint_tensors(self.passage_tower.named_parameters()),
+            self.passage_template.fingerprint,
+            *(str(one) for one in shaping),
+        )
+
+    def save(self, folder: str | Path, *, provenance: Mapping[str, Any] | None = None) -> None:
+        """Write the retriever as one ordinary Hugging Face folder per tower, and `retriever.json`.
+
+        Args:
+            folder: replaced whole; what stood there survives a write that fails.
+            provenance: what made these weights, as JSON values; kept in `retriever.json`.
+
+        Raises:
+            ArtError: the disk refuses a write.
+        """
+        manifest = RetrieverManifest(
+            format_version=FORMAT_VERSION,
+            settings=self.settings,
+            versions={
+                "art": __version__,
+                "python": platform.python_version(),
+                "torch": str(torch.__version__),
+                "transformers": transformers.__version__,
+            },
+            provenance=dict(provenance or {}),
+        )
+        with files.atomic_folder(folder) as partial:
+            self._save_tower(self.question_tower, partial / TOWER_FOLDERS["question"])
+            if not self.settings.tied:
+                self._save_tower(self.passage_tower, partial / TOWER_FOLDERS["passage"])
+            manifest.write(partial / MANIFEST)
+
+    def _save_tower(self, tower: Tower, folder: Path) -> None:
+        tower.backbone.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        if tower.head is not None:
+            save_file({"weight": tower.head.weight.detach().contiguous()}, folder / HEAD)
+
+
+def padding_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the id that fills short rows; decoder models often name none, and any will do."""
+    for token_id in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if token_id is not None:
+            return int(token_id)
+    return 0
+
+
+@contextmanager
+def _quiet(module: nn.Module) -> Iterator[None]:
+    # Every submodule gets its own mode back: a user may have frozen the dropout of some.
+    modes = [(one, one.training) for one in module.modules()]
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for one, training in modes:
+            one.training = training

@@ -1,0 +1,168 @@
+"""The index: the vectors of every passage of a store, and exact search among them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from art.config import Manifest
+from art.errors import ArtError, MismatchError
+from art.retriever.search import search
+from art.retriever.shards import Shards, VectorType
+
+MANIFEST = "manifest.json"
+
+
+class IndexManifest(Manifest):
+    """What an index holds, what it was made from, and what its bytes must be.
+
+    Args:
+        version: of this format.
+        num_passages: N.
+        embedding_size: D.
+        dtype: type of the stored vectors.
+        shard_rows: rows of every shard but the last.
+        store_folder: the passage store whose row i is row i here.
+        store_fingerprint: of that store.
+        retriever_fingerprint: of the passage tower that made the vectors.
+        key: what the shards were made under; see `embedding`.
+        max_norms: the largest Euclidean length of a vector, per shard.
+        blocks: the checksum of every 4 MiB, per shard.
+        provenance: versions and settings that made it.
+    """
+
+    version: Literal[1] = 1
+    num_passages: int
+    embedding_size: int
+    dtype: VectorType
+    shard_rows: int
+    store_folder: str
+    store_fingerprint: str
+    retriever_fingerprint: str
+    key: str
+    max_norms: list[float]
+    blocks: list[list[str]]
+    provenance: dict[str, str]
+
+
+class Index:
+    """The passage vectors of one store under one retriever; `open` it.
+
+    Args:
+        folder: where it lies.
+        manifest: what it holds.
+
+    Raises:
+        CorruptionError: a shard is missing or has the wrong size.
+    """
+
+    def __init__(self, folder: Path, manifest: IndexManifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self._shards = Shards(
+            folder,
+            num_rows=manifest.num_passages,
+            embedding_size=manifest.embedding_size,
+            dtype=manifest.dtype,
+            shard_rows=manifest.shard_rows,
+            blocks=manifest.blocks,
+        )
+
+    @classmethod
+    def open(cls, folder: str | Path, *, retriever_fingerprint: str | None = None) -> Index:
+        """Open a finished index; its contents are checked when first read.
+
+        Args:
+            folder: where `embed_passages` wrote it.
+            retriever_fingerprint: of the retriever that will search it; None to take any.
+
+        Raises:
+            ArtError: there is no finished index in the folder.
+            MismatchError: another retriever made it.
+            CorruptionError: the manifest is broken, or a shard is missing or has the wrong size.
+        """
+        folder = Path(folder)
+        if not (folder / MANIFEST).is_file():
+            raise ArtError(
+                f"no finished index here: {MANIFEST} is missing",
+                where=folder,
+                hint="build it, or go on building it, with `art embed`",
+            )
+        manifest = IndexManifest.read(folder / MANIFEST)
+        made_by = manifest.retriever_fingerprint
+        if retriever_fingerprint is not None and retriever_fingerprint != made_by:
+            raise MismatchError(
+                f"the index was made by retriever {made_by}, "
+                f"but the one given is {retriever_fingerprint}",
+                where=folder,
+                hint="give the retriever that made it, or build an index with `art embed`",
+            )
+        return cls(folder, manifest)
+
+    def __len__(self) -> int:
+        """Return N, the number of passages."""
+        return self.manifest.num_passages
+
+    @property
+    def embedding_size(self) -> int:
+        """D, the length of a vector."""
+        return self.manifest.embedding_size
+
+    @property
+    def retriever_fingerprint(self) -> str:
+        """Stands for the passage tower that made the vectors."""
+        return self.manifest.retriever_fingerprint
+
+    @property
+    def store_fingerprint(self) -> str:
+        """Stands for the passages whose vectors these are."""
+        return self.manifest.store_fingerprint
+
+    @property
+    def store_folder(self) -> Path:
+        """Where the store lay when the index was made."""
+        return Path(self.manifest.store_folder)
+
+    def vectors(self, rows: ArrayLike) -> NDArray[np.float32]:
+        """Return the stored vectors of some rows, [n, D] float32."""
+        return self._shards.gather(np.asarray(rows, dtype=np.int64)).astype(np.float32)
+
+    def search(
+        self, question_vectors: NDArray[np.float32], top_k: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the K passages with the largest inner products, exactly.
+
+        Neither the other questions of the call nor the number of threads has any influence.
+
+        Args:
+            question_vectors: [Q, D] float32.
+            top_k: K; above N, all N passages are returned.
+
+        Returns:
+            Scores and rows, [Q, min(K, N)] each, ordered by (score descending, row ascending).
+
+        Raises:
+            ArtError: a vector is not finite, K is below 1, or FAISS is missing.
+            MismatchError: the vectors have another size than those of the index.
+            CorruptionError: bytes read for the first time are not what was written.
+        """
+        questions = np.ascontiguousarray(question_vectors, dtype=np.float32)
+        if questions.ndim != 2 or questions.shape[1] != self.embedding_size:
+            raise MismatchError(
+                f"question vectors of shape {list(questions.shape)}, "
+                f"expected [Q, {self.embedding_size}]",
+                where=self.folder,
+            )
+        if top_k < 1:
+            raise ArtError(f"top_k is {top_k}, it must be at least 1")
+        broken = np.flatnonzero(~np.isfinite(questions).all(axis=1))
+        if broken.size:
+            raise ArtError(
+                f"the vector of question {broken[0]} (of {len(questions)}, from 0) is not finite",
+                hint="the question tower has diverged: lower the learning rate",
+            )
+        max_norm = max(self.manifest.max_norms, default=0.0)
+        return search(self._shards, questions, min(top_k, len(self)), max_norm=max_norm)

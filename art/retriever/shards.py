@@ -1,0 +1,251 @@
+"""Files of passage vectors: raw rows, a checksum per block, mapped only for reading.
+
+Shard s of a folder holds rows s · shard_rows … of the index as `shard-0000s.bin`, little-endian and
+without a header, and beside it `shard-0000s.json`, written after it, which says under which key the
+shard was made and what its bytes must be. A shard with such a file is finished: an interrupted job
+goes on with the others.
+"""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from art.config import Manifest
+from art.errors import ArtError, CorruptionError
+from art.files import atomic_write, fingerprint_blocks
+
+VectorType = Literal["float32", "float16"]
+Vectors = NDArray[Any]  # float32 or float16 rows, as stored
+
+BLOCK_BYTES = 4 << 20
+_NORM_ROWS = 4096
+_AGAIN = "run `art embed` again: it writes only what is damaged or missing"
+
+
+class ShardRecord(Manifest):
+    """What a finished shard is: the content of its JSON file."""
+
+    key: str
+    num_rows: int
+    max_norm: float
+    blocks: list[str]
+
+
+def shard_path(folder: Path, shard: int) -> Path:
+    """Return the path of a shard's rows; its record has the suffix `.json` instead."""
+    return folder / f"shard-{shard:05d}.bin"
+
+
+def stored_type(dtype: VectorType) -> np.dtype[Any]:
+    """Return the little-endian NumPy type of the stored numbers."""
+    return np.dtype(dtype).newbyteorder("<")
+
+
+def write_shard(folder: Path, shard: int, vectors: Vectors, key: str) -> ShardRecord:
+    """Write one shard and then its record, each atomically.
+
+    Args:
+        folder: the folder of the index.
+        shard: its number.
+        vectors: [n, D] float32 or float16, all finite.
+        key: stands for everything that the vectors depend on.
+    """
+    assert vectors.dtype.name in get_args(VectorType), vectors.dtype
+    path = shard_path(folder, shard)
+    rows = np.ascontiguousarray(vectors, dtype=vectors.dtype.newbyteorder("<"))
+    record = ShardRecord(
+        key=key, num_rows=len(rows), max_norm=_max_norm(rows), blocks=_checksums(_as_bytes(rows))
+    )
+    # A record of older contents must not stand beside the new ones, not even for a moment.
+    path.with_suffix(".json").unlink(missing_ok=True)
+    with atomic_write(path) as file:
+        file.write(_as_bytes(rows).data)
+    record.write(path.with_suffix(".json"))
+    return record
+
+
+def finished_shard(
+    folder: Path, shard: int, key: str, *, num_rows: int, row_bytes: int
+) -> ShardRecord | None:
+    """Return the record of a shard that needs no rewriting, else None.
+
+    Its bytes are read and compared: a job that runs again is also how damage is mended.
+
+    Args:
+        folder: the folder of the index.
+        shard: its number.
+        key: what the vectors must have been made under.
+        num_rows: rows it must have.
+        row_bytes: bytes of one row.
+    """
+    path = shard_path(folder, shard)
+    if not (path.is_file() and path.with_suffix(".json").is_file()):
+        return None
+    try:
+        record = ShardRecord.read(path.with_suffix(".json"))
+    except ArtError:  # unreadable, hence to be written anew
+        return None
+    if (record.key, record.num_rows) != (key, num_rows):
+        return None
+    if path.stat().st_size != num_rows * row_bytes:
+        return None
+    contents = np.memmap(path, dtype=np.uint8, mode="r")
+    return record if _checksums(contents) == record.blocks else None
+
+
+def remove_leftovers(folder: Path, num_shards: int) -> None:
+    """Delete the shards from number `num_shards` on and what killed writers left half-written."""
+    for path in folder.iterdir():
+        named = re.fullmatch(r"shard-(\d{5,})\.(bin|json)", path.name)
+        half_written = re.fullmatch(r"\.shard-\d{5,}\.(bin|json)\.\d+\.tmp", path.name)
+        if half_written or (named and int(named[1]) >= num_shards):
+            path.unlink(missing_ok=True)
+
+
+@dataclass
+class Shards:
+    """The vectors of an index, [N, D], mapped from its shard files.
+
+    A shard is mapped when first needed and stays mapped. Each block of 4 MiB is compared with its
+    checksum once, before anything in it is used.
+
+    Args:
+        folder: the folder of the index.
+        num_rows: N.
+        embedding_size: D.
+        dtype: type of the stored numbers.
+        shard_rows: rows of every shard but the last.
+        blocks: the checksums of each shard.
+
+    Raises:
+        CorruptionError: a file is missing or has another size.
+    """
+
+    folder: Path
+    num_rows: int
+    embedding_size: int
+    dtype: VectorType
+    shard_rows: int
+    blocks: list[list[str]]
+    _mapped: dict[int, Vectors] = field(default_factory=dict, repr=False)
+    _unchecked: dict[int, NDArray[np.bool_]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        expected = -(-self.num_rows // self.shard_rows)
+        if len(self.blocks) != expected:
+            raise CorruptionError(
+                f"checksums of {len(self.blocks)} shards, expected {expected}",
+                where=self.folder,
+                hint=_AGAIN,
+            )
+        for shard in range(len(self)):
+            path = shard_path(self.folder, shard)
+            expected = self.rows_of(shard) * self.row_bytes
+            size = path.stat().st_size if path.is_file() else 0
+            if size != expected:
+                raise CorruptionError(
+                    f"the file has {size} bytes, expected {expected}", where=path, hint=_AGAIN
+                )
+
+    def __len__(self) -> int:
+        """Return the number of shards."""
+        return len(self.blocks)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return self.embedding_size * stored_type(self.dtype).itemsize
+
+    def rows_of(self, shard: int) -> int:
+        """Return the number of rows of a shard."""
+        return min(self.shard_rows, self.num_rows - shard * self.shard_rows)
+
+    def matrix(self, shard: int) -> Vectors:
+        """Return all rows of a shard, checked: [n, D], mapped."""
+        vectors = self._map(shard)
+        self._check(shard, np.arange(len(self.blocks[shard])))
+        return vectors
+
+    def gather(self, rows: NDArray[np.int64]) -> Vectors:
+        """Return the vectors of any rows of the index, in the order asked for.
+
+        Args:
+            rows: [n].
+
+        Returns:
+            A copy, [n, D], in the stored type.
+        """
+        vectors = np.empty((len(rows), self.embedding_size), dtype=stored_type(self.dtype))
+        shards, inside = np.divmod(rows, self.shard_rows)
+        for shard in np.unique(shards).tolist():
+            here = np.flatnonzero(shards == shard)
+            first = inside[here] * self.row_bytes // BLOCK_BYTES
+            last = ((inside[here] + 1) * self.row_bytes - 1) // BLOCK_BYTES
+            mapped = self._map(shard)
+            self._check(shard, np.union1d(first, last))  # a row may lie across two blocks
+            vectors[here] = mapped[inside[here]]
+        return vectors
+
+    def _map(self, shard: int) -> Vectors:
+        if shard not in self._mapped:
+            path = shard_path(self.folder, shard)
+            shape = (self.rows_of(shard), self.embedding_size)
+            try:
+                mapped = np.memmap(path, dtype=stored_type(self.dtype), mode="r", shape=shape)
+            except (OSError, ValueError) as error:  # ValueError: cut since it was opened
+                raise ArtError(f"cannot map the file: {error}", where=path) from error
+            self._mapped[shard] = np.asarray(mapped)
+            self._unchecked[shard] = np.ones(len(self.blocks[shard]), dtype=np.bool_)
+        return self._mapped[shard]
+
+    def _check(self, shard: int, blocks: NDArray[np.int64]) -> None:
+        due = blocks[self._unchecked[shard][blocks]].tolist()
+        if not due:
+            return
+        found = _checksums(_as_bytes(self._mapped[shard]), due)
+        for block, checksum in zip(due, found, strict=True):
+            if checksum != self.blocks[shard][block]:
+                raise CorruptionError(
+                    f"block {block} (bytes {block * BLOCK_BYTES} and on) is not what was written",
+                    where=shard_path(self.folder, shard),
+                    hint=_AGAIN,
+                )
+        self._unchecked[shard][due] = False
+
+
+def _as_bytes(rows: Vectors) -> NDArray[np.uint8]:
+    return rows.view(np.uint8).reshape(-1)
+
+
+def _checksums(contents: NDArray[np.uint8], blocks: list[int] | None = None) -> list[str]:
+    if blocks is None:
+        blocks = list(range(-(-len(contents) // BLOCK_BYTES)))
+    if len(blocks) == 1:  # one row was looked up: no threads for that
+        return [_checksum(contents, blocks[0])]
+    with ThreadPoolExecutor() as threads:  # hashing releases the interpreter
+        return list(threads.map(partial(_checksum, contents), blocks))
+
+
+def _checksum(contents: NDArray[np.uint8], block: int) -> str:
+    start = block * BLOCK_BYTES
+    return fingerprint_blocks([contents[start : start + BLOCK_BYTES].data])
+
+
+def _max_norm(rows: Vectors) -> float:
+    # In slices, because the squares are summed in float64.
+    slices = range(0, len(rows), _NORM_ROWS)
+    return max(
+        (
+            float(np.linalg.norm(rows[start : start + _NORM_ROWS].astype(np.float64), axis=1).max())
+            for start in slices
+        ),
+        default=0.0,
+    )
