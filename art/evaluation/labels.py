@@ -1,0 +1,106 @@
+"""Which passages answer which question: by the ids that the question names, else by its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from art import distributed
+from art.evaluation.answers import AnswerMatcher
+from art.evaluation.sharing import gather_shares, my_share
+
+if TYPE_CHECKING:
+    from art.data.formats import Question
+    from art.data.passages import PassageStore
+
+_NUM_SHOWN = 3
+
+
+class Labels:
+    """The labels of Q questions, prepared to be looked up in rankings.
+
+    Args:
+        questions: `positive_passage_ids` decide where present, else the answers.
+        store: the passages.
+        regex_answers: the answers are regular expressions.
+
+    Attributes:
+        present: which questions have either label, [Q] bool.
+        notes: a sentence for each kind of label that can never be found.
+
+    Raises:
+        DataError: an answer is not a valid regular expression.
+    """
+
+    def __init__(
+        self, questions: Sequence[Question], store: PassageStore, *, regex_answers: bool = False
+    ) -> None:
+        self._store = store
+        self._answers = [() if q.positive_passage_ids else q.answers for q in questions]
+        self._matcher = AnswerMatcher(self._answers, regex=regex_answers)
+        rows = [{name: store.row_of(name) for name in q.positive_passage_ids} for q in questions]
+        self._gold = [[row for row in of.values() if row is not None] for of in rows]
+        self.present = np.array([is_labelled(question) for question in questions], bool)
+        self.notes = missing_passages(
+            "positive_passage_ids", ((name, row) for of in rows for name, row in of.items())
+        )
+        if empty := self._matcher.empty:
+            ids = [questions[position].question_id for position in dict.fromkeys(empty)]
+            self.notes.append(
+                f"{len(empty)} answers hold nothing to look for and count as misses "
+                f"(questions {some(ids)})"
+            )
+
+    def hits(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which passages answer their question; False throughout without a label.
+
+        Every process of the job must call it, with the same rows; each takes a share.
+
+        Args:
+            rows: passages of each question, [Q, K].
+
+        Returns:
+            Hits, [Q, K] bool.
+        """
+        with distributed.fail_together():
+            mine = my_share(len(rows))
+            part = np.zeros(rows[mine].shape, bool)
+            for offset, its_rows in enumerate(rows[mine]):
+                part[offset] = self._hits_of(mine.start + offset, its_rows)
+        return gather_shares(part)
+
+    def _hits_of(self, position: int, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        if not self._answers[position]:
+            return np.isin(rows, self._gold[position])
+        texts = (self._store[row].text for row in rows.tolist())
+        return np.array([self._matcher.matches(position, text) for text in texts], bool)
+
+
+def is_labelled(question: Question) -> bool:
+    """Return whether the question itself says what answers it."""
+    return bool(question.positive_passage_ids or question.answers)
+
+
+def missing_passages(what: str, named: Iterable[tuple[str, int | None]]) -> list[str]:
+    """Return a note on passages that labels name and the store lacks; none if all are there.
+
+    Args:
+        what: where the names stand.
+        named: passage ids and their rows, None for an id that the store does not know.
+    """
+    rows = dict(named)
+    missing = sorted(name for name, row in rows.items() if row is None)
+    if not missing:
+        return []
+    return [
+        f"{len(missing)} of {len(rows)} passages named by {what} are not in the store, "
+        f"so the figures are lower than they should be ({some(missing)})"
+    ]
+
+
+def some(ids: Sequence[str]) -> str:
+    """Return the first few ids, for a message."""
+    return ", ".join(ids[:_NUM_SHOWN]) + (", …" if len(ids) > _NUM_SHOWN else "")

@@ -1,0 +1,163 @@
+"""Figures of merit from hits, judgements and scores; plain numbers in, plain numbers out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ir_measures
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from art.errors import ArtError
+
+FloatArray = NDArray[np.floating[Any]]
+
+_SMALLEST_NORMAL = np.finfo(np.float32).smallest_normal
+
+# Name -> (what trec_eval computes, at what depth, on how much of the ranking). trec_eval knows no
+# reciprocal rank at a depth: the ranking is cut for it. One back end, because they differ on ties.
+_JUDGED: dict[str, tuple[Any, int, int | None]] = {
+    "ndcg@10": (ir_measures.nDCG @ 10, 10, None),
+    "mrr@10": (ir_measures.RR, 10, 10),
+    "recall@100": (ir_measures.R @ 100, 100, None),
+    "map": (ir_measures.AP, 1, None),
+}
+
+
+def top_k_found(hits: ArrayLike, ks: Iterable[int]) -> dict[str, NDArray[np.bool_]]:
+    """Return which questions have a hit among their first k passages, [Q], as `top_<k>`.
+
+    Args:
+        hits: whether each passage answers its question, best passage first, [Q, K] bool.
+        ks: the depths; one beyond K counts what there is.
+    """
+    marks = np.asarray(hits, bool)
+    return {f"top_{k}": np.asarray(marks[:, :k].any(axis=1)) for k in ks}
+
+
+def top_k_accuracy(hits: ArrayLike, ks: Iterable[int]) -> dict[str, float]:
+    """Return the share of questions with a hit among their first k passages, as `top_<k>`.
+
+    Args:
+        hits: as for `top_k_found`, [Q, K] bool, of one question at least.
+        ks: the depths.
+    """
+    return {name: float(found.mean()) for name, found in top_k_found(hits, ks).items()}
+
+
+def wilson(successes: int, count: int) -> tuple[float, float]:
+    """Return the Wilson 95 % interval of a share (Wilson 1927), (0, 1) when nothing was counted."""
+    if count == 0:
+        return 0.0, 1.0
+    interval = stats.binomtest(successes, count).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+@dataclass(frozen=True, slots=True)
+class PairedTest:
+    """How two rankings of the same questions differ: questions only one of them answers."""
+
+    only_first: int
+    only_second: int
+    p_value: float
+
+
+def mcnemar(first: ArrayLike, second: ArrayLike) -> PairedTest:
+    """Test whether two rankings answer equally many questions: exact McNemar, two-sided binomial.
+
+    Args:
+        first: which questions the first ranking answers, [Q] bool.
+        second: the same questions under the second ranking, [Q] bool.
+    """
+    first, second = np.asarray(first, bool), np.asarray(second, bool)
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    differing = only_first + only_second
+    p_value = float(stats.binomtest(only_first, differing).pvalue) if differing else 1.0
+    return PairedTest(only_first, only_second, p_value)
+
+
+def rank_agreement(first: ArrayLike, second: ArrayLike) -> float:
+    """Return the mean over questions of Spearman's rank correlation, ties at their average rank.
+
+    A question for which either side scores all passages alike agrees with nothing and counts 0.
+
+    Args:
+        first: scores of the K passages of each question, [B, K].
+        second: other scores of the same passages, [B, K].
+    """
+    ranks = [stats.rankdata(np.asarray(scores), axis=1) for scores in (first, second)]
+    a, b = (each - each.mean(axis=1, keepdims=True) for each in ranks)
+    scale = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
+    product = (a * b).sum(axis=1)
+    correlations = np.divide(product, scale, out=np.zeros_like(scale), where=scale > 0)
+    return float(correlations.mean()) if len(correlations) else 0.0
+
+
+def spaced_scores(scores: ArrayLike) -> NDArray[np.float32]:
+    """Return float32 scores that fall strictly along each row, so that every reader sees one order.
+
+    Each is the given score, or one float32 ulp below the one before where that is lower still.
+
+    Args:
+        scores: finite scores, best passage first, [..., K].
+
+    Returns:
+        Scores of the same shape, float32.
+
+    Raises:
+        ArtError: a score is not finite as float32.
+    """
+    with np.errstate(over="ignore"):  # an overflow is reported as the fault that it is, below
+        spaced = np.array(scores, np.float32)
+    finite = np.isfinite(spaced).all()
+    # Nothing between zero and the smallest normal number: a program that flushes such numbers to
+    # zero (and some trec_evals live in one) would see ties again.
+    spaced[np.abs(spaced) < _SMALLEST_NORMAL] = 0.0
+    for rank in range(1, spaced.shape[-1]):
+        below = np.nextafter(spaced[..., rank - 1], np.float32(-np.inf))
+        below = np.where(np.abs(below) < _SMALLEST_NORMAL, -_SMALLEST_NORMAL, below)
+        spaced[..., rank] = np.minimum(spaced[..., rank], below)
+    if not (finite and np.isfinite(spaced).all()):
+        raise ArtError("a score is not a finite float32 number")
+    return spaced
+
+
+def judged(
+    qrels: Mapping[str, Mapping[str, int]],
+    ranking: Mapping[str, list[str]],
+    *,
+    depth: int | None = None,
+) -> dict[str, dict[str, float]]:
+    """Return trec_eval's nDCG@10, MRR@10, Recall@100 and MAP of every judged question.
+
+    Args:
+        qrels: question id -> passage id -> relevance, above 0 when relevant.
+        ranking: question id -> passage ids, best first; questions without judgement are left out.
+        depth: how many passages were asked for; figures that look deeper are left out.
+
+    Returns:
+        Figure -> question id -> value, for `ndcg@10`, `mrr@10`, `recall@100` and `map`.
+
+    Raises:
+        ArtError: a passage stands twice in one ranking.
+    """
+    asked = {question: dict(qrels[question]) for question in ranking if question in qrels}
+    values: dict[str, dict[str, float]] = {}
+    for name, (measure, needed, cut) in _JUDGED.items():
+        if depth is not None and depth < needed:
+            continue
+        run = {question: _descending(question, ranking[question][:cut]) for question in asked}
+        metrics = ir_measures.pytrec_eval.iter_calc([measure], asked, run) if asked else ()
+        values[name] = {metric.query_id: float(metric.value) for metric in metrics}
+    return values
+
+
+def _descending(question: str, passages: list[str]) -> dict[str, float]:
+    # trec_eval orders by score (float32) and then by id: whole numbers falling by 1 are our order.
+    scored = {passage: float(-rank) for rank, passage in enumerate(passages)}
+    if len(scored) != len(passages):
+        raise ArtError("a passage stands twice in the ranking", where=f"question {question}")
+    return scored

@@ -1,0 +1,280 @@
+"""What decides a figure, what is left out and said, and that processes only share the work."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from art import distributed
+from art.data.formats import Passage, Question
+from art.data.passages import PassageStore
+from art.errors import ArtError
+from art.evaluation import evaluate as module
+from art.evaluation.ceiling import rerank
+from art.evaluation.evaluate import evaluate, evaluate_rows
+
+N = 30
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> PassageStore:
+    passages = [Passage(f"p{i}", f"title{i}", f"number{i} of the texts") for i in range(N)]
+    folder = tmp_path_factory.mktemp("evaluate") / "store"
+    return PassageStore.build(passages, folder, source="test", progress=False)
+
+
+class PlainIndex:
+    """Ranks by the inner product with fixed random vectors; equal scores by row."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.vectors = np.random.default_rng(seed).integers(-3, 4, (N, 4)).astype(np.float32)
+
+    def search(self, questions: np.ndarray, top_k: int) -> tuple[np.ndarray, np.ndarray]:
+        assert top_k <= N
+        scores = questions.astype(np.float64) @ self.vectors.T
+        rows = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
+        return np.take_along_axis(scores, rows, 1), rows
+
+
+class PlainRetriever:
+    embedding_size = 4
+
+    def embed_questions(self, texts: list[str]) -> np.ndarray:
+        numbers = [[len(text), ord(text[-1]), ord(text[0]), 1] for text in texts]
+        return np.array(numbers, np.float32) % 7 - 3
+
+
+class PlainScorer:
+    """Likes a passage by its row and the question's length."""
+
+    def score(self, questions: list[str], rows: np.ndarray) -> Any:
+        lengths = np.array([len(question) for question in questions])[:, None]
+        scores = -((rows * 7 + lengths) % 5).astype(np.float32)
+        return SimpleNamespace(scores=scores.reshape(rows.shape))
+
+
+def by_rows(rows: list[list[int]], store: PassageStore, questions: list[Question], **options: Any):
+    ranking = np.array(rows)
+    return evaluate_rows(
+        ranking, -np.cumsum(np.ones(ranking.shape), 1), store, questions, **options
+    )
+
+
+def test_gold_passages_decide_where_present_and_answers_elsewhere(store: PassageStore):
+    questions = [
+        Question("a", "?", answers=("number0",), positive_passage_ids=frozenset({"p5"})),
+        Question("b", "?", answers=("number1 of", "zzz")),
+        Question("c", "?", answers=("title2",)),  # stands in a title only
+    ]
+    result = by_rows([[0, 5, 6], [1, 0, 2], [2, 3, 4]], store, questions, ks=(1, 2, 3))
+    assert result.hits.tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 0]]
+    assert result.figures == {"top_1": 1 / 3, "top_2": 2 / 3, "top_3": 2 / 3}
+    assert result.primary == ("top_3", 2 / 3)
+    assert result.per_question["top_1"].tolist() == [0, 1, 0]
+    assert result.notes == [] and result.num_questions == 3
+
+
+@pytest.mark.parametrize(
+    ("ks", "primary"),
+    [((1, 5, 20, 25), "top_20"), ((1, 5), "top_5"), ((1, 25), "top_1"), ((25, 26), "top_25")],
+)
+def test_top_20_chooses_models_or_the_nearest_depth(ks, primary: str, store: PassageStore):
+    rows = [list(range(28))]
+    assert by_rows(rows, store, [Question("a", "?", ("x",))], ks=ks).primary[0] == primary
+
+
+def test_questions_without_labels_are_left_out_and_said(store: PassageStore):
+    questions = [Question("a", "?"), Question("b", "?", ("number1",)), Question("c", "?")]
+    result = by_rows([[0, 1], [1, 0], [2, 3]], store, questions, ks=(1,))
+    assert [question.question_id for question in result.questions] == ["b"]
+    assert result.rows.tolist() == [[1, 0]] and result.figures == {"top_1": 1.0}
+    assert result.notes == ["2 of 3 questions have no label and are left out (a, c)"]
+
+
+def test_labels_that_can_never_be_found_are_counted_and_said(store: PassageStore):
+    gold = frozenset({"p1", "lost1", "lost2", "lost3", "lost4"})
+    questions = [Question("a", "?", ("",), gold), Question("b", "?", ("", "\u200b", "number0"))]
+    result = by_rows([[0, 1], [1, 0]], store, questions, ks=(2,))
+    assert result.figures == {"top_2": 1.0}
+    missing, empty = result.notes
+    assert "4 of 5 passages named by positive_passage_ids" in missing
+    assert "(lost1, lost2, lost3, …)" in missing
+    assert "2 answers hold nothing to look for" in empty and "(questions b)" in empty
+
+
+def test_regular_expressions_match_when_asked(store: PassageStore):
+    questions = [Question("a", "?", (r"number\d+ OF",))]
+    assert by_rows([[3]], store, questions, ks=(1,)).figures == {"top_1": 0.0}
+    assert by_rows([[3]], store, questions, ks=(1,), regex_answers=True).figures == {"top_1": 1.0}
+
+
+def test_without_labels_the_scorer_judges_the_first_passage(store: PassageStore):
+    questions = [Question("a", "one"), Question("b", "other")]
+    rows = [[4, 9], [8, 2]]
+    result = by_rows(rows, store, questions, scorer=PlainScorer())
+    expected = [-((4 * 7 + 3) % 5), -((8 * 7 + 5) % 5)]
+    assert result.per_question["scorer_log_likelihood"].tolist() == expected
+    assert result.primary == ("scorer_log_likelihood", np.mean(expected))
+    assert result.hits is None and list(result.figures) == ["scorer_log_likelihood"]
+    assert type(result.primary[1]) is float
+    with pytest.raises(ArtError, match="no question has answers"):
+        by_rows(rows, store, questions)
+
+
+def test_judgements_add_their_figures_and_choose_only_without_other_labels(store: PassageStore):
+    qrels = {"a": {"p0": 1, "lost": 2}, "b": {"p3": 1}, "never": {"p0": 1}}
+    questions = [Question("a", "?"), Question("b", "?"), Question("c", "?")]
+    rows = [list(range(20))] * 3
+    result = by_rows(rows, store, questions, qrels=qrels)
+    assert list(result.figures) == ["ndcg@10", "mrr@10", "map"]  # 20 of 30: too few for Recall@100
+    assert result.figures["mrr@10"] == pytest.approx((1 + 1 / 4) / 2)
+    assert result.primary == ("ndcg@10", result.figures["ndcg@10"])
+    assert [note.split(" (")[0] for note in result.notes] == [
+        "1 of 3 judged questions are not asked",
+        "1 of 3 questions have no label and are left out",
+        "1 of 3 passages named by judgements are not in the store, "
+        "so the figures are lower than they should be",
+    ]
+    labelled = [Question("a", "?", ("number1",)), Question("b", "?")]
+    both = by_rows(rows[:2], store, labelled, qrels=qrels, ks=(1, 2))
+    assert both.primary == ("top_2", 1.0)
+    assert np.isnan(both.per_question["top_1"]).tolist() == [False, True]
+    assert [line["num_questions"] for line in both.table()] == [1, 1, 2, 2, 2]
+
+
+def test_judgements_of_other_questions_are_refused(store: PassageStore):
+    with pytest.raises(ArtError, match="no question id occurs"):
+        by_rows([[0]], store, [Question("a", "?", ("x",))], qrels={"z": {"p0": 1}})
+
+
+def test_a_questions_own_passage_is_dropped_when_asked(store: PassageStore):
+    questions = [Question("p3", "?"), Question("other", "?")]
+    qrels = {"p3": {"p4": 1}, "other": {"p3": 1}}
+    rows = [[3, 4, 5], [4, 3, 5]]
+    kept = by_rows(rows, store, questions, qrels=qrels)
+    dropped = by_rows(rows, store, questions, qrels=qrels, drop_self_hits=True)
+    assert kept.per_question["map"].tolist() == [0.5, 0.5]
+    assert dropped.per_question["map"].tolist() == [1.0, 0.5]
+    assert dropped.rows.tolist() == [[4, 5], [4, 3]]
+
+
+def test_depths_beyond_the_ranking_are_left_out_unless_it_is_the_whole_store(store: PassageStore):
+    questions = [Question("a", "?", ("number29",))]
+    assert list(by_rows([list(range(6))], store, questions).figures) == ["top_1", "top_5"]
+    whole = by_rows([list(range(N))], store, questions)
+    assert whole.figures == {"top_1": 0, "top_5": 0, "top_20": 0, "top_50": 1, "top_100": 1}
+    with pytest.raises(ArtError, match="3 passages a question"):
+        by_rows([[0, 1, 2]], store, questions, ks=(5,))
+
+
+def test_the_table_holds_wilson_intervals_of_shares_only(store: PassageStore):
+    questions = [Question(f"q{i}", "?", (f"number{i}",)) for i in range(10)]
+    qrels = {"q0": {"p0": 1}}
+    rows = [[i if i < 3 else 20] for i in range(10)]
+    first, *others = by_rows(rows, store, questions, ks=(1,), qrels=qrels).table()
+    assert (first["figure"], first["value"], first["num_questions"]) == ("top_1", 0.3, 10)
+    assert (first["low"], first["high"]) == pytest.approx((0.1078, 0.6032), abs=1e-4)
+    assert all(line["low"] is None for line in others)
+
+
+def test_no_questions_are_refused(store: PassageStore):
+    with pytest.raises(ArtError, match="no questions"):
+        evaluate_rows(np.zeros((0, 1), int), np.zeros((0, 1)), store, [])
+
+
+def questions_of_every_kind(count: int) -> list[Question]:
+    return [
+        Question(f"q{i}", f"{'why' * (i % 4 + 1)} {chr(97 + i % 26)}", *labels)
+        for i in range(count)
+        for labels in [[(), (("number5", f"number{i}"),), ((), frozenset({f"p{i % N}"}))][i % 3]]
+    ]
+
+
+def test_searching_and_judging_a_given_ranking_give_the_same(store: PassageStore):
+    index, retriever = PlainIndex(), PlainRetriever()
+    questions = questions_of_every_kind(20)
+    searched = evaluate(retriever, index, store, questions, ks=(1, 5))
+    vectors = retriever.embed_questions([question.text for question in questions])
+    from_vectors = evaluate(vectors, index, store, questions, ks=(1, 5))
+    scores, rows = index.search(vectors, 5)
+    given = evaluate_rows(rows, scores, store, questions, ks=(1, 5))
+    assert searched.rows.shape == (13, 5)
+    for other in (from_vectors, given):
+        assert (other.rows == searched.rows).all() and (other.scores == searched.scores).all()
+        assert other.figures == searched.figures and other.notes == searched.notes
+
+
+def test_the_search_is_as_deep_as_the_figures_need(store: PassageStore):
+    question = [Question("p3", "why", ("number1",))]
+    arguments = (PlainRetriever(), PlainIndex(), store, question)
+    assert evaluate(*arguments, ks=(2, 7)).rows.shape == (1, 7)
+    assert evaluate(*arguments, ks=(2, 7), drop_self_hits=True).rows.shape == (1, 7)
+    assert evaluate(*arguments, ks=(2, 7), qrels={"p3": {"p1": 1}}).rows.shape == (1, N)
+
+
+def in_world(size: int, work: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Run `work` as every rank of a world of threads."""
+    here, barrier, values = threading.local(), threading.Barrier(size, timeout=30), {}
+    results: list[Any] = [None] * size
+
+    def gather(value: Any) -> list[Any]:
+        values[here.rank] = value
+        barrier.wait()
+        gathered = [values[rank] for rank in range(size)]
+        barrier.wait()
+        return gathered
+
+    def run(rank: int) -> None:
+        here.rank = rank
+        results[rank] = work()
+
+    monkeypatch.setattr(distributed, "rank", lambda: here.rank)
+    monkeypatch.setattr(distributed, "world_size", lambda: size)
+    monkeypatch.setattr(distributed, "gather_objects", gather)
+    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    monkeypatch.undo()
+    return results
+
+
+@pytest.mark.parametrize("size", [2, 3, 7])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_several_processes_give_what_one_gives(size, labelled, store, monkeypatch):
+    monkeypatch.setattr(module, "_EMBED_BLOCK", 2)
+    questions = (
+        questions_of_every_kind(8) if labelled else [Question("a", "why"), Question("b", "")]
+    )
+    questions = [Question(q.question_id, q.text or "?", q.answers, q.positive_passage_ids)
+                 for q in questions]  # fmt: skip
+
+    def work():
+        scorer = PlainScorer()
+        return evaluate(PlainRetriever(), PlainIndex(), store, questions, ks=(1, 5), scorer=scorer)
+
+    alone = work()
+    for result in in_world(size, work, monkeypatch):
+        assert result.figures == alone.figures and result.notes == alone.notes
+        assert (result.rows == alone.rows).all() and (result.scores == alone.scores).all()
+        assert labelled == (result.hits is not None)
+        assert (
+            (result.hits == alone.hits)
+            if result.hits is None
+            else (result.hits == alone.hits).all()
+        )
+
+
+def test_reranking_puts_the_scorers_favourites_first_and_keeps_order_among_equals():
+    rows = np.array([[4, 9, 1, 6, 2], [3, 8, 13, 0, 5]])
+    ordered, scores = rerank(PlainScorer(), ["one", "other"], rows)
+    for line, (question, before) in enumerate(zip(["one", "other"], rows, strict=True)):
+        liked = {row: -float((row * 7 + len(question)) % 5) for row in before.tolist()}
+        assert ordered[line].tolist() == sorted(before.tolist(), key=lambda row: -liked[row])
+        assert scores[line].tolist() == [liked[row] for row in ordered[line].tolist()]
