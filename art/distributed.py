@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
 from art.errors import ArtError
 
@@ -105,6 +106,16 @@ def sum_over_ranks(tensor: torch.Tensor) -> torch.Tensor:
     total = tensor.detach().clone()
     dist.all_reduce(total)
     return total
+
+
+@contextmanager
+def gradient_average(model: torch.nn.Module, *, enabled: bool) -> Iterator[None]:
+    """Average gradients over processes in this block's backward pass, or only accumulate them."""
+    if enabled or not isinstance(model, DistributedDataParallel):
+        yield
+    else:
+        with model.no_sync():
+            yield
 
 
 @contextmanager

@@ -101,11 +101,17 @@ def parse_overrides(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
                 faults.append(f"command line: --{name}: needs a value")
                 continue
             text = rest.pop(0)
-        try:
-            settings[name] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            settings[name] = text  # such as `query: ` or `@file`, which are not YAML but plain text
+        settings[name] = _value(text)
     return settings, faults
+
+
+def _value(text: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text  # such as `@file`, which is not YAML but plain text
+    # No setting is a mapping: `query: ` is a prefix.
+    return text if isinstance(value, dict) else value
 
 
 def _nearest(dotted: str) -> str:

@@ -46,7 +46,10 @@ class DataConfig(_Section):
 
 
 class RetrieverConfig(_Section):
-    """The dual encoder that is trained (the student)."""
+    """The dual encoder that is trained (the student).
+
+    What is null keeps the setting of a retriever folder of ours that training starts from.
+    """
 
     model: str = Field(
         description="Start of both towers: a retriever folder of ours, any hub name or folder that "
@@ -57,43 +60,49 @@ class RetrieverConfig(_Section):
         None,
         description="Start of the passage tower where it differs, as in a DPR pair. Null: `model`.",
     )
-    tied: bool = Field(
-        False, description="One set of weights for both towers. The paper keeps them apart."
+    tied: bool | None = Field(
+        None, description="One set of weights for both towers. Null: two, as in the paper."
     )
     pooling: Literal["cls", "mean", "last"] | None = Field(
         None,
         description="How token vectors become one vector: first position (the paper), mean, or "
-        "last position. Null: cls, mean for word-vector tables, last for decoder models.",
+        "last position. Null: cls for encoders, last for decoder models, mean for other models.",
     )
-    normalize: bool = Field(
-        False, description="Scale vectors to length 1. The paper does not; see `temperature`."
+    normalize: bool | None = Field(
+        None, description="Scale vectors to length 1; see `temperature`. Null: no, as in the paper."
     )
     temperature: Annotated[PositiveFloat, Field(allow_inf_nan=False)] | Literal["auto"] = Field(
         "auto",
         description="Divisor of the inner products, τ. auto: √D as in the paper (27.7 for D = 768),"
         " 0.05 for normalised vectors.",
     )
-    question_length: PositiveInt = Field(
-        64, description="Tokens of a question, special tokens included; longer ones are cut."
+    question_length: PositiveInt | None = Field(
+        None, description="Tokens of a question, special tokens included. Null: 64."
     )
-    passage_length: PositiveInt = Field(
-        256, description="Tokens of a passage when indexing and when training (paper: 256)."
+    passage_length: PositiveInt | None = Field(
+        None,
+        description="Tokens of a passage when indexing and when training. Null: 256, as in the "
+        "paper.",
     )
-    question_prefix: str = Field("", description="Text put before every question, e.g. 'query: '.")
-    passage_prefix: str = Field("", description="Text put before every passage.")
+    question_prefix: str | None = Field(
+        None, description="Text put before every question, e.g. 'query: '. Null: none."
+    )
+    passage_prefix: str | None = Field(
+        None, description="Text put before every passage. Null: none."
+    )
     num_layers: PositiveInt | None = Field(
         None, description="Keep only the first layers of the model. Null: all of them."
     )
     head_size: PositiveInt | None = Field(
         None, description="Size of a linear layer after pooling. Null: none, as in the paper."
     )
-    dtype: Literal["float32", "bfloat16"] = Field(
-        "float32",
+    dtype: Literal["float32", "bfloat16"] | None = Field(
+        None,
         description="Precision of the computation; weights and vectors stay float32. bfloat16 is "
-        "faster on GPUs and on CPUs with AMX.",
+        "faster on GPUs and on CPUs with AMX. Null: float32.",
     )
     activation_checkpointing: bool = Field(
-        False, description="Recompute activations in the backward pass: less memory, a third slower"
+        False, description="Recompute activations in the backward pass: less memory, slower."
     )
     freeze: Literal["question", "passage"] | None = Field(
         None, description="A tower that does not learn. Null: both learn."

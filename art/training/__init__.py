@@ -1,1 +1,6 @@
-"""Being written."""
+"""The method and what surrounds it, in the order of the data.
+
+`schedule` (what happens at which step) → `candidates` (who proposes passages) → `steps` (the
+method, one screen) → `losses` (its formulae) → `loop` (set-up, main, fit) → `checkpoints` and
+`progress` (what it leaves behind); `plan` says beforehand what a configuration will do.
+"""

@@ -1,0 +1,67 @@
+"""Who proposes the K passages of a question: the retriever (the paper), BM25, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from art.retriever.bm25 import BM25
+from art.retriever.encoders import Retriever
+from art.retriever.index import Index
+
+Propose = Callable[[Sequence[str]], np.ndarray]
+"""Questions → rows [B, K] of the store, distinct within a question."""
+
+
+def from_retriever(retriever: Retriever, index: Index, top_k: int) -> Propose:
+    """Propose the K nearest passages under the current question tower and the last index."""
+
+    def propose(questions: Sequence[str]) -> np.ndarray:
+        _, rows = index.search(retriever.embed_questions(list(questions)), top_k)
+        return rows
+
+    return propose
+
+
+def from_bm25(bm25: BM25, top_k: int) -> Propose:
+    """Propose BM25's K best passages; a question's are looked up once and kept."""
+    kept: dict[str, np.ndarray] = {}
+
+    def propose(questions: Sequence[str]) -> np.ndarray:
+        if unseen := [text for text in dict.fromkeys(questions) if text not in kept]:
+            _, rows = bm25.search(unseen, top_k)
+            kept.update(zip(unseen, rows, strict=True))
+        return np.stack([kept[text] for text in questions])
+
+    return propose
+
+
+def from_both(retriever: Propose, bm25: Propose) -> Propose:
+    """Propose the better half of the retriever's K and fill up with BM25's best others."""
+
+    def propose(questions: Sequence[str]) -> np.ndarray:
+        return np.stack(
+            [
+                half_and_half(dense, sparse)
+                for dense, sparse in zip(retriever(questions), bm25(questions), strict=True)
+            ]
+        )
+
+    return propose
+
+
+def half_and_half(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Join the first ⌈K/2⌉ rows of `first` and the best of `second` that are not among them.
+
+    Args:
+        first: rows [K], best first, distinct.
+        second: rows [K], best first, distinct.
+
+    Returns:
+        Rows [K], distinct.
+    """
+    top_k = len(first)
+    half = first[: (top_k + 1) // 2]
+    others = second[~np.isin(second, half)]
+    return np.concatenate([half, others[: top_k - len(half)]])

@@ -1,0 +1,249 @@
+"""A run folder on disk: what it holds, and the checkpoints from which it goes on exactly."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from art import distributed
+from art.config import Config, Manifest, differences, read_config
+from art.errors import CorruptionError, MismatchError
+from art.files import atomic_folder, link, lock, write_text
+from art.retriever.encoders import Retriever
+
+FORMAT = 1
+_CHECKPOINT = re.compile(r"step-(\d{8})")
+# The newest, and the one before it in case the newest turns out damaged.
+_NUM_KEPT = 2
+
+
+class Best(Manifest):
+    """The best evaluation so far."""
+
+    step: int
+    figure: str
+    value: float
+
+
+class CheckpointState(Manifest):
+    """All that a run is at one step, besides weights and optimiser; there is no random state.
+
+    Attributes:
+        format: version of this layout.
+        step: optimiser steps done.
+        due: what is still to be done at this step, in order; resuming does it first.
+        index: name under `index/` of the last finished index, None before the first.
+        metrics_bytes: length of `metrics.jsonl`.
+        num_scores: entries of the score log.
+        best: the best evaluation before this step.
+        evaluations_without_better: for early stopping.
+        fingerprints: of the store, the scorer and the retriever.
+        versions: of the libraries that shape the numbers.
+        config: the resolved settings.
+    """
+
+    format: int = FORMAT
+    step: int
+    due: tuple[str, ...]
+    index: str | None
+    metrics_bytes: int
+    num_scores: int
+    best: Best | None
+    evaluations_without_better: int
+    fingerprints: dict[str, str]
+    versions: dict[str, str]
+    config: dict[str, Any]
+
+
+class TrainingResult(Manifest):
+    """What a finished run has to say.
+
+    Attributes:
+        figure: name of the figure that chose the weights.
+        best_step: the step they come from.
+        last_step: the step at which training ended.
+        before: evaluation of the untrained retriever, by figure.
+        after: evaluation of the chosen weights, by figure.
+    """
+
+    figure: str
+    best_step: int
+    last_step: int
+    before: dict[str, float]
+    after: dict[str, float]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Names of everything in a run folder."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved settings."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics_file(self) -> Path:
+        """One line per logged step, refresh and evaluation."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def scores_file(self) -> Path:
+        """Every score the scorer gave."""
+        return self.path / "scores.log"
+
+    @property
+    def result_folder(self) -> Path:
+        """The trained retriever, an ordinary folder."""
+        return self.path / "retriever"
+
+    @property
+    def result_file(self) -> Path:
+        """The figures of a finished run; its existence says that the run is finished."""
+        return self.path / "result.json"
+
+    def index_folder(self, name: str) -> Path:
+        """Return the place of an index."""
+        return self.path / "index" / name
+
+    def checkpoint_folder(self, step: int) -> Path:
+        """Return the place of the checkpoint of a step."""
+        return self.path / "checkpoints" / f"step-{step:08d}"
+
+    def best_folder(self, step: int) -> Path:
+        """Return the place of the best weights, which are those of this step."""
+        return self.path / "checkpoints" / f"best-{step:08d}"
+
+    @contextmanager
+    def held_by_main(self) -> Iterator[None]:
+        """Keep a second run out of this folder.
+
+        Raises:
+            ArtError: another run is working in it; every process raises it.
+        """
+        with ExitStack() as stack:
+            with distributed.fail_together():
+                if distributed.is_main():
+                    held = lock(self.path / ".lock", wait=False, holder="another run")
+                    stack.enter_context(held)
+            yield
+
+    def claim(self, config: Config) -> None:
+        """Write the settings, or check that the folder's run had the same.
+
+        Raises:
+            MismatchError: the folder belongs to a run with other settings; names each of them.
+        """
+        if not distributed.is_main():
+            return
+        if self.config_file.exists():
+            changed = differences(read_config(self.config_file), config)
+            if changed:
+                raise MismatchError(
+                    "this run was started with other settings: " + "; ".join(changed),
+                    where=self.path,
+                    hint="restore them to go on, or choose another output.folder",
+                )
+        write_text(self.config_file, config.to_yaml())
+
+    def steps(self) -> list[int]:
+        """Return the steps with a complete checkpoint, in order."""
+        folder = self.path / "checkpoints"
+        names = (_CHECKPOINT.fullmatch(entry.name) for entry in folder.glob("step-*"))
+        return sorted(int(name[1]) for name in names if name)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that shape the numbers."""
+    names = ("art-retriever", "torch", "transformers", "accelerate", "tokenizers", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def save_checkpoint(
+    run: RunFolder, state: CheckpointState, retriever: Retriever, optimizer: torch.optim.Optimizer
+) -> None:
+    """Write a checkpoint whole or not at all, and point `last` at it.
+
+    Raises:
+        ArtError: the disk refuses it; the checkpoint before it stays.
+    """
+    folder = run.checkpoint_folder(state.step)
+    with atomic_folder(folder) as beside:
+        retriever.save(beside / "retriever")
+        torch.save(optimizer.state_dict(), beside / "optimizer.pt")
+        state.write(beside / "state.json")
+    link(run.path / "last", folder)
+
+
+def load_state(run: RunFolder, step: int) -> CheckpointState:
+    """Read what a checkpoint says of its run.
+
+    Raises:
+        CorruptionError: it cannot be read, or another version wrote it.
+    """
+    path = run.checkpoint_folder(step) / "state.json"
+    state = CheckpointState.read(path)
+    if state.format != FORMAT:
+        raise CorruptionError(f"layout {state.format}, this version reads {FORMAT}", where=path)
+    return state
+
+
+def load_optimizer(run: RunFolder, step: int, optimizer: torch.optim.Optimizer) -> None:
+    """Fill the optimiser with its state at a checkpoint."""
+    path = run.checkpoint_folder(step) / "optimizer.pt"
+    optimizer.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+
+
+def keep_best(run: RunFolder, step: int) -> None:
+    """Keep the weights of a step's checkpoint as the best, without copying their bytes."""
+    folder = run.best_folder(step)
+    with atomic_folder(folder) as beside:
+        shutil.copytree(
+            run.checkpoint_folder(step) / "retriever",
+            beside,
+            dirs_exist_ok=True,
+            copy_function=_link_or_copy,
+        )
+    link(run.path / "best", folder)
+    for other in folder.parent.glob("best-*"):
+        if other != folder:
+            shutil.rmtree(other)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copy2(source, target)
+
+
+def prune(run: RunFolder, current_index: str | None) -> None:
+    """Delete checkpoints before the last two, and indexes that none of those two names."""
+    steps = run.steps()
+    for step in steps[:-_NUM_KEPT]:
+        shutil.rmtree(run.checkpoint_folder(step))
+    named = {load_state(run, step).index for step in steps[-_NUM_KEPT:]} | {current_index}
+    for folder in (run.path / "index").glob("step-*"):
+        if folder.name not in named:
+            shutil.rmtree(folder)
+
+
+def publish(run: RunFolder) -> Path:
+    """Copy the best weights, else the last, to `retriever/`; return the folder copied."""
+    best, last = run.path / "best", run.path / "last" / "retriever"
+    source = (best if best.exists() else last).resolve()
+    with atomic_folder(run.result_folder) as beside:
+        shutil.copytree(source, beside, dirs_exist_ok=True, copy_function=_link_or_copy)
+    return source

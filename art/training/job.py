@@ -1,0 +1,280 @@
+"""A run in progress: its parts, and what happens between two optimiser steps."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from art import distributed
+from art.config import Config
+from art.data.passages import PassageStore
+from art.data.tokens import TokenStore
+from art.evaluation.evaluate import evaluate
+from art.retriever.bm25 import BM25
+from art.retriever.embedding import embed_passages
+from art.retriever.encoders import Retriever
+from art.retriever.index import Index
+from art.scorer.cache import CachedScorer
+from art.training import checkpoints
+from art.training.candidates import Propose, from_bm25, from_both, from_retriever
+from art.training.checkpoints import Best, CheckpointState, RunFolder
+from art.training.plan import Questions, describe
+from art.training.progress import Clock, MetricsLog, ProgressLine
+from art.training.schedule import Schedule
+from art.training.steps import StepFigures
+
+
+@dataclass
+class Job:
+    """A run in progress: its parts, and what changes as it goes."""
+
+    config: Config
+    run: RunFolder
+    schedule: Schedule
+    questions: Questions
+    qrels: dict[str, dict[str, int]] | None
+    store: PassageStore
+    tokens: TokenStore
+    retriever: Retriever
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scorer: CachedScorer
+    bm25: BM25 | None
+    accelerator: Accelerator
+    metrics: MetricsLog
+    clock: Clock = field(default_factory=Clock)
+
+    step: int = 0
+    index: Index | None = None
+    best: Best | None = None
+    evaluations_without_better: int = 0
+    still_due: tuple[str, ...] = ()
+    grad_norm: float = 0.0
+    _warned: bool = False
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether patience has run out."""
+        patience = self.config.evaluation.patience
+        return patience is not None and self.evaluations_without_better >= patience
+
+    @property
+    def propose(self) -> Propose:
+        """Who proposes passages now, with the current question tower and the last index."""
+        training = self.config.training
+        if training.candidates == "bm25":
+            return self._bm25_candidates
+        assert self.index is not None
+        dense = from_retriever(self.retriever, self.index, training.top_k)
+        return (
+            dense if training.candidates == "retriever" else from_both(dense, self._bm25_candidates)
+        )
+
+    def __post_init__(self) -> None:
+        self.progress = ProgressLine(self.schedule.num_steps, 0, enabled=False)
+        if self.bm25 is not None:
+            self._bm25_candidates = from_bm25(self.bm25, self.config.training.top_k)
+
+    def go_back_to(self, state: CheckpointState | None) -> None:
+        """Become the run that a checkpoint describes; None is the beginning."""
+        if state is None:
+            self.still_due = self.schedule.due(0)
+            return
+        self.step, self.still_due = state.step, state.due
+        self.best, self.evaluations_without_better = state.best, state.evaluations_without_better
+        if (
+            state.index is not None
+            and (self.run.index_folder(state.index) / "manifest.json").exists()
+        ):
+            self.index = Index.open(self.run.index_folder(state.index))
+
+    def introduce(self) -> None:
+        """Say what is about to happen."""
+        self.progress = ProgressLine(
+            self.schedule.num_steps, self.step, enabled=distributed.is_main()
+        )
+        self.progress.say(
+            describe(
+                self.config,
+                self.schedule,
+                num_passages=len(self.store),
+                world_size=distributed.world_size(),
+            )
+        )
+        if self.questions.held_out:
+            self.progress.say(
+                f"choosing on {len(self.questions.evaluation)} training questions held out "
+                "(evaluation.questions is empty)"
+            )
+        if self.step:
+            self.progress.say(f"going on from the checkpoint of step {self.step}")
+
+    def do(self, due: tuple[str, ...]) -> None:
+        """Save, refresh, evaluate: whatever is due, in that order."""
+        for position, name in enumerate(due):
+            if name == "save":
+                self.save(due[position + 1 :])
+            elif name == "refresh":
+                self.refresh()
+            else:
+                self.evaluate()
+
+    def save(self, still_due: tuple[str, ...]) -> None:
+        """Write a checkpoint that lists what is still due at this step."""
+        with self.clock("save"), distributed.fail_together():
+            self.scorer.sync()
+            if distributed.is_main():
+                state = CheckpointState(
+                    step=self.step,
+                    due=still_due,
+                    index=self.index.folder.name if self.index else None,
+                    metrics_bytes=self.metrics.num_bytes,
+                    num_scores=self.scorer.num_scores,
+                    best=self.best,
+                    evaluations_without_better=self.evaluations_without_better,
+                    fingerprints={
+                        "store": self.store.fingerprint,
+                        "scorer": self.scorer.fingerprint,
+                    },
+                    versions=checkpoints.versions(),
+                    config=self.config.model_dump(mode="json"),
+                )
+                checkpoints.save_checkpoint(self.run, state, self.retriever, self.optimizer)
+                checkpoints.prune(self.run, state.index)
+
+    def refresh(self) -> None:
+        """Re-embed the corpus with the live weights of the passage tower and swap the index."""
+        start = time.perf_counter()
+        fingerprint = self.retriever.fingerprint()
+        previous = self.index
+        if previous is None or previous.retriever_fingerprint != fingerprint:
+            settings = self.config.index
+            self.index = embed_passages(
+                self.retriever,
+                self.tokens,
+                self.run.index_folder(f"step-{self.step:08d}"),
+                store=self.store,
+                shard_rows=settings.shard_rows,
+                batch_tokens=settings.batch_tokens,
+                dtype=settings.dtype,
+                fingerprint=fingerprint,
+                description=f"refresh at step {self.step}",
+            )
+        seconds = time.perf_counter() - start
+        changed = self._share_changed(previous)
+        if distributed.is_main():
+            self.metrics.write("refresh", self.step, {"seconds": seconds, "top_k_changed": changed})
+        self._track({"refresh_seconds": seconds, "top_k_changed": changed})
+        moved = "" if changed is None else f", {changed:.0%} of the candidates changed"
+        self.progress.say(f"step {self.step}: index refreshed in {seconds:.1f} s{moved}")
+
+    def _share_changed(self, previous: Index | None) -> float | None:
+        """Return the share of the next step's candidates that the old index would not propose."""
+        if previous is None or self.index is None or self.step >= self.schedule.num_steps:
+            return None
+        micro_batches = self.schedule.micro_batches(self.step, rank=0, world_size=1)
+        texts = [self.questions.training[i] for micro in micro_batches for i in micro.questions]
+        vectors = self.retriever.embed_questions(texts)
+        top_k = self.config.training.top_k
+        _, before = previous.search(vectors, top_k)
+        _, after = self.index.search(vectors, top_k)
+        kept = sum(
+            len(set(old) & set(new))
+            for old, new in zip(before.tolist(), after.tolist(), strict=True)
+        )
+        return 1.0 - kept / after.size
+
+    def evaluate(self) -> None:
+        """Evaluate on the index of the current weights; keep them if they are the best so far."""
+        assert self.index is not None
+        start = time.perf_counter()
+        result = evaluate(
+            self.retriever,
+            self.index,
+            self.store,
+            self.questions.evaluation,
+            qrels=self.qrels,
+            ks=self.config.evaluation.top_k,
+            scorer=self.scorer,
+        )
+        seconds = time.perf_counter() - start
+        figure, value = result.primary
+        if self.best is None or value > self.best.value:
+            self.best = Best(step=self.step, figure=figure, value=value)
+            self.evaluations_without_better = 0
+            if distributed.is_main():
+                checkpoints.keep_best(self.run, self.step)
+        else:
+            self.evaluations_without_better += 1
+        if distributed.is_main():
+            self.metrics.write("evaluation", self.step, result.figures)
+        self._track({f"evaluation_{name}": value for name, value in result.figures.items()})
+        self.progress.say(
+            f"step {self.step}: "
+            + "  ".join(f"{name} {value:.4g}" for name, value in result.figures.items())
+            + f"  ({result.num_questions} questions, {seconds:.1f} s)"
+        )
+        if self.step == 0:
+            for note in result.notes:
+                self.progress.say(f"note: {note}")
+
+    def log_step(self, figures: StepFigures) -> None:
+        """Write a line about a step: loss, agreement, spread, rates, seconds by phase."""
+        seconds = self.clock.read()
+        values = _summary(distributed.gather_objects(figures), seconds)
+        values["learning_rate"] = self.schedule.learning_rate(self.step - 1)
+        values["grad_norm"] = self.grad_norm
+        self.progress.step(
+            loss=values["loss"],
+            agreement=values["agreement"],
+            pairs_per_s=values["pairs_per_second"],
+            known=values["known_share"],
+        )
+        if self.step == 1:
+            self._warn_if_nothing_can_be_learnt(values)
+        if self.step % self.config.training.log_steps == 0:
+            if distributed.is_main():
+                self.metrics.write("train", self.step, values)
+            self._track(values)
+
+    def _warn_if_nothing_can_be_learnt(self, values: dict[str, float]) -> None:
+        if values["retriever_spread"] < 0.05:
+            self.progress.say(
+                "warning: the retriever's best and worst candidate differ by "
+                f"{values['retriever_spread']:.3g} after division by its temperature "
+                f"({self.retriever.temperature:g}): it can hardly learn; "
+                "lower retriever.temperature"
+            )
+        if values["scorer_spread"] < 0.2:
+            self.progress.say(
+                "warning: the scorer's best and worst candidate differ by "
+                f"{values['scorer_spread']:.3g} after division by its temperature: the soft labels "
+                "are nearly flat; lower scorer.temperature"
+            )
+
+    def _track(self, values: dict[str, Any]) -> None:
+        known = {name: value for name, value in values.items() if value is not None}
+        self.accelerator.log(known, step=self.step)
+
+
+def _summary(by_rank: list[StepFigures], seconds: dict[str, float]) -> dict[str, float]:
+    num_questions = sum(figures.num_questions for figures in by_rank)
+    num_pairs = sum(figures.num_pairs for figures in by_rank)
+    num_known = sum(figures.num_known for figures in by_rank)
+    elapsed = sum(seconds[phase] for phase in ("retrieve", "score", "learn"))
+    means = {
+        name: sum(figures.sums[name] for figures in by_rank) / num_questions
+        for name in by_rank[0].sums
+    }
+    return {
+        **means,
+        "known_share": num_known / num_pairs,
+        "questions_per_second": num_questions / elapsed,
+        "pairs_per_second": num_pairs / elapsed,
+        **{f"{phase}_seconds": value for phase, value in seconds.items()},
+    }

@@ -1,0 +1,99 @@
+"""Training, as a story: `train` sets up, hands over to `fit`, and `finish` says what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from art import distributed
+from art.config import Config
+from art.training import checkpoints
+from art.training.checkpoints import RunFolder, TrainingResult
+from art.training.job import Job
+from art.training.setup import set_up
+from art.training.steps import StepFigures, art_step
+
+
+def train(config: Config) -> TrainingResult:
+    """Train a retriever from questions alone; an existing run of the same settings goes on.
+
+    Raises:
+        ArtError: the settings, the data or the disk do not allow it; every process raises it.
+    """
+    device = distributed.start(cpu=config.training.cpu)
+    run = RunFolder(Path(config.output.folder))
+    with run.held_by_main():
+        with distributed.fail_together():
+            run.claim(config)
+        if run.result_file.exists():
+            return TrainingResult.read(run.result_file)
+        job = set_up(config, run, device)
+        fit(job)
+        return finish(job)
+
+
+def fit(job: Job) -> None:
+    """Run the optimiser steps, and before and between them whatever the schedule says is due."""
+    job.introduce()
+    job.do(job.still_due)
+    while job.step < job.schedule.num_steps and not job.stopped_early:
+        figures = take_step(job)
+        job.step += 1
+        job.log_step(figures)
+        job.do(job.schedule.due(job.step))
+    job.progress.close()
+
+
+def take_step(job: Job) -> StepFigures:
+    """Compute the gradient of one step of G questions, clip it, and update the retriever."""
+    config, schedule = job.config.training, job.schedule
+    job.optimizer.zero_grad(set_to_none=True)
+    figures = art_step(
+        schedule.micro_batches(
+            job.step, rank=distributed.rank(), world_size=distributed.world_size()
+        ),
+        job.questions.training,
+        model=job.model,
+        retriever=job.retriever,
+        propose=job.propose,
+        scorer=job.scorer,
+        passage_tokens=job.tokens,
+        soft_label_temperature=job.config.scorer.temperature,
+        questions_per_step=schedule.questions_per_step,
+        seed=schedule.seed,
+        step=job.step,
+        clock=job.clock,
+    )
+    job.grad_norm = nn.utils.clip_grad_norm_(
+        (p for p in job.retriever.parameters() if p.grad is not None), config.max_grad_norm
+    ).item()
+    for group in job.optimizer.param_groups:
+        group["lr"] = schedule.learning_rate(job.step)
+    job.optimizer.step()
+    return figures
+
+
+def finish(job: Job) -> TrainingResult:
+    """Put the chosen weights where the user looks for them and gather what the run has to say."""
+    job.accelerator.end_training()
+    assert job.best is not None  # the last step evaluates
+    evaluations = job.metrics.records("evaluation")
+    result = TrainingResult(
+        figure=job.best.figure,
+        best_step=job.best.step,
+        last_step=job.step,
+        before=_figures(evaluations, 0),
+        after=_figures(evaluations, job.best.step),
+    )
+    with distributed.fail_together():
+        if distributed.is_main():
+            checkpoints.publish(job.run)
+            result.write(job.run.result_file)
+    return result
+
+
+def _figures(evaluations: list[dict[str, Any]], step: int) -> dict[str, float]:
+    record = next(record for record in evaluations if record["step"] == step)
+    return {name: value for name, value in record.items() if name not in ("kind", "step")}

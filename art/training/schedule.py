@@ -1,0 +1,130 @@
+"""What happens at which step: pure functions of the optimiser step, so that resuming is exact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+import torch
+
+from art.data.batching import epoch_order
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """B questions that are encoded and back-propagated together: the unit of learning.
+
+    Attributes:
+        number: its place among the step's micro-batches, over all processes.
+        questions: positions of its questions in the training set.
+    """
+
+    number: int
+    questions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The whole run as functions of t, the number of optimiser steps done so far.
+
+    Attributes:
+        num_questions: size of the training set.
+        questions_per_step: G, over all processes.
+        questions_per_micro_batch: B, which divides G.
+        epochs: passes over the questions.
+        max_steps: an earlier end, or None.
+        peak_learning_rate: reached at the end of the warm-up.
+        warmup_share: share of all steps spent warming up.
+        refresh_steps: R, steps between refreshes of the index.
+        evaluate_steps: steps between evaluations.
+        save_steps: steps between checkpoints.
+        seed: of the order of questions and of dropout.
+    """
+
+    num_questions: int
+    questions_per_step: int
+    questions_per_micro_batch: int
+    epochs: int
+    max_steps: int | None
+    peak_learning_rate: float
+    warmup_share: float
+    refresh_steps: int
+    evaluate_steps: int
+    save_steps: int
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole steps in one pass; the last partial one is dropped for that epoch."""
+        return self.num_questions // self.questions_per_step
+
+    @property
+    def num_dropped(self) -> int:
+        """Questions left out of each epoch (others each time: the order changes)."""
+        return self.num_questions % self.questions_per_step
+
+    @cached_property
+    def num_steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        steps = self.epochs * self.steps_per_epoch
+        return steps if self.max_steps is None else min(steps, self.max_steps)
+
+    @cached_property
+    def warmup_steps(self) -> int:
+        """Steps of linearly rising learning rate."""
+        return round(self.warmup_share * self.num_steps)
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of the update that turns t = `step` into `step` + 1.
+
+        Linear warm-up to the peak, then linear decay that would reach 0 at the update after the
+        last one, so that every update moves something.
+        """
+        if step < self.warmup_steps:
+            return self.peak_learning_rate * (step + 1) / self.warmup_steps
+        remaining = self.num_steps - step
+        return self.peak_learning_rate * remaining / max(1, self.num_steps - self.warmup_steps)
+
+    def due(self, step: int) -> tuple[str, ...]:
+        """Return what to do once `step` updates are done, in order: save, refresh, evaluate.
+
+        A refresh or an evaluation forces the save, because resuming starts by doing them again.
+        """
+        at_edge = step in (0, self.num_steps)
+        refresh = at_edge or step % self.refresh_steps == 0
+        evaluate = at_edge or step % self.evaluate_steps == 0
+        save = refresh or evaluate or step % self.save_steps == 0
+        names = {"save": save, "refresh": refresh, "evaluate": evaluate}
+        return tuple(name for name, is_due in names.items() if is_due)
+
+    def epoch(self, step: int) -> int:
+        """Return the pass over the questions, from 0, that the update after `step` belongs to."""
+        return step // self.steps_per_epoch
+
+    def micro_batches(self, step: int, *, rank: int, world_size: int) -> list[MicroBatch]:
+        """Return the rank's share of the step's micro-batches, which W must divide evenly."""
+        size = self.questions_per_micro_batch
+        first = (step % self.steps_per_epoch) * self.questions_per_step
+        order = _order(self.num_questions, self.seed, self.epoch(step))
+        of_step = order[first : first + self.questions_per_step]
+        share = self.questions_per_step // size // world_size
+        return [
+            MicroBatch(number, tuple(of_step[number * size : (number + 1) * size].tolist()))
+            for number in range(rank * share, (rank + 1) * share)
+        ]
+
+
+@lru_cache(maxsize=2)
+def _order(num_questions: int, seed: int, epoch: int) -> np.ndarray:
+    return epoch_order(num_questions, seed=seed, epoch=epoch)
+
+
+def seed_micro_batch(seed: int, step: int, number: int) -> None:
+    """Seed dropout from (seed, step, micro-batch), and from nothing else.
+
+    The random state is then never saved: a resumed run, another number of processes and a
+    recomputed forward pass all draw the same masks.
+    """
+    state = np.random.SeedSequence((seed, step, number)).generate_state(1, np.uint64)
+    torch.manual_seed(int(state[0]))

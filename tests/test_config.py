@@ -1,0 +1,179 @@
+"""Settings: every fault at once, every shipped file valid, nothing silently ignored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from art.config import Config, differences, fields, read_config
+from art.errors import ConfigError, ConfigFaults
+from art.training.plan import describe, plan_run
+
+ROOT = Path(__file__).parent.parent
+SHIPPED = sorted(ROOT.glob("configs/**/*.yaml")) + sorted(ROOT.glob("art/**/*.yaml"))
+MINIMAL = {
+    "data": {"passages": "p.tsv", "questions": "q.txt"},
+    "retriever": {"model": "m"},
+    "scorer": {"model": "s"},
+    "output": {"folder": "runs/x"},
+}
+
+
+def write(path: Path, text: str | dict) -> Path:
+    path.write_text(text if isinstance(text, str) else yaml.safe_dump(text))
+    return path
+
+
+def faults(path: Path, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read_config(path, overrides)
+    return str(caught.value)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return write(tmp_path / "c.yaml", MINIMAL)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_every_shipped_file_is_valid_and_can_be_planned(path: Path) -> None:
+    config = read_config(path)
+    schedule = plan_run(config, num_questions=79_168, num_passages=21_015_324, world_size=1)
+    assert schedule.num_steps > 0
+    assert "21,015,324 passages" in describe(
+        config, schedule, num_passages=21_015_324, world_size=1
+    )
+
+
+def test_shipped_files_were_found() -> None:
+    assert {"demo.yaml", "covidqa-cpu.yaml", "art-nq-t0-3b.yaml"} <= {p.name for p in SHIPPED}
+
+
+def test_the_published_settings_are_the_papers() -> None:
+    config = read_config(ROOT / "configs" / "art-nq-t0-3b.yaml")
+    training = config.training
+    assert (training.questions_per_step, training.top_k, training.epochs) == (64, 32, 10)
+    assert (training.learning_rate, training.warmup_share, training.weight_decay) == (
+        2e-5,
+        0.01,
+        0.1,
+    )
+    assert (training.max_grad_norm, training.refresh_steps, training.seed) == (1.0, 500, 1234)
+    assert config.retriever.temperature == "auto"
+    assert (config.scorer.temperature, config.scorer.reduction) == (1.0, "mean")
+
+
+def test_every_field_has_a_sentence() -> None:
+    for dotted, sentence, _ in fields():
+        assert len(sentence) > 20, dotted
+
+
+def test_every_fault_is_reported_at_once_with_place_and_nearest_name(tmp_path: Path) -> None:
+    broken = {
+        **MINIMAL,
+        "retriever": {"model": "m", "poolng": "mean"},
+        "training": {"top_k": 1, "learning_rate": "fast"},
+    }
+    message = faults(
+        write(tmp_path / "c.yaml", broken), "--trainin.seed=1", "--index.shard_rows", "0"
+    )
+    assert "5 settings are wrong" in message
+    assert "c.yaml: retriever.poolng: no such setting; did you mean retriever.pooling?" in message
+    assert "c.yaml: training.top_k: " in message
+    assert "c.yaml: training.learning_rate: " in message
+    assert "command line: --trainin.seed: no such option; did you mean training.seed?" in message
+    assert "command line: index.shard_rows: " in message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["--training.learning_rate=1e-5"], 1e-5),
+        (["--training.learning_rate", "1e-5"], 1e-5),
+        (["--training.learning_rate", "0.5"], 0.5),
+    ],
+)
+def test_overrides_replace_what_the_file_says(
+    file: Path, overrides: list[str], expected: float
+) -> None:
+    assert read_config(file, overrides).training.learning_rate == expected
+
+
+def test_an_override_can_be_a_list_null_or_plain_text(file: Path) -> None:
+    config = read_config(
+        file,
+        [
+            "--data.questions=[a.txt, b.txt]",
+            "--retriever.num_layers=null",
+            "--retriever.question_prefix=query: ",
+        ],
+    )
+    assert config.data.questions == ["a.txt", "b.txt"]
+    assert config.retriever.num_layers is None
+    assert config.retriever.question_prefix == "query: "
+
+
+def test_missing_sections_and_required_settings_are_named(tmp_path: Path) -> None:
+    message = faults(write(tmp_path / "c.yaml", {"data": {"questions": "q.txt"}}))
+    for dotted in ("data.passages", "retriever", "scorer", "output"):
+        assert f"{dotted}: " in message
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("a: 1\na: 2\n", "c.yaml:2: the key 'a' stands twice"),
+        ("data: [1\n", "c.yaml:2: "),
+        ("- 1\n", "must be sections"),
+        ("data: 3\n", "data: "),
+    ],
+)
+def test_broken_yaml_is_one_clear_line(tmp_path: Path, text: str, complaint: str) -> None:
+    assert complaint in faults(write(tmp_path / "c.yaml", text))
+
+
+def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
+    assert "no such config file" in faults(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["--training.questions_per_micro_batch=7"], "training.questions_per_micro_batch"),
+        (["--training.evaluate_steps=3", "--training.refresh_steps=2"], "training.evaluate_steps"),
+        (["--retriever.tied=true", "--retriever.freeze=passage"], "retriever.freeze"),
+        (["--scorer.passage_prompt=no place"], "scorer.passage_prompt"),
+        (["--evaluation.qrels=q.tsv"], "evaluation.qrels"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    file: Path, overrides: list[str], named: str
+) -> None:
+    assert named in faults(file, *overrides)
+
+
+def test_environment_variables_do_not_leak_in(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRAINING__TOP_K", "5")
+    monkeypatch.setenv("training", "{}")
+    assert read_config(file).training.top_k == 32
+
+
+def test_resolved_settings_read_back_the_same(file: Path, tmp_path: Path) -> None:
+    config = read_config(file, ["--retriever.question_prefix=é: ", "--training.max_steps=3"])
+    again = read_config(write(tmp_path / "again.yaml", config.to_yaml()))
+    assert again == config
+
+
+def test_only_changes_that_change_the_result_count_as_differences(file: Path) -> None:
+    old = read_config(file)
+    assert differences(old, read_config(file, ["--training.log_steps=7"])) == []
+    assert differences(old, read_config(file, ["--training.top_k=7"])) == ["training.top_k: 32 → 7"]
+
+
+def test_misfits_with_the_data_are_listed_together(file: Path) -> None:
+    config: Config = read_config(file, ["--training.top_k=32"])
+    with pytest.raises(ConfigFaults) as caught:
+        plan_run(config, num_questions=10, num_passages=5, world_size=3)
+    assert len(caught.value.faults) == 3

@@ -1,0 +1,74 @@
+"""The formulae against plain NumPy and against PyTorch's own divergence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import log_softmax, softmax
+from torch.nn import functional as F
+
+from art.training.losses import entropy, log_soft_labels, similarity, soft_label_divergence
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_divergence_equals_numpy_and_the_batch_mean_of_pytorch() -> None:
+    likelihoods, scores = random(5, 7), random(5, 7, seed=1) * 3
+    log_labels = log_soft_labels(likelihoods, temperature=0.3)
+    ours = soft_label_divergence(log_labels, scores)
+    labels = softmax(likelihoods.numpy() / 0.3, axis=1)
+    by_hand = (labels * (np.log(labels) - log_softmax(scores.numpy(), axis=1))).sum(axis=1)
+    np.testing.assert_allclose(ours.numpy(), by_hand, rtol=1e-12)
+    batch_mean = F.kl_div(
+        F.log_softmax(scores, -1), log_labels, log_target=True, reduction="batchmean"
+    )
+    torch.testing.assert_close(ours.mean(), batch_mean)
+
+
+def test_gradient_is_the_retrievers_distribution_minus_the_soft_labels() -> None:
+    likelihoods, scores = random(4, 6), random(4, 6, seed=1).requires_grad_()
+    log_labels = log_soft_labels(likelihoods)
+    soft_label_divergence(log_labels, scores).sum().backward()
+    torch.testing.assert_close(scores.grad, scores.detach().softmax(-1) - log_labels.exp())
+
+
+def test_soft_labels_carry_no_gradient() -> None:
+    likelihoods = random(2, 3).requires_grad_()
+    assert not log_soft_labels(likelihoods).requires_grad
+
+
+@given(
+    st.integers(2, 9),
+    st.floats(0.05, 5.0),
+    st.integers(0, 10_000),
+)
+def test_divergence_is_never_negative_and_zero_only_for_the_scorers_own_scores(
+    top_k: int, temperature: float, seed: int
+) -> None:
+    likelihoods = random(3, top_k, seed=seed)
+    log_labels = log_soft_labels(likelihoods, temperature=temperature)
+    own = likelihoods / temperature
+    torch.testing.assert_close(
+        soft_label_divergence(log_labels, own + 5.0), torch.zeros(3, dtype=torch.float64)
+    )
+    others = soft_label_divergence(log_labels, own.flip(-1) + random(3, top_k, seed=seed + 1))
+    assert (others > -1e-12).all()
+
+
+def test_similarity_is_the_inner_product_over_the_temperature() -> None:
+    questions, passages = random(3, 4), random(3, 5, 4, seed=1)
+    scores = similarity(questions, passages, temperature=2.0)
+    for b in range(3):
+        for k in range(5):
+            expected = float(questions[b] @ passages[b, k]) / 2
+            assert scores[b, k].item() == pytest.approx(expected)
+
+
+def test_entropy_of_flat_labels_is_log_k() -> None:
+    flat = torch.full((2, 8), 1 / 8, dtype=torch.float64).log()
+    np.testing.assert_allclose(entropy(flat).numpy(), np.log(8))

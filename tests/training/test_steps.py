@@ -1,0 +1,138 @@
+"""One step of the method against a reference written with plain Hugging Face calls."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from step_world import QUESTIONS, K, World, build_world, gradients
+from transformers import AutoTokenizer, BertModel, T5ForConditionalGeneration
+
+from art.training.candidates import half_and_half
+from art.training.schedule import MicroBatch
+
+WORLD = Path(__file__).parent.parent / "helpers" / "step_world.py"
+
+
+@pytest.fixture(scope="module")
+def world(tiny_bert, tiny_t5, corpus, tmp_path_factory) -> World:
+    return build_world(tiny_bert, tiny_t5, corpus, tmp_path_factory.mktemp("world"))
+
+
+def reference(world: World, tiny_bert: Path, tiny_t5: Path, corpus) -> tuple[float, dict]:
+    """The paper's equations, one pair at a time, with nothing of ours but the candidate rows."""
+    rows = world.propose(QUESTIONS)
+    teacher = T5ForConditionalGeneration.from_pretrained(tiny_t5).eval()
+    teacher_tokenizer = AutoTokenizer.from_pretrained(tiny_t5)
+    student_tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    towers = [BertModel.from_pretrained(tiny_bert).double().eval() for _ in range(2)]
+    losses = []
+    for question, its_rows in zip(QUESTIONS, rows, strict=True):
+        likelihoods, scores = [], []
+        asked = student_tokenizer(question, return_tensors="pt")
+        question_vector = towers[0](**asked).last_hidden_state[0, 0]
+        for row in its_rows.tolist():
+            _, title, text = corpus[row]
+            passage = f"{title} {text}" if title else text
+            prompt = f"Passage: {passage} . Please write a question based on this passage."
+            target = teacher_tokenizer(f"Question: {question}", return_tensors="pt").input_ids
+            with torch.no_grad():
+                output = teacher(**teacher_tokenizer(prompt, return_tensors="pt"), labels=target)
+            likelihoods.append(-output.loss.double())
+            pair = (title, text) if title else (text,)
+            shown = student_tokenizer(*pair, return_tensors="pt")
+            shown["token_type_ids"] = torch.zeros_like(shown["input_ids"])
+            vector = towers[1](**shown).last_hidden_state[0, 0]
+            scores.append(question_vector @ vector / 32**0.5)
+        labels = (torch.stack(likelihoods) / world.temperature).softmax(0)
+        log_retriever = torch.stack(scores).log_softmax(0)
+        losses.append((labels * (labels.log() - log_retriever)).sum())
+    loss = torch.stack(losses).mean()
+    loss.backward()
+    names = {"question_tower": towers[0], "passage_tower": towers[1]}
+    grads = {
+        f"{name}.backbone.{parameter}": p.grad
+        for name, tower in names.items()
+        for parameter, p in tower.named_parameters()
+        if p.grad is not None
+    }
+    return loss.item(), grads
+
+
+def test_loss_and_gradient_equal_the_papers_equations(world, tiny_bert, tiny_t5, corpus) -> None:
+    expected_loss, expected = reference(world, tiny_bert, tiny_t5, corpus)
+    loss, grads = gradients(world, [MicroBatch(0, (0, 1)), MicroBatch(1, (2, 3))])
+    assert loss == pytest.approx(expected_loss, rel=1e-5)  # the scorer computes in float32
+    assert set(grads) == set(expected)
+    largest = max(grad.abs().max().item() for grad in expected.values())
+    for name, grad in grads.items():
+        torch.testing.assert_close(grad, expected[name], rtol=1e-4, atol=1e-5 * largest, msg=name)
+
+
+def test_micro_batches_of_any_size_give_the_same_gradient(world) -> None:
+    whole = gradients(world, [MicroBatch(0, (0, 1, 2, 3))])
+    parts = gradients(world, [MicroBatch(i, (i,)) for i in range(4)])
+    assert parts[0] == pytest.approx(whole[0], rel=1e-10)
+    for name, grad in whole[1].items():
+        torch.testing.assert_close(parts[1][name], grad, rtol=1e-8, atol=1e-12, msg=name)
+
+
+def test_the_scorer_is_asked_once_per_pair(world) -> None:
+    gradients(world, [MicroBatch(0, (0, 1, 2, 3))])
+    scored = world.scorer.score(QUESTIONS, world.propose(QUESTIONS))
+    assert (scored.num_requested, scored.num_known) == (4 * K, 4 * K)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_two_processes_give_the_gradient_of_one_with_dropout_on(
+    tiny_bert, tiny_t5, corpus, tmp_path
+) -> None:
+    job = tmp_path / "job.json"
+    job.write_text(json.dumps([str(tiny_bert), str(tiny_t5), corpus, str(tmp_path)]))
+
+    def launch(world_size: int) -> dict[str, np.ndarray]:
+        port = str(free_port())
+        processes = [
+            subprocess.Popen(
+                [sys.executable, str(WORLD), str(job)],
+                env=os.environ
+                | {
+                    "RANK": str(rank),
+                    "LOCAL_RANK": str(rank),
+                    "WORLD_SIZE": str(world_size),
+                    "MASTER_ADDR": "127.0.0.1",
+                    "MASTER_PORT": port,
+                    "OMP_NUM_THREADS": "1",
+                },
+            )
+            for rank in range(world_size)
+        ]
+        assert [process.wait(timeout=120) for process in processes] == [0] * world_size
+        return dict(np.load(tmp_path / f"gradient-{world_size}.npz"))
+
+    one, two = launch(1), launch(2)
+    assert set(one) == set(two)
+    for name in one:
+        np.testing.assert_allclose(two[name], one[name], rtol=1e-8, atol=1e-10, err_msg=name)
+
+
+@pytest.mark.parametrize("top_k", [2, 5, 8])
+def test_both_gives_k_distinct_candidates_and_the_better_half_of_each(top_k: int) -> None:
+    first, second = np.arange(top_k), np.arange(top_k)[::-1] + 1
+    rows = half_and_half(first, second)
+    assert len(set(rows.tolist())) == len(rows) == top_k
+    half = (top_k + 1) // 2
+    assert rows[:half].tolist() == first[:half].tolist()
+    assert set(rows[half:].tolist()) <= set(second.tolist())
