@@ -1,2 +1,41 @@
-"""ART."""
+"""ART: train dense retrievers from questions alone, with a frozen language model as the teacher.
+
+The rooms, in the order of the method; each imports only from those before it:
+
+- `art.errors`, `art.files`: what a user is told; writes that survive a kill
+- `art.config`: every setting, declared once
+- `art.distributed`: the processes of one job
+- `art.data`: questions, passages, prompts, tokens
+- `art.weights`: where models come from
+- `art.retriever`, `art.scorer`: the student and its index; the frozen teacher
+- `art.evaluation`: rankings → figures
+- `art.training`: the method (`steps`), the loop around it, its checkpoints
+- `art.demo`, `art.cli`: the built-in demonstration, the command line
+
+Importing this package loads nothing heavy; the names below are looked up when first used.
+"""
+
+from importlib import import_module
+from typing import Any
+
 __version__ = "0.1.0"
+
+_FRONT_DOOR = {
+    "Retriever": "art.retriever.encoders",
+    "Scorer": "art.scorer.likelihood",
+    "PassageStore": "art.data.passages",
+    "Index": "art.retriever.index",
+    "load_retriever": "art.retriever.loading",
+    "create_retriever": "art.retriever.loading",
+    "load_scorer": "art.scorer.likelihood",
+    "read_config": "art.config",
+    "train": "art.training.loop",
+}
+
+__all__ = ["__version__", *_FRONT_DOOR]  # noqa: PLE0604 (names that __getattr__ provides)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FRONT_DOOR:
+        return getattr(import_module(_FRONT_DOOR[name]), name)
+    raise AttributeError(f"module 'art' has no attribute {name!r}")

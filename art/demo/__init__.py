@@ -1,0 +1,1 @@
+"""The built-in demonstration: a corpus and questions every Python installation already carries."""
