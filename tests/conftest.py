@@ -95,7 +95,7 @@ def tiny_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
 
     folder = tmp_path_factory.mktemp("tiny-t5")
-    text = sentences(300) + ["Passage : Please write a question based on this passage . Question:"]
+    text = [*sentences(300), "Passage : Please write a question based on this passage . Question:"]
     model_file = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(text),
