@@ -57,8 +57,8 @@ def resolve_model(source: str, *, cache: Path | None = None) -> str:
     if not folder.exists():
         with files.lock(folder.with_name(f".{key}.lock")):
             if not folder.exists():  # nobody else converted it while this process waited
-                with loading_model(source), files.atomic_folder(folder) as partial:
-                    _convert_gguf(gguf, partial)
+                with files.atomic_folder(folder) as partial:
+                    _convert_gguf(source, gguf, partial)
     return str(folder)
 
 
@@ -87,6 +87,9 @@ def loading_model(source: str) -> Iterator[None]:
         ArtError: the block raised one of the faults that a model name, its files, a missing
             package or a missing network cause.
     """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # a bar per file of a model would drown the job's own
     try:
         yield
     except ImportError as error:
@@ -215,12 +218,24 @@ def _gguf_file(source: str) -> Path | None:
     return Path(source)
 
 
-def _convert_gguf(gguf: Path, folder: Path) -> None:
+def _convert_gguf(source: str, gguf: Path, folder: Path) -> None:
+    with loading_model(source):
+        model, tokenizer = _load_gguf(gguf)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _load_gguf(gguf: Path) -> tuple[Any, Any]:
     import transformers
 
     found: dict[str, Any] = {"gguf_file": gguf.name}
     config = transformers.AutoConfig.from_pretrained(gguf.parent, **found)
     tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, **found)
+    # transformers 5.17 takes the first for the second with byte-level vocabularies.
+    for name in ("bos_token", "eos_token", "pad_token"):
+        token_id = getattr(config, f"{name}_id", None)
+        if token_id is not None:
+            setattr(tokenizer, name, tokenizer.convert_ids_to_tokens(token_id))
     # Newer versions keep the blocks packed unless told otherwise, and cannot save them; older ones
     # know no such config and always unpack.
     packed = getattr(transformers, "GgufConfig", None)
@@ -232,5 +247,4 @@ def _convert_gguf(gguf: Path, folder: Path) -> None:
         else transformers.AutoModelForCausalLM
     )
     model = kind.from_pretrained(gguf.parent, config=config, dtype=torch.bfloat16, **found)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    return model, tokenizer

@@ -171,9 +171,7 @@ def read_qrels(source: str | Path) -> dict[str, dict[str, int]]:
         question_id, passage_id, grade = columns[0], columns[-2], int(columns[-1])
         grades = judged.setdefault(question_id, {})
         if passage_id in grades:
-            raise DataError(
-                f"question {question_id!r} and passage {passage_id!r} are judged twice", where=where
-            )
+            raise DataError(f"{question_id!r} and {passage_id!r} are judged twice", where=where)
         grades[passage_id] = grade
     if not judged:
         raise DataError("there is no judgement", where=path)

@@ -223,6 +223,12 @@ def load_faiss() -> Any:
             hint='`pip install "art-retriever[cpu]"`, or `pip install "art-retriever[gpu]"` '
             "on a machine with CUDA",
         ) from error
+    # As it comes, FAISS multiplies matrices only from Q × D = 128,000 on, 1,024 rows at a time, and
+    # else streams the whole index past each question. 64 questions, 65,536 rows of 768, two cores:
+    # 0.85 s as it comes, 0.15 s so.
+    faiss.cvar.distance_compute_blas_threshold = 1
+    faiss.cvar.distance_compute_blas_query_bs = 1024
+    faiss.cvar.distance_compute_blas_database_bs = 16_384
     return faiss
 
 

@@ -107,7 +107,7 @@ def convert_packaged_table(distribution: str, *, cache: Path | None = None) -> P
     if not folder.exists():
         with files.lock(folder.with_name(f".{key}.lock")):
             if not folder.exists():  # nobody else converted it while this process waited
-                with loading_model(distribution), files.atomic_folder(folder) as partial:
+                with files.atomic_folder(folder) as partial:
                     _convert(table_file, tokenizer_file, partial)
     return folder
 
@@ -126,8 +126,9 @@ def _packaged_table(distribution: str) -> tuple[Path, Path]:
 
 
 def _convert(table_file: Path, tokenizer_file: Path, folder: Path) -> None:
-    table = _read_table(table_file)  # [V, D]
-    tokenizer = _read_tokenizer(tokenizer_file)
+    with loading_model(str(table_file)):
+        table = _read_table(table_file)  # [V, D]
+        tokenizer = _read_tokenizer(tokenizer_file)
     if max(tokenizer.get_vocab().values()) >= len(table):
         raise ArtError(
             f"the tokenizer knows more tokens than the table's {len(table)}", where=tokenizer_file

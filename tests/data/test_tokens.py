@@ -1,0 +1,125 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from art.data.formats import Passage
+from art.data.passages import PassageStore
+from art.data.prompts import RetrieverTemplate, ScorerTemplate
+from art.data.tokens import TokenStore, pad
+from art.errors import ArtError, CorruptionError
+
+
+class Fixed:
+    """An encoder that tells a text's length, and for some texts nothing."""
+
+    vocab_size = 70_000
+
+    def __init__(self, fingerprint="fixed"):
+        self.fingerprint = fingerprint
+
+    def __call__(self, titles, texts):
+        return [[len(text)] * (len(text) % 5) for text in texts]
+
+
+@pytest.fixture(scope="module")
+def store(corpus, tmp_path_factory):
+    passages = [
+        Passage(f"{passage_id}-{copy}", title, f"{text} {copy}")
+        for copy in range(40)
+        for passage_id, title, text in corpus
+    ]
+    folder = tmp_path_factory.mktemp("tokens") / "store"
+    return PassageStore.build(passages, folder, source="here", progress=False)
+
+
+@pytest.fixture(scope="module")
+def template(tiny_bert):
+    return RetrieverTemplate(AutoTokenizer.from_pretrained(tiny_bert), max_length=24)
+
+
+def contents(tokens):
+    return {path.name: path.read_bytes() for path in tokens.folder.iterdir()}
+
+
+def test_a_token_store_equals_encoding_directly(store, template, tmp_path):
+    tokens = TokenStore.open_or_build(store, template, cache=tmp_path, progress=False)
+    passages = list(store)
+    expected = template([one.title for one in passages], [one.text for one in passages])
+    assert [tokens[row].tolist() for row in range(len(tokens))] == expected
+    assert tokens.lengths.tolist() == [len(row) for row in expected]
+    assert tokens.lengths.dtype == np.int32 and tokens[0].dtype == np.int64
+    assert (tokens.folder / "ids.bin").stat().st_size == 2 * sum(map(len, expected))
+
+
+def test_two_workers_write_the_files_that_one_process_writes(store, template, tmp_path):
+    options = {"progress": False}
+    alone = TokenStore.open_or_build(
+        store, template, cache=tmp_path / "a", num_workers=0, **options
+    )
+    two = TokenStore.open_or_build(store, template, cache=tmp_path / "b", num_workers=2, **options)
+    assert contents(alone) == contents(two)
+
+
+def test_a_token_store_is_built_once_for_one_encoding(store, tmp_path):
+    folders = [
+        TokenStore.open_or_build(store, Fixed(name), cache=tmp_path, num_workers=0, progress=False)
+        for name in ("a", "a", "b")
+    ]
+    assert folders[0].folder == folders[1].folder != folders[2].folder
+
+
+def test_a_large_vocabulary_and_empty_rows_are_kept(tmp_path):
+    lengths = [5, 9, 66_001, 10]
+    passages = [Passage(str(n), "", "x" * n) for n in lengths]
+    store = PassageStore.build(passages, tmp_path / "store", source="here", progress=False)
+    tokens = TokenStore.open_or_build(store, Fixed(), cache=tmp_path, progress=False)
+    assert [tokens[row].tolist() for row in range(4)] == [[], [9] * 4, [66_001], []]
+    with pytest.raises(IndexError):
+        tokens[4]
+
+
+def test_a_cut_off_token_file_is_refused(store, tmp_path):
+    tokens = TokenStore.open_or_build(store, Fixed(), cache=tmp_path, progress=False, num_workers=0)
+    path = tokens.folder / "ids.bin"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CorruptionError, match=r"ids\.bin"):
+        TokenStore.open_or_build(store, Fixed(), cache=tmp_path, progress=False)
+
+
+def test_a_failing_worker_is_one_clear_error(template, tmp_path):
+    passages = [Passage(str(n), "", "x") for n in range(5)]
+    store = PassageStore.build(passages, tmp_path / "store", source="here", progress=False)
+    broken = copy.copy(template)
+    broken._room = None  # an encoder of this module could not be imported by a spawned process
+    with pytest.raises(ArtError, match=r"passages from 1 on: TypeError"):
+        TokenStore.open_or_build(store, broken, cache=tmp_path, num_workers=1, progress=False)
+    (store.folder / "manifest.json").unlink()
+    with pytest.raises(ArtError, match="died"):
+        TokenStore.open_or_build(store, template, cache=tmp_path, num_workers=1, progress=False)
+    assert not [path for path in (tmp_path / "tokens").iterdir() if path.is_dir()]
+
+
+@given(st.lists(st.lists(st.integers(1, 9), max_size=6), min_size=1, max_size=5))
+def test_padding_keeps_the_sequences_on_their_side(sequences):
+    for side in ("right", "left"):
+        ids, mask = pad(sequences, pad_id=0, side=side)
+        assert ids.dtype == torch.int64 and mask.dtype == torch.bool
+        assert ids.shape == mask.shape == (len(sequences), max(map(len, sequences)))
+        assert [row[keep].tolist() for row, keep in zip(ids, mask, strict=True)] == sequences
+        assert (ids[~mask] == 0).all()
+        edge = mask if side == "right" else mask.flip(1)
+        assert (edge.int().diff(dim=1) <= 0).all()
+
+
+def test_the_scorer_template_is_an_encoder_of_passages(store, tiny_t5, tmp_path):
+    template = ScorerTemplate(AutoTokenizer.from_pretrained(tiny_t5), family="encoder-decoder")
+    tokens = TokenStore.open_or_build(
+        store, template, cache=tmp_path, num_workers=0, progress=False
+    )
+    one = store[7]
+    assert tokens[7].tolist() == template.passages([one.title], [one.text])[0]

@@ -1,0 +1,153 @@
+"""BM25 against the formula computed here, ties by row, and the cached files."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import Stemmer
+from bm25s.stopwords import STOPWORDS_EN_PLUS
+
+from art.errors import ArtError, CorruptionError
+from art.files import fingerprint
+from art.retriever import bm25 as lexical
+from art.retriever.bm25 import BM25
+
+
+@dataclass
+class Text:
+    title: str
+    text: str
+
+
+class Store:
+    """As much of a passage store as BM25 reads."""
+
+    def __init__(self, passages: list[tuple[str, str]]) -> None:
+        self.passages = [Text(*passage) for passage in passages]
+        self.fingerprint = fingerprint(*(part for passage in passages for part in passage))
+        self.folder = Path("store")
+
+    def __len__(self) -> int:
+        return len(self.passages)
+
+    def __getitem__(self, row: int) -> Text:
+        return self.passages[row]
+
+
+@pytest.fixture
+def store(corpus) -> Store:
+    return Store([(title, text) for _, title, text in corpus])
+
+
+def words(text: str) -> list[str]:
+    stem = Stemmer.Stemmer("english").stemWord
+    found = re.findall(r"\w+", text.lower())
+    return [stem(word) for word in found if word not in STOPWORDS_EN_PLUS]
+
+
+def reference(store: Store, question: str, k1: float = 0.9, b: float = 0.4) -> np.ndarray:
+    """Lucene's BM25, [N] (Kamphuis et al., ECIR 2020, equation 3)."""
+    documents = [Counter(words(f"{p.title} {p.text}")) for p in store.passages]
+    lengths = [sum(document.values()) for document in documents]
+    mean = sum(lengths) / len(lengths)
+    scores = np.zeros(len(documents))
+    for word in words(question):
+        matching = sum(word in document for document in documents)
+        weight = math.log(1 + (len(documents) - matching + 0.5) / (matching + 0.5))
+        for row, document in enumerate(documents):
+            norm = k1 * (1 - b + b * lengths[row] / mean)
+            scores[row] += weight * document[word] / (norm + document[word])
+    return scores
+
+
+QUESTIONS = ["Where was the stone bridge found?", "title moon 17", "rivers rivers 42", "engines"]
+
+
+def test_scores_are_those_of_the_formula(store, tmp_path):
+    scores, rows = BM25.build(store, cache=tmp_path).search(QUESTIONS, 60)
+    assert scores.dtype == np.float32 and rows.dtype == np.int64
+    for question, found, order in zip(QUESTIONS, scores, rows, strict=True):
+        expected = reference(store, question)
+        assert expected.max() > 0
+        np.testing.assert_allclose(found, expected[order], rtol=1e-5, atol=1e-6)
+        assert sorted(order) == list(range(60))
+
+
+def test_ties_are_ordered_by_row_and_padded_by_the_lowest_unused_rows(tmp_path):
+    texts = ["common words"] * 10 + ["rare thing"] + ["common words"] * 10
+    bm25 = BM25.build(Store([("", text) for text in texts]), cache=tmp_path)
+    scores, rows = bm25.search(["rare"], 4)
+    assert rows.tolist() == [[10, 0, 1, 2]] and (scores[0, 1:] == 0).all() and scores[0, 0] > 0
+    _, rows = bm25.search(["common"], 12)
+    assert rows.tolist() == [[*range(10), 11, 12]]
+
+
+@pytest.mark.parametrize("question", ["", "what is the", "unheard zyzzyva", "?!"])
+def test_a_question_without_a_known_word_gets_the_first_rows_with_score_zero(
+    store, tmp_path, question
+):
+    scores, rows = BM25.build(store, cache=tmp_path).search([question], 5)
+    assert rows.tolist() == [[0, 1, 2, 3, 4]] and (scores == 0).all()
+
+
+def test_result_depends_neither_on_the_other_questions_nor_on_top_k(store, tmp_path):
+    bm25 = BM25.build(store, cache=tmp_path)
+    scores, rows = bm25.search(QUESTIONS, 60)
+    for position, question in enumerate(QUESTIONS):
+        for top_k in (1, 7, 59):
+            some_scores, some_rows = bm25.search([question], top_k)
+            assert (some_rows[0] == rows[position, :top_k]).all()
+            assert (some_scores[0] == scores[position, :top_k]).all()
+
+
+def test_top_k_above_the_number_of_passages_returns_all(store, tmp_path):
+    scores, rows = BM25.build(store, cache=tmp_path).search(QUESTIONS[:1], 1000)
+    assert scores.shape == rows.shape == (1, 60)
+    with pytest.raises(ArtError, match="top_k is 0"):
+        BM25.build(store, cache=tmp_path).search(QUESTIONS, 0)
+
+
+def test_titles_are_searched_and_single_letters_kept(tmp_path):
+    bm25 = BM25.build(Store([("", "vitamin C"), ("Lemon", "vitamin K"), ("", "x")]), cache=tmp_path)
+    _, rows = bm25.search(["vitamin k", "lemons", "vitamin c"], 1)
+    assert rows.tolist() == [[1], [1], [0]]
+
+
+def test_a_store_is_indexed_once(store, tmp_path, monkeypatch, capsys):
+    first = BM25.build(store, cache=tmp_path).search(QUESTIONS, 9)
+    assert "BM25S" not in capsys.readouterr().err  # the library's own bars
+
+    def refuse(*_args: object) -> None:
+        raise AssertionError("built twice")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lexical, "_build", refuse)
+        again = BM25.build(store, cache=tmp_path).search(QUESTIONS, 9)
+    assert (first[0] == again[0]).all() and (first[1] == again[1]).all()
+    BM25.build(Store([("", "another store")]), cache=tmp_path)
+    assert sum(path.is_dir() for path in (tmp_path / "bm25").iterdir()) == 2
+
+
+@pytest.mark.parametrize("name", ["data.csc.index.npy", "vocab.index.json", "params.index.json"])
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_damaged_files_are_reported_with_what_to_do(store, tmp_path, name, damage):
+    BM25.build(store, cache=tmp_path)
+    (path,) = tmp_path.glob(f"bm25/*/{name}")
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(CorruptionError, match="delete this folder"):
+        BM25.build(store, cache=tmp_path)
+
+
+def test_a_store_without_a_word_is_refused(tmp_path):
+    with pytest.raises(ArtError, match="no passage has a word"):
+        BM25.build(Store([("", "the"), ("", "...")]), cache=tmp_path)
+    assert not [path for path in (tmp_path / "bm25").iterdir() if path.is_dir()]

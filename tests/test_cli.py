@@ -1,0 +1,157 @@
+"""The command line as a user meets it: embed, search, evaluate, train, and its complaints."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from art import cli
+
+
+def run(*words: object) -> int:
+    """Run the command line in this process; return its exit status."""
+    sys.argv = ["art", *map(str, words)]
+    try:
+        cli.main()
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+    return 0
+
+
+@pytest.fixture(scope="module")
+def files(corpus, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    rows = ["id\ttext\ttitle", *(f"{name}\t{text}\t{title}" for name, title, text in corpus)]
+    (folder / "passages.tsv").write_text("\n".join(rows) + "\n")
+    asked = [
+        {"id": f"q{i}", "question": corpus[i][2], "positive_passage_ids": [corpus[i][0]]}
+        for i in range(5)
+    ]
+    (folder / "questions.jsonl").write_text("\n".join(map(json.dumps, asked)))
+    (folder / "qrels.tsv").write_text(
+        "query-id\tcorpus-id\tscore\n" + "".join(f"q{i}\t{corpus[i][0]}\t1\n" for i in range(5))
+    )
+    (folder / "train.txt").write_text("\n".join(f"who is {i} of moon ?" for i in range(20)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def retriever(tiny_bert, tmp_path_factory) -> Path:
+    from art.retriever.loading import create_retriever
+
+    folder = tmp_path_factory.mktemp("start") / "retriever"
+    create_retriever(str(tiny_bert), passage_length=64, pooling="mean").save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def index(files, retriever, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("built") / "index"
+    assert run(
+        "embed", "--retriever", retriever, "--passages", files / "passages.tsv",
+        "--output", folder, "--cpu",
+    ) == 0  # fmt: skip
+    return folder
+
+
+def test_help_is_quick_because_it_loads_nothing_heavy() -> None:
+    check = (
+        "import sys, art.cli\n"
+        "sys.argv = ['art', '--help']\n"
+        "try:\n    art.cli.main()\n"
+        "except SystemExit:\n    pass\n"
+        "print([name for name in ('torch', 'transformers', 'pydantic', 'numpy') "
+        "if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert "evaluate" in done.stdout
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_train_help_lists_every_setting(capsys) -> None:
+    assert run("train", "--help") == 0
+    printed = capsys.readouterr().out
+    assert "--training.learning_rate  (default 2e-05)" in printed
+    assert "--data.passages  (required)" in printed
+
+
+def test_search_writes_a_trec_run_and_dprs_json(files, retriever, index, tmp_path) -> None:
+    common = ["--retriever", retriever, "--index", index, "--questions", files / "questions.jsonl"]
+    assert run("search", *common, "--top-k", 7, "--output", tmp_path / "run.trec", "--cpu") == 0
+    lines = (tmp_path / "run.trec").read_text().splitlines()
+    assert len(lines) == 5 * 7
+    assert lines[0].split()[:2] == ["q0", "Q0"]
+    assert [line.split()[3] for line in lines[:7]] == list("1234567")
+    assert run("search", *common, "--top-k", 7, "--output", tmp_path / "run.json", "--cpu") == 0
+    found = json.loads((tmp_path / "run.json").read_text())
+    assert [hit["id"] for hit in found[0]["ctxs"]] == [line.split()[2] for line in lines[:7]]
+
+
+def test_evaluate_prints_and_writes_figures(files, retriever, index, tmp_path, capsys) -> None:
+    common = ["--retriever", retriever, "--index", index, "--questions", files / "questions.jsonl"]
+    options = ["--qrels", files / "qrels.tsv", "--output", tmp_path / "m.json", "--cpu"]
+    assert run("evaluate", *common, *options) == 0
+    assert "top-20" in capsys.readouterr().out
+    figures = json.loads((tmp_path / "m.json").read_text())["figures"]
+    assert {"top_1", "top_20", "ndcg@10", "mrr@10"} <= set(figures)
+
+
+def test_weights_that_did_not_build_the_index_are_refused(
+    files, tiny_bert, index, tmp_path, capsys
+) -> None:
+    from art.retriever.loading import create_retriever
+
+    other = tmp_path / "other"
+    create_retriever(str(tiny_bert), passage_length=64, pooling="cls").save(other)
+    capsys.readouterr()
+    status = run(
+        "search", "--retriever", other, "--index", index, "--questions",
+        files / "questions.jsonl", "--output", tmp_path / "run.trec", "--cpu",
+    )  # fmt: skip
+    assert status == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert "was made by retriever" in message
+    assert not (tmp_path / "run.trec").exists()
+
+
+def test_train_runs_from_a_file_with_overrides(files, tiny_bert, tiny_llama, tmp_path, capsys):
+    config = {
+        "data": {"passages": "elsewhere.tsv", "questions": str(files / "train.txt")},
+        "retriever": {"model": str(tiny_bert), "passage_length": 64},
+        "scorer": {"model": str(tiny_llama), "dtype": "float32"},
+        "training": {
+            "questions_per_step": 4,
+            "questions_per_micro_batch": 4,
+            "top_k": 4,
+            "max_steps": 1,
+            "cpu": True,
+        },
+        "output": {"folder": str(tmp_path / "run")},
+    }
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    words = ["train", "--config", tmp_path / "c.yaml", "--data.passages", files / "passages.tsv"]
+    assert run(*words, "--evaluation.questions", files / "questions.jsonl") == 0
+    assert "after training" in capsys.readouterr().out
+    assert (tmp_path / "run" / "retriever" / "retriever.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["train"], "--config is missing"),
+        (["train", "--config", "none.yaml"], "none.yaml: no such config file"),
+        (["embed", "--retriever", "x", "--passages", "none.tsv", "--output", "o"], "'x'"),
+    ],
+)
+def test_complaints_are_one_line_with_status_1(words, complaint, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert run(*words) == 1
+    message = capsys.readouterr().err
+    assert complaint in message
+    assert "Traceback" not in message

@@ -1,0 +1,208 @@
+"""Whole runs on tiny models: what they leave behind, and that a killed one ends the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from art.config import Config, check_config
+from art.errors import ArtError, ConfigFaults, MismatchError
+from art.files import lock
+from art.retriever.index import Index
+from art.retriever.loading import load_retriever
+from art.training import job as job_module
+from art.training import loop
+from art.training.checkpoints import RunFolder
+from art.training.loop import train
+
+NUM_STEPS = 7
+
+
+class KilledError(Exception):
+    """Stands for a SIGKILL: nothing in the code under test catches it."""
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_bert, tiny_t5, corpus, tmp_path_factory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("data")
+    with open(folder / "passages.jsonl", "w") as file:
+        for passage_id, title, text in corpus:
+            file.write(json.dumps({"id": passage_id, "title": title, "text": text}) + "\n")
+    words = [text.split() for _, _, text in corpus]
+    (folder / "questions.txt").write_text(
+        "\n".join(f"what is {' '.join(text[3:7])} of {i} ?" for i, text in enumerate(words[:30]))
+    )
+    labelled = [
+        {"question": f"where is {' '.join(words[i][:6])}", "positive_passage_ids": [corpus[i][0]]}
+        for i in range(40, 52)
+    ]
+    (folder / "dev.jsonl").write_text("\n".join(map(json.dumps, labelled)))
+    return {
+        "data": {
+            "passages": str(folder / "passages.jsonl"),
+            "questions": str(folder / "questions.txt"),
+            "cache_folder": str(folder / "cache"),
+        },
+        "retriever": {"model": str(tiny_bert), "passage_length": 64, "dropout": 0.1},
+        "index": {"shard_rows": 25, "batch_tokens": 512},
+        "scorer": {"model": str(tiny_t5), "dtype": "float32", "temperature": 0.05},
+        "training": {
+            "questions_per_step": 8,
+            "questions_per_micro_batch": 4,
+            "top_k": 4,
+            "epochs": 3,
+            "max_steps": NUM_STEPS,
+            "learning_rate": 0.003,
+            "refresh_steps": 2,
+            "evaluate_steps": 4,
+            "save_steps": 3,
+            "cpu": True,
+        },
+        "evaluation": {"questions": str(folder / "dev.jsonl"), "top_k": [1, 5, 20]},
+    }
+
+
+def configure(settings: dict[str, Any], folder: Path, **sections: dict[str, Any]) -> Config:
+    document = {name: {**values, **sections.get(name, {})} for name, values in settings.items()}
+    document["output"] = {"folder": str(folder)}
+    return check_config(document, source="test")
+
+
+@pytest.fixture(scope="module")
+def finished(settings, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    train(configure(settings, folder))
+    return folder
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    """Every line of the metrics, without what a clock wrote."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    timed = ("seconds", "per_second")
+    return [
+        {name: value for name, value in json.loads(line).items() if not name.endswith(timed)}
+        for line in lines
+    ]
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    return {
+        f"{path.parent.name}.{name}": array
+        for path in sorted((folder / "retriever").glob("*/model.safetensors"))
+        for name, array in load_file(path).items()
+    }
+
+
+def test_a_run_leaves_a_retriever_figures_and_two_checkpoints(finished, settings) -> None:
+    retriever = load_retriever(finished / "retriever")
+    assert retriever.settings.passage_length == 64
+    steps = [record["step"] for record in records(finished) if record["kind"] == "evaluation"]
+    assert steps == [0, 4, NUM_STEPS]
+    trained = [record for record in records(finished) if record["kind"] == "train"]
+    assert [record["step"] for record in trained] == list(range(1, NUM_STEPS + 1))
+    expected = {"loss", "soft_label_entropy", "agreement", "retriever_spread", "scorer_spread"}
+    assert expected <= set(trained[0])
+    assert trained[0]["known_share"] < trained[-1]["known_share"]
+    assert RunFolder(finished).steps() == [6, NUM_STEPS]
+    assert (finished / "best").is_symlink()
+    last = Index.open(finished / "index" / f"step-{NUM_STEPS:08d}")
+    assert len(last) == 60
+
+
+def test_training_moves_both_towers(finished, settings, tiny_bert) -> None:
+    before = load_file(tiny_bert / "model.safetensors")
+    after = load_file(finished / "last" / "retriever" / "question_tower" / "model.safetensors")
+    passage = load_file(finished / "last" / "retriever" / "passage_tower" / "model.safetensors")
+    name = "encoder.layer.0.attention.self.value.weight"
+    assert not np.array_equal(before[name], after[name])
+    assert not np.array_equal(passage[name], after[name])
+
+
+@pytest.mark.parametrize(
+    ("where", "moment"),
+    [("take_step", 1), ("take_step", 4), ("refresh", 2), ("evaluate", 1), ("publish", 0)],
+)
+def test_a_killed_run_ends_with_the_bits_of_an_uninterrupted_one(
+    where, moment, finished, settings, tmp_path, monkeypatch
+) -> None:
+    owner = {"take_step": loop, "publish": loop.checkpoints}.get(where, job_module.Job)
+    original, calls = getattr(owner, where), []
+
+    def killing(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        if len(calls) == moment + 1:
+            raise KilledError
+        return original(*args, **kwargs)
+
+    config = configure(settings, tmp_path / "run")
+    monkeypatch.setattr(owner, where, killing)
+    with pytest.raises(KilledError):
+        train(config)
+    monkeypatch.setattr(owner, where, original)
+    train(config)
+    assert records(tmp_path / "run") == records(finished)
+    ours, theirs = weights(tmp_path / "run"), weights(finished)
+    assert set(ours) == set(theirs)
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
+def test_a_finished_run_says_its_result_again_without_training(
+    finished, settings, monkeypatch
+) -> None:
+    monkeypatch.setattr(loop, "set_up", lambda *_: pytest.fail("it trained again"))
+    result = train(configure(settings, finished))
+    assert result.last_step == NUM_STEPS
+    assert result.figure == "top_20"
+    assert set(result.before) == set(result.after) == {"top_1", "top_5", "top_20"}
+
+
+def test_other_settings_on_the_same_folder_are_refused_with_a_diff(finished, settings) -> None:
+    config = configure(settings, finished, training={"top_k": 5})
+    with pytest.raises(MismatchError, match=r"training\.top_k: 4 → 5"):
+        train(config)
+
+
+def test_a_second_run_in_the_same_folder_is_refused(settings, tmp_path) -> None:
+    with (
+        lock(tmp_path / ".lock", wait=False),
+        pytest.raises(ArtError, match="in use by another run"),
+    ):
+        train(configure(settings, tmp_path))
+
+
+def test_without_labels_the_scorer_chooses_on_held_out_questions(settings, tmp_path) -> None:
+    config = configure(
+        settings,
+        tmp_path,
+        evaluation={"questions": []},
+        training={"max_steps": 1, "questions_per_step": 4, "candidates": "both"},
+    )
+    result = train(config)
+    assert result.figure == "scorer_log_likelihood"
+    assert result.before["scorer_log_likelihood"] < 0
+
+
+def test_patience_stops_a_run_that_does_not_get_better(settings, tmp_path) -> None:
+    config = configure(
+        settings,
+        tmp_path,
+        evaluation={"patience": 1},
+        training={"learning_rate": 1e-12, "evaluate_steps": 2, "candidates": "bm25"},
+    )
+    assert train(config).last_step == 2
+
+
+def test_settings_that_do_not_fit_the_data_are_refused_before_any_model_loads(
+    settings, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("art.training.setup.create_retriever", lambda **_: pytest.fail("loaded"))
+    config = configure(settings, tmp_path, training={"top_k": 61, "questions_per_step": 32})
+    with pytest.raises(ConfigFaults) as caught:
+        train(config)
+    assert len(caught.value.faults) == 2
