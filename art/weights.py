@@ -51,6 +51,8 @@ def resolve_model(source: str, *, cache: Path | None = None) -> str:
     """
     gguf = _packaged_gguf(source) if source.startswith(PACKAGE_PREFIX) else _gguf_file(source)
     if gguf is None:
+        if _is_path(source) and not Path(source).exists():
+            raise ArtError("no such model folder", where=source, hint="check the path")
         return source
     key = files.fingerprint(_CONVERSION, "gguf", *_sampled_file(gguf))
     folder = (cache or files.cache_folder()) / "models" / key
@@ -60,6 +62,10 @@ def resolve_model(source: str, *, cache: Path | None = None) -> str:
                 with files.atomic_folder(folder) as partial:
                     _convert_gguf(source, gguf, partial)
     return str(folder)
+
+
+def _is_path(source: str) -> bool:
+    return source.startswith(("/", ".", "~")) or source.count("/") > 1  # a hub name has one at most
 
 
 def packaged_files(distribution: str) -> list[Path]:

@@ -124,6 +124,8 @@ def test_faults_name_the_model_and_the_way_out(tmp_path, monkeypatch):
         weights.resolve_model("pip:no-such-thing")
     with pytest.raises(ArtError, match=r"gone\.gguf: no such GGUF file"):
         weights.resolve_model(str(tmp_path / "gone.gguf"))
+    with pytest.raises(ArtError, match=r"gone: no such model folder"):
+        weights.resolve_model(str(tmp_path / "gone"))
     for name in ("a.gguf", "b.gguf"):
         (tmp_path / name).write_bytes(b"not really")
     install(tmp_path, monkeypatch, "two-models", ["a.gguf", "b.gguf"])

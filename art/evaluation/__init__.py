@@ -3,6 +3,7 @@
     answers   does a passage contain an answer, exactly as DPR asks it
     metrics   top-k accuracy, judged relevance through trec_eval, intervals, paired tests, agreement
     runs      result files: TREC runs and DPR's JSON, written and read
+    labels    which passages answer which question: by the ids it names, else by its answers
     sharing   questions dealt out to the processes and their results gathered
     evaluate  retriever + index + questions -> figures, and the figures of a given ranking
     ceiling   what a scorer could teach: its own re-ordering of a ranking

@@ -5,6 +5,8 @@
 - `backbones`: one Hugging Face encoder, made ready to train: its class, layers, poolers, dropout.
 - `static`: a table of word vectors as an ordinary Hugging Face model.
 - `embedding`: the vectors of a whole store, written as index shards.
-- `index`: exact, reproducible nearest-passage search over the shards.
+- `shards`: the files of an index, written so that a kill leaves none half-finished.
+- `index`: an index on disk, tied to the weights and the store it was built from.
+- `search`: exact, reproducible nearest-passage search over the shards.
 - `bm25`: the lexical baseline over the same rows.
 """

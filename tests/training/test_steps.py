@@ -71,9 +71,10 @@ def test_loss_and_gradient_equal_the_papers_equations(world, tiny_bert, tiny_t5,
     loss, grads = gradients(world, [MicroBatch(0, (0, 1)), MicroBatch(1, (2, 3))])
     assert loss == pytest.approx(expected_loss, rel=1e-5)  # the scorer computes in float32
     assert set(grads) == set(expected)
+    # The scorer computes in float32, and its rounding is divided by the temperature.
     largest = max(grad.abs().max().item() for grad in expected.values())
     for name, grad in grads.items():
-        torch.testing.assert_close(grad, expected[name], rtol=1e-4, atol=1e-5 * largest, msg=name)
+        torch.testing.assert_close(grad, expected[name], rtol=1e-4, atol=5e-5 * largest, msg=lambda m, name=name: f"{name}: {m}")
 
 
 def test_micro_batches_of_any_size_give_the_same_gradient(world) -> None:
@@ -81,7 +82,7 @@ def test_micro_batches_of_any_size_give_the_same_gradient(world) -> None:
     parts = gradients(world, [MicroBatch(i, (i,)) for i in range(4)])
     assert parts[0] == pytest.approx(whole[0], rel=1e-10)
     for name, grad in whole[1].items():
-        torch.testing.assert_close(parts[1][name], grad, rtol=1e-8, atol=1e-12, msg=name)
+        torch.testing.assert_close(parts[1][name], grad, rtol=1e-8, atol=1e-12, msg=lambda m, name=name: f"{name}: {m}")
 
 
 def test_the_scorer_is_asked_once_per_pair(world) -> None:
