@@ -93,6 +93,8 @@ def train(
             names = {"before training": result.before}
             names[f"after training (step {result.best_step})"] = result.after
             print(report.comparison(names, list(result.after)))
+            if result.best_step == 0:
+                print(f"by {result.figure} no step was better than the start, which is kept")
             print(f"the retriever is in {Path(settings.output.folder) / 'retriever'}")
     finally:
         distributed.stop()
@@ -149,8 +151,9 @@ def search(
 ) -> None:
     """Search an index with a file of questions and write the results."""
     from art.data.formats import read_questions
-    from art.evaluation.runs import write_run
+    from art.evaluation.runs import run_format, write_run
 
+    run_format(output)  # a search takes minutes; a wrong ending should not wait for it
     asked = read_questions(questions)
     model, opened, store = _open(retriever, index, passages, cpu)
     scores, rows = opened.search(model.embed_questions([q.text for q in asked]), top_k)

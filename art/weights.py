@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -55,13 +55,27 @@ def resolve_model(source: str, *, cache: Path | None = None) -> str:
             raise ArtError("no such model folder", where=source, hint="check the path")
         return source
     key = files.fingerprint(_CONVERSION, "gguf", *_sampled_file(gguf))
+    return str(converted_once(key, lambda beside: _convert_gguf(source, gguf, beside), cache=cache))
+
+
+def converted_once(key: str, convert: Callable[[Path], None], *, cache: Path | None = None) -> Path:
+    """Return the cached folder of a converted model, converting it where it is not there yet.
+
+    Args:
+        key: stands for the source's contents and the conversion.
+        convert: fills an empty folder.
+        cache: where converted models are kept; `files.cache_folder()` when None.
+
+    Raises:
+        ArtError: the conversion failed, or the disk refuses.
+    """
     folder = (cache or files.cache_folder()) / "models" / key
     if not folder.exists():
         with files.lock(folder.with_name(f".{key}.lock")):
             if not folder.exists():  # nobody else converted it while this process waited
-                with files.atomic_folder(folder) as partial:
-                    _convert_gguf(source, gguf, partial)
-    return str(folder)
+                with files.atomic_folder(folder) as beside:
+                    convert(beside)
+    return folder
 
 
 def _is_path(source: str) -> bool:

@@ -171,6 +171,7 @@ class _Job:
             initial=num_passages - num_missing,
             unit=" passages",
             unit_scale=True,
+            leave=None,  # inside a training run only the run's own line stays
             disable=not progress,
         ) as bar:
             for shard in missing:

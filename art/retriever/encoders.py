@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -103,6 +103,11 @@ class Tower(nn.Module):
         self.pooling = pooling
         self.normalize = normalize
         self.dtype = dtype
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch dropout on, unless nothing here learns: a frozen tower's vectors stay fixed."""
+        learns = any(parameter.requires_grad for parameter in self.parameters())
+        return super().train(mode and learns)
 
     @property
     def embedding_size(self) -> int:

@@ -6,6 +6,7 @@ Importing this module registers the model with `AutoConfig` and `AutoModel`.
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,7 +25,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from art import files
 from art.errors import ArtError
-from art.weights import PACKAGE_PREFIX, loading_model, packaged_files
+from art.weights import PACKAGE_PREFIX, converted_once, loading_model, packaged_files
 
 # Part of the cache key: raise it when the conversion writes something else.
 _CONVERSION = "1"
@@ -103,13 +104,8 @@ def convert_packaged_table(distribution: str, *, cache: Path | None = None) -> P
         files.fingerprint_file(table_file),
         files.fingerprint_file(tokenizer_file),
     )
-    folder = (cache or files.cache_folder()) / "models" / key
-    if not folder.exists():
-        with files.lock(folder.with_name(f".{key}.lock")):
-            if not folder.exists():  # nobody else converted it while this process waited
-                with files.atomic_folder(folder) as partial:
-                    _convert(table_file, tokenizer_file, partial)
-    return folder
+    convert = partial(_convert, table_file, tokenizer_file)
+    return converted_once(key, convert, cache=cache)
 
 
 def _packaged_table(distribution: str) -> tuple[Path, Path]:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from art.scorer.cache import CachedScorer
-from art.scorer.likelihood import load_scorer
 
 from art import distributed
 from art.data.formats import Passage
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.retriever.loading import create_retriever
+from art.scorer.cache import CachedScorer
+from art.scorer.likelihood import load_scorer
 from art.training.progress import Clock
 from art.training.schedule import MicroBatch
 from art.training.steps import art_step

@@ -139,6 +139,13 @@ def test_mean_is_minus_hugging_faces_loss(
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
 
 
+def test_t5_heads_are_tied_and_scaled_as_saved(t5_tied: Path, t5_untied: Path) -> None:
+    first, later = (load_scorer(str(folder), device="cpu").model for folder in (t5_tied, t5_untied))
+    assert torch.equal(first.lm_head.weight, first.shared.weight)
+    assert not torch.equal(later.lm_head.weight, later.shared.weight)
+    assert (first.config.scale_decoder_outputs, later.config.scale_decoder_outputs) == (True, False)
+
+
 @pytest.mark.parametrize("name", ["t5_untied", "llama"])
 def test_sum_is_the_mean_times_the_number_of_target_tokens(
     name: str, request: pytest.FixtureRequest

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,10 @@ def reference(world: World, tiny_bert: Path, tiny_t5: Path, corpus) -> tuple[flo
     return loss.item(), grads
 
 
+def named(name: str) -> Callable[[str], str]:
+    return lambda message: f"{name}: {message}"
+
+
 def test_loss_and_gradient_equal_the_papers_equations(world, tiny_bert, tiny_t5, corpus) -> None:
     expected_loss, expected = reference(world, tiny_bert, tiny_t5, corpus)
     loss, grads = gradients(world, [MicroBatch(0, (0, 1)), MicroBatch(1, (2, 3))])
@@ -74,7 +79,13 @@ def test_loss_and_gradient_equal_the_papers_equations(world, tiny_bert, tiny_t5,
     # The scorer computes in float32, and its rounding is divided by the temperature.
     largest = max(grad.abs().max().item() for grad in expected.values())
     for name, grad in grads.items():
-        torch.testing.assert_close(grad, expected[name], rtol=1e-4, atol=5e-5 * largest, msg=lambda m, name=name: f"{name}: {m}")
+        torch.testing.assert_close(
+            grad,
+            expected[name],
+            rtol=1e-4,
+            atol=5e-5 * largest,
+            msg=named(name),
+        )
 
 
 def test_micro_batches_of_any_size_give_the_same_gradient(world) -> None:
@@ -82,7 +93,7 @@ def test_micro_batches_of_any_size_give_the_same_gradient(world) -> None:
     parts = gradients(world, [MicroBatch(i, (i,)) for i in range(4)])
     assert parts[0] == pytest.approx(whole[0], rel=1e-10)
     for name, grad in whole[1].items():
-        torch.testing.assert_close(parts[1][name], grad, rtol=1e-8, atol=1e-12, msg=lambda m, name=name: f"{name}: {m}")
+        torch.testing.assert_close(parts[1][name], grad, rtol=1e-8, atol=1e-12, msg=named(name))
 
 
 def test_the_scorer_is_asked_once_per_pair(world) -> None:

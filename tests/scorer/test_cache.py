@@ -1,0 +1,324 @@
+"""Scores already known: looked up, kept in a log, shared by the processes of a job."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from art import distributed
+from art.data.passages import Passage, PassageStore
+from art.data.tokens import TokenStore
+from art.errors import ArtError, CorruptionError, MismatchError
+from art.scorer import cache
+from art.scorer.cache import CachedScorer, ScoreLog
+from art.scorer.likelihood import load_scorer
+
+MINE, OTHER = "a" * 32, "b" * 32
+HEADER, RECORD = 48, 12  # bytes
+
+
+def hashes(*values: int) -> np.ndarray:
+    return np.array(values, dtype=np.uint64)
+
+
+def scores(*values: float) -> np.ndarray:
+    return np.array(values, dtype=np.float32)
+
+
+# The log
+
+
+def test_a_log_gives_back_what_was_appended_and_nothing_else(tmp_path: Path) -> None:
+    log = ScoreLog(tmp_path / "scores.log", fingerprint=MINE)
+    log.append(hashes(7, 2**64 - 1, 0), scores(-1.5, -0.1, -3))
+    found, known = log.lookup(hashes(0, 5, 7, 2**64 - 1))
+    assert known.tolist() == [True, False, True, True]
+    assert found[known].tolist() == scores(-3, -1.5, -0.1).tolist() and np.isnan(found[1])
+    assert 7 in log and 8 not in log and log.length == 3
+
+
+def test_the_first_score_of_a_pair_stays(tmp_path: Path) -> None:
+    log = ScoreLog(tmp_path / "scores.log", fingerprint=MINE)
+    log.append(hashes(7, 9, 7), scores(-1, -2, -5))
+    log.append(hashes(9, 3), scores(-6, -4))
+    assert log.length == 3
+    assert log.lookup(hashes(7, 9, 3))[0].tolist() == [-1, -2, -4]
+
+
+def test_a_log_opened_again_holds_the_same_in_twelve_bytes_a_pair(tmp_path: Path) -> None:
+    path = tmp_path / "scores.log"
+    log = ScoreLog(path, fingerprint=MINE)
+    log.append(hashes(7, 9), scores(-1, -2))
+    log.sync()
+    assert path.stat().st_size == HEADER + 2 * RECORD
+    again = ScoreLog(path, fingerprint=MINE)
+    again.append(hashes(1), scores(-8))
+    again.close()
+    last = ScoreLog(path, fingerprint=MINE, length=3)
+    assert last.lookup(hashes(7, 9, 1))[0].tolist() == [-1, -2, -8]
+
+
+def test_a_torn_last_record_is_cut_away(tmp_path: Path) -> None:
+    path = tmp_path / "scores.log"
+    log = ScoreLog(path, fingerprint=MINE)
+    log.append(hashes(7, 9), scores(-1, -2))
+    log.close()
+    path.write_bytes(path.read_bytes()[:-5])
+    again = ScoreLog(path, fingerprint=MINE)
+    assert again.length == 1 and path.stat().st_size == HEADER + RECORD
+    again.append(hashes(4), scores(-4))
+    again.close()
+    assert ScoreLog(path, fingerprint=MINE).lookup(hashes(7, 4))[0].tolist() == [-1, -4]
+
+
+def test_a_log_goes_back_with_its_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "scores.log"
+    log = ScoreLog(path, fingerprint=MINE)
+    log.append(hashes(7, 9, 4), scores(-1, -2, -3))
+    log.close()
+    with pytest.raises(CorruptionError, match="holds 3 scores, but the checkpoint counts 4"):
+        ScoreLog(path, fingerprint=MINE, length=4)
+    cut = ScoreLog(path, fingerprint=MINE, length=2)
+    assert cut.length == 2 and 4 not in cut and path.stat().st_size == HEADER + 2 * RECORD
+    # Nothing of the old log counts, so it may have been another scorer's.
+    empty = ScoreLog(path, fingerprint=OTHER, length=0)
+    assert empty.length == 0 and path.stat().st_size == HEADER
+
+
+def test_a_log_of_another_scorer_or_of_nothing_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "scores.log"
+    ScoreLog(path, fingerprint=MINE).close()
+    with pytest.raises(MismatchError, match=f"{MINE}.*{OTHER}"):
+        ScoreLog(path, fingerprint=OTHER)
+    path.write_bytes(b"something else altogether, and longer than a header\n")
+    with pytest.raises(CorruptionError, match="not a score log"):
+        ScoreLog(path, fingerprint=MINE)
+    with pytest.raises(ArtError, match="score log"):
+        ScoreLog(tmp_path, fingerprint=MINE)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_score_that_is_no_number_is_refused(bad: float) -> None:
+    log = ScoreLog(None, fingerprint=MINE)
+    with pytest.raises(ArtError, match="000000000000000b"):
+        log.append(hashes(10, 11), scores(-1, bad))
+    assert log.length == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 60), max_size=12), max_size=12))
+def test_a_log_agrees_with_a_dictionary(batches: list[list[int]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache, "_RECENT_PAIRS", 5)
+        log = ScoreLog(None, fingerprint=MINE)
+        expected: dict[int, float] = {}
+        for number, keys in enumerate(batches):
+            values = [float(100 * number + i) for i in range(len(keys))]
+            log.append(hashes(*keys), scores(*values))
+            for key, value in zip(keys, values, strict=True):
+                expected.setdefault(key, value)
+        found, known = log.lookup(np.arange(61, dtype=np.uint64))
+    assert {i: found[i] for i in np.flatnonzero(known)} == expected
+    assert log.length == len(expected)
+
+
+# The scorer
+
+
+class FakeScorer:
+    """Scores from a hash of the token ids; remembers what it was asked."""
+
+    fingerprint = MINE
+    offset = 0.0
+
+    def __init__(self) -> None:
+        self.template = SimpleNamespace(
+            context=lambda ids: [1, *ids.tolist(), 2], target=lambda text: [3, *text.encode()]
+        )
+        self.asked: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+
+    def log_likelihoods(self, contexts: list, targets: list) -> np.ndarray:
+        pairs = [
+            (tuple(map(int, context)), tuple(map(int, target)))
+            for context, target in zip(contexts, targets, strict=True)
+        ]
+        self.asked += pairs
+        digests = [hashlib.md5(repr(pair).encode()).digest()[:2] for pair in pairs]
+        return scores(*(-int.from_bytes(one, "big") / 7 - self.offset for one in digests))
+
+
+TOKENS = [np.array(ids) for ids in ([5, 6], [7], [8, 9, 10], [7], [11, 12], [13])]  # 1 and 3 alike
+ASKED = ["why", "who"], [[0, 1, 2], [1, 2, 3]]
+
+
+def test_a_second_call_scores_nothing_and_returns_the_same_bits() -> None:
+    scorer = FakeScorer()
+    cached = CachedScorer(scorer, None, TOKENS)
+    first = cached.score(*ASKED)
+    assert (first.num_requested, first.num_known, first.num_scored) == (6, 0, 5)
+    assert len(scorer.asked) == len(set(scorer.asked)) == 5
+    scorer.offset = 1.0
+    second = cached.score(*ASKED)
+    assert (second.num_requested, second.num_known, second.num_scored) == (6, 6, 0)
+    assert second.scores.tobytes() == first.scores.tobytes()
+    assert first.scores.shape == (2, 3) and first.scores.dtype == np.float32
+
+
+def test_every_pair_gets_the_score_of_its_own_ids() -> None:
+    scorer = FakeScorer()
+    expected = scorer.log_likelihoods(
+        [[1, *TOKENS[row], 2] for rows in ASKED[1] for row in rows],
+        [[3, *text.encode()] for text in ASKED[0] for _ in range(3)],
+    )
+    found = CachedScorer(scorer, None, TOKENS).score(*ASKED).scores
+    np.testing.assert_array_equal(found.ravel(), expected)
+
+
+def test_duplicates_within_a_call_are_scored_once() -> None:
+    scorer = FakeScorer()
+    found = CachedScorer(scorer, None, TOKENS).score(["why", "why"], [[1, 1], [3, 1]])
+    assert (found.num_requested, found.num_known, found.num_scored) == (4, 0, 1)
+    assert len(scorer.asked) == 1 and len(set(found.scores.ravel().tolist())) == 1
+
+
+def test_slices_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = CachedScorer(FakeScorer(), None, TOKENS).score(*ASKED)
+    monkeypatch.setattr(cache, "_SLICE_PAIRS", 2)
+    sliced = CachedScorer(FakeScorer(), None, TOKENS).score(*ASKED)
+    assert sliced.scores.tobytes() == whole.scores.tobytes()
+
+
+def test_no_questions_give_no_scores() -> None:
+    found = CachedScorer(FakeScorer(), None, TOKENS).score([], np.zeros((0, 3), dtype=np.int64))
+    assert found.scores.shape == (0, 3) and found.num_requested == 0
+
+
+def test_a_log_opened_again_needs_no_scorer(tmp_path: Path) -> None:
+    path = tmp_path / "scores.log"
+    log = ScoreLog(path, fingerprint=MINE)
+    cached = CachedScorer(FakeScorer(), log, TOKENS)
+    first = cached.score(*ASKED)
+    assert cached.num_scores == 5
+    cached.sync()
+    scorer = FakeScorer()
+    again = CachedScorer(scorer, ScoreLog(path, fingerprint=MINE), TOKENS).score(*ASKED)
+    assert not scorer.asked and again.scores.tobytes() == first.scores.tobytes()
+
+
+def test_a_log_of_another_scorer_is_refused() -> None:
+    with pytest.raises(MismatchError, match=f"{OTHER}.*{MINE}"):
+        CachedScorer(FakeScorer(), ScoreLog(None, fingerprint=OTHER), TOKENS)
+
+
+@pytest.mark.parametrize("row", [-1, 6])
+def test_a_row_outside_the_store_is_refused(row: int) -> None:
+    with pytest.raises(ArtError, match="of 6 passages"):
+        CachedScorer(FakeScorer(), None, TOKENS).score(["why"], [[0, row]])
+
+
+def test_a_score_that_is_no_number_names_its_pair() -> None:
+    scorer = FakeScorer()
+    scorer.offset = float("nan")
+    cached = CachedScorer(scorer, None, TOKENS)
+    with pytest.raises(ArtError, match="'why' and the passage in row 4"):
+        cached.score(["why"], [[4, 0]])
+    assert cached.num_scores == 0
+
+
+class Job:
+    """Processes played by threads: each has its rank, and gathering waits for all of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, world_size: int) -> None:
+        self.world_size = world_size
+        self.local = threading.local()
+        self.barrier = threading.Barrier(world_size, timeout=20)
+        self.values: list[object] = [None] * world_size
+        monkeypatch.setattr(distributed, "gather_objects", self.gather)
+        monkeypatch.setattr(distributed, "is_main", lambda: self.local.rank == 0)
+
+    def gather(self, value: object) -> list[object]:
+        self.values[self.local.rank] = value
+        self.barrier.wait()
+        gathered = list(self.values)
+        self.barrier.wait()
+        return gathered
+
+    def run(self, work: object) -> list[object]:
+        results: list[object] = [None] * self.world_size
+
+        def process(rank: int) -> None:
+            self.local.rank = rank
+            try:
+                results[rank] = work(rank)
+            except ArtError as error:
+                results[rank] = error
+
+        threads = [threading.Thread(target=process, args=(rank,)) for rank in range(len(results))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return results
+
+
+def test_what_one_rank_scored_all_know_and_the_main_one_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "scores.log"
+
+    def work(rank: int) -> tuple[CachedScorer, list]:
+        scorer = FakeScorer()
+        scorer.offset = float(rank)  # as if ranks differed in their last bits
+        cached = CachedScorer(scorer, ScoreLog(path, fingerprint=MINE), TOKENS)
+        steps = [
+            cached.score(["why"], [[0, 1]] if rank == 0 else [[1, 2]]),  # row 1 asked by both
+            cached.score(["why"], [[2, 1]] if rank == 0 else [[0, 1]]),
+        ]
+        cached.sync()
+        return cached, steps
+
+    (main, by_main), (other, by_other) = Job(monkeypatch, 2).run(work)
+    assert [len(one.scorer.asked) for one in (main, other)] == [2, 2]
+    assert main.num_scores == other.num_scores == 3
+    assert by_main[0].scores[0, 1] == by_other[0].scores[0, 0]  # the first rank's counts
+    assert by_main[1].num_scored == by_other[1].num_scored == 0
+    assert by_main[1].scores[0, 0] == by_other[0].scores[0, 1]
+    stored = np.fromfile(path, dtype=cache._RECORD, offset=HEADER)
+    expected = [*by_main[0].scores[0], by_other[0].scores[0, 1]]
+    assert stored["score"].tolist() == [float(one) for one in expected]  # in the order of ranks
+
+
+def test_a_fault_on_one_rank_is_a_fault_on_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(rank: int) -> object:
+        return CachedScorer(FakeScorer(), None, TOKENS).score(["why"], [[-1 if rank else 0]])
+
+    first, second = Job(monkeypatch, 2).run(work)
+    assert isinstance(first, ArtError) and str(first) == str(second)
+
+
+@pytest.mark.parametrize("model", ["tiny_t5", "tiny_llama"])
+def test_scores_are_the_scorers_own(
+    model: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    texts = ["the winter garden", "stone bridge " * 9, "doctor silver"]
+    passages = [Passage(str(i), "moon" * (i == 1), text) for i, text in enumerate(texts)]
+    store = PassageStore.build(passages, tmp_path / "store", source="here", progress=False)
+    folder = str(request.getfixturevalue(model))
+    scorer = load_scorer(folder, dtype="float32", device="cpu", max_length=60)
+    tokens = TokenStore.open_or_build(store, scorer.template, cache=tmp_path, progress=False)
+    questions, rows = ["who built the bridge ?", "why"], np.array([[0, 1, 2], [2, 1, 0]])
+    template = scorer.template
+    whole = template.passages([one.title for one in passages], texts)
+    expected = scorer.log_likelihoods(
+        [template.context(whole[row]) for row in rows.ravel()],
+        [template.target(text) for text in questions for _ in range(3)],
+    )
+    found = CachedScorer(scorer, None, tokens).score(questions, rows)
+    np.testing.assert_allclose(found.scores.ravel(), expected, rtol=0, atol=1e-5)
