@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,6 +13,8 @@ import typer
 from art.errors import ArtError, MismatchError
 
 if TYPE_CHECKING:
+    import torch
+
     from art.data.passages import PassageStore
     from art.retriever.encoders import Retriever
     from art.retriever.index import Index
@@ -45,9 +48,8 @@ def main() -> None:
     try:
         app()
     except ArtError as error:
-        rank = os.environ.get("RANK", "0")
-        prefix = "" if rank == "0" else f"[rank {rank}] "
-        print(f"{prefix}error: {error}", file=sys.stderr)
+        if not error.told_elsewhere:
+            print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -92,6 +94,7 @@ def train(
         if distributed.is_main():
             names = {"before training": result.before}
             names[f"after training (step {result.best_step})"] = result.after
+            print(f"{result.num_questions} questions; shares in %")
             print(report.comparison(names, list(result.after)))
             if result.best_step == 0:
                 print(f"by {result.figure} no step was better than the start, which is kept")
@@ -116,25 +119,16 @@ def embed(
     from art.retriever.embedding import embed_passages
     from art.retriever.loading import create_retriever
 
-    device = distributed.start(cpu=cpu)
-    try:
+    with _processes(cpu) as device:
         with distributed.fail_together():
             model = create_retriever(retriever).to(device)
             store = PassageStore.open_or_build(passages)
             tokens = TokenStore.open_or_build(store, model.passage_template)
         index = embed_passages(
-            model,
-            tokens,
-            output,
-            store=store,
-            dtype=dtype,
-            batch_tokens=batch_tokens,
-            description="embedding",
+            model, tokens, output, store=store, dtype=dtype, batch_tokens=batch_tokens
         )
         if distributed.is_main():
             print(f"{output}: {len(store):,} passages, {index.embedding_size} dimensions, {dtype}")
-    finally:
-        distributed.stop()
 
 
 @app.command()
@@ -150,15 +144,20 @@ def search(
     cpu: OnCpu = False,
 ) -> None:
     """Search an index with a file of questions and write the results."""
+    from art import distributed
     from art.data.formats import read_questions
     from art.evaluation.runs import run_format, write_run
 
     run_format(output)  # a search takes minutes; a wrong ending should not wait for it
     asked = read_questions(questions)
-    model, opened, store = _open(retriever, index, passages, cpu)
-    scores, rows = opened.search(model.embed_questions([q.text for q in asked]), top_k)
-    write_run(output, asked, rows, scores, store)
-    print(f"{output}: {len(asked):,} questions, {rows.shape[1]} passages each")
+    with _processes(cpu) as device:
+        model, opened, store = _open(retriever, index, passages, device)
+        with distributed.fail_together():
+            if distributed.is_main():
+                vectors = model.embed_questions([question.text for question in asked])
+                scores, rows = opened.search(vectors, top_k)
+                write_run(output, asked, rows, scores, store)
+                print(f"{output}: {len(asked):,} questions, {rows.shape[1]} passages each")
 
 
 @app.command()
@@ -180,37 +179,37 @@ def evaluate(
     cpu: OnCpu = False,
 ) -> None:
     """Search an index with labelled questions and print how good the results are."""
-    from art import report
+    from art import distributed, report
     from art.data.formats import read_qrels, read_questions
     from art.evaluation.evaluate import evaluate as run_evaluation
     from art.files import write_json
 
     asked = read_questions(questions)
     judgements = read_qrels(qrels) if qrels else None
-    model, opened, store = _open(retriever, index, passages, cpu)
-    result = run_evaluation(
-        model,
-        opened,
-        store,
-        asked,
-        qrels=judgements,
-        regex_answers=regex_answers,
-        drop_self_hits=drop_self_hits,
-    )
-    print(report.evaluation(result.table(), result.notes))
-    if output:
-        write_json(
-            output,
-            {
-                "figures": result.figures,
-                "table": result.table(),
-                "notes": result.notes,
-                "questions": str(questions),
-                "retriever": retriever,
-                "retriever_fingerprint": opened.retriever_fingerprint,
-                "store_fingerprint": store.fingerprint,
-            },
+    with _processes(cpu) as device:
+        model, opened, store = _open(retriever, index, passages, device)
+        result = run_evaluation(
+            model,
+            opened,
+            store,
+            asked,
+            qrels=judgements,
+            regex_answers=regex_answers,
+            drop_self_hits=drop_self_hits,
         )
+        with distributed.fail_together():
+            if distributed.is_main():
+                print(report.evaluation(result.table(), result.notes))
+                if output:
+                    provenance = {
+                        "questions": str(questions),
+                        "retriever": retriever,
+                        "retriever_fingerprint": opened.retriever_fingerprint,
+                        "passages_fingerprint": store.fingerprint,
+                        "made_by": opened.manifest.provenance,
+                    }
+                    figures = {"figures": result.figures, "table": result.table()}
+                    write_json(output, {**figures, "notes": result.notes, **provenance})
 
 
 @app.command()
@@ -225,8 +224,19 @@ def demo(
     run_demo(output)
 
 
+@contextmanager
+def _processes(cpu: bool) -> Iterator[torch.device]:
+    """Join the other processes, if a launcher started several, and leave them at the end."""
+    from art import distributed
+
+    try:
+        yield distributed.start(cpu=cpu)
+    finally:
+        distributed.stop()
+
+
 def _open(
-    retriever: str, index: Path, passages: Path | None, cpu: bool
+    retriever: str, index: Path, passages: Path | None, device: torch.device
 ) -> tuple[Retriever, Index, PassageStore]:
     """Open what belongs together: the retriever, the index it built, and the index's passages."""
     from art import distributed
@@ -234,16 +244,23 @@ def _open(
     from art.retriever.index import Index
     from art.retriever.loading import create_retriever
 
-    device = distributed.start(cpu=cpu)
-    model = create_retriever(retriever).to(device)
-    opened = Index.open(index, retriever_fingerprint=model.fingerprint())
-    store = PassageStore.open_or_build(passages or opened.store_folder)
-    if store.fingerprint != opened.store_fingerprint:
-        raise MismatchError(
-            f"the index holds passages {opened.store_fingerprint}, these are {store.fingerprint}",
-            where=passages or opened.store_folder,
-            hint="give the corpus the index was made of with --passages",
-        )
+    with distributed.fail_together():
+        model = create_retriever(retriever).to(device)
+        opened = Index.open(index, retriever_fingerprint=model.fingerprint())
+        if passages is None and not opened.store_folder.exists():
+            raise ArtError(
+                "the passages of this index are no longer where they were",
+                where=opened.store_folder,
+                hint="name the corpus with --passages",
+            )
+        store = PassageStore.open_or_build(passages or opened.store_folder)
+        if store.fingerprint != opened.store_fingerprint:
+            raise MismatchError(
+                f"the index holds passages {opened.store_fingerprint}, but these are "
+                f"{store.fingerprint}",
+                where=passages or opened.store_folder,
+                hint="name the corpus the index was made of with --passages",
+            )
     return model, opened, store
 
 

@@ -37,6 +37,12 @@ def start(*, cpu: bool) -> torch.device:
     use_cpu = cpu or not torch.cuda.is_available()
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if not use_cpu:
+        if local_rank >= torch.cuda.device_count():
+            raise ArtError(
+                f"process {local_rank} of this machine has no GPU: there are "
+                f"{torch.cuda.device_count()}",
+                hint="start as many processes as there are GPUs",
+            )
         torch.cuda.set_device(local_rank)
     if announced > 1 and not dist.is_initialized():
         if not {"RANK", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
@@ -75,12 +81,6 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def barrier() -> None:
-    """Wait until every process is here."""
-    if world_size() > 1:
-        gather_objects(None)  # over gloo: an NCCL barrier would spin on the GPU and time out
-
-
 def gather_objects(value: T) -> list[T]:
     """Return every process's value, by rank; small Python objects or NumPy arrays only."""
     if world_size() == 1:
@@ -99,15 +99,6 @@ def broadcast_object(value: T) -> T:
     return box[0]
 
 
-def sum_over_ranks(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the element-wise sum over processes (same shape, without gradient)."""
-    if world_size() == 1:
-        return tensor
-    total = tensor.detach().clone()
-    dist.all_reduce(total)
-    return total
-
-
 @contextmanager
 def gradient_average(model: torch.nn.Module, *, enabled: bool) -> Iterator[None]:
     """Average gradients over processes in this block's backward pass, or only accumulate them."""
@@ -120,23 +111,29 @@ def gradient_average(model: torch.nn.Module, *, enabled: bool) -> Iterator[None]
 
 @contextmanager
 def fail_together() -> Iterator[None]:
-    """Turn one rank's `ArtError` into an `ArtError` on every rank, so that none waits for it.
+    """Turn one rank's failure into a failure of every rank, so that none waits for it.
 
-    Every rank must enter and leave the block at the same point of the program.
+    Every rank must enter and leave the block at the same point of the program, and the block must
+    hold no other collective.
 
     Raises:
-        ArtError: the block raised on some rank.
+        ArtError: the block raised on some rank; `told_elsewhere` is set on all ranks but the first
+            of those that failed, so that one of them says it.
     """
-    failure: ArtError | None = None
+    failure: Exception | None = None
     try:
         yield
-    except ArtError as error:
+    except Exception as error:  # noqa: BLE001 (whatever it is, the other ranks are waiting)
         failure = error
-    failures = [one for one in gather_objects(failure and str(failure)) if one]
-    if failure:
-        raise failure
-    if failures:
-        raise ArtError(failures[0])
+    failures = gather_objects(None if failure is None else str(failure))
+    first = next((one for one, text in enumerate(failures) if text is not None), None)
+    if first is None:
+        return
+    if failure is None:
+        failure = ArtError(str(failures[first]))
+    if isinstance(failure, ArtError):
+        failure.told_elsewhere = first != rank()
+    raise failure
 
 
 _gloo_group: Any = None

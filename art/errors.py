@@ -20,6 +20,8 @@ class ArtError(Exception):
     def __init__(
         self, what: str, *, where: str | Path | None = None, hint: str | None = None
     ) -> None:
+        # Set where another process of the job says it already.
+        self.told_elsewhere = False
         self.what = " ".join(what.split())
         self.where = None if where is None else str(where)
         self.hint = None if hint is None else " ".join(hint.split())

@@ -129,6 +129,15 @@ def _replace_folder(new: Path, path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a killed process left half-written in a folder that nobody else writes to."""
+    for entry in [*folder.glob(".*.tmp"), *folder.glob(".*.old")]:
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)
+
+
 def link(name: Path, target: Path) -> None:
     """Point the symbolic link `name` at `target` (relative, so that a run folder can be moved)."""
     beside = name.with_name(f".{name.name}.{os.getpid()}.tmp")
@@ -185,16 +194,22 @@ def lock(path: str | Path, *, wait: bool = True, holder: str = "another process"
         holder: who is likely to hold it, for the message.
 
     Raises:
-        ArtError: `wait` is False and the lock is held.
+        ArtError: `wait` is False and the lock is held, or the folder cannot be written to.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     held = FileLock(str(path), timeout=-1 if wait else 0)
     try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         held.acquire()
-    except Timeout:
+    except Timeout:  # an OSError too, so it goes first
         raise ArtError(
             f"in use by {holder}", where=path, hint="wait for it to end, or choose another folder"
         ) from None
+    except OSError as error:
+        raise ArtError(
+            f"cannot write there: {error.strerror or error}",
+            where=path,
+            hint="choose a folder you may write to; $ART_CACHE is where caches go",
+        ) from error
     try:
         yield
     finally:

@@ -23,13 +23,15 @@ def comparison(results: Mapping[str, Mapping[str, float]], figures: Sequence[str
 def evaluation(table: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> str:
     """Return an evaluation as a line per figure with its 95 % interval where it has one."""
     lines = []
+    counts = {line["num_questions"] for line in table}
     for line in table:
         low, high = line["low"], line["high"]
         interval = "" if low is None else f"95 % interval {100 * low:.1f} to {100 * high:.1f}"
         value = _value(line["figure"], line["value"])
-        lines.append([line["figure"].replace("_", "-"), value, interval])
-    asked = f"{table[0]['num_questions']} questions" if table else ""
-    return "\n".join([asked, _aligned(lines), *(f"note: {note}" for note in notes)])
+        asked = f"{line['num_questions']} questions" if len(counts) > 1 else ""
+        lines.append([line["figure"].replace("_", "-"), value, interval, asked])
+    head = f"{counts.pop()} questions; shares in %" if len(counts) == 1 else "shares in %"
+    return "\n".join([head, _aligned(lines), *(f"note: {note}" for note in notes)])
 
 
 def _value(figure: str, value: float | None) -> str:

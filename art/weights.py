@@ -134,6 +134,20 @@ def loading_model(source: str) -> Iterator[None]:
         raise _model_fault(source, error, hint) from error
 
 
+@contextmanager
+def saving_weights(folder: Path) -> Iterator[None]:
+    """Turn what PyTorch and safetensors raise for a disk that refuses into one clear line.
+
+    Raises:
+        ArtError: the block could not write its weights.
+    """
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:  # neither passes the OSError on
+        reason = str(error).splitlines()[0]
+        raise ArtError(f"cannot write the weights: {reason}", where=folder) from error
+
+
 def _model_fault(source: str, error: Exception, hint: str) -> ArtError:
     reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     kind = "" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: "

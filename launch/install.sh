@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv beside this folder and installs the project into it; sourced by the other scripts.
+# Makes .venv in the project folder and installs the project into it; the other scripts call it.
 # Usage: bash launch/install.sh [EXTRA …]      e.g.  bash launch/install.sh cpu gguf
 #
 # The environment chooses PyTorch's build: UV_TORCH_BACKEND=auto (or cpu, cu128, …) as uv documents;
@@ -14,10 +14,10 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
   exit 1
 fi
 # Done before with the same requirements: nothing to do.
-stamp=.venv/.installed
+stamp=".venv/.installed-$extras"
 wanted=$( (echo "$extras"; cat pyproject.toml constraints.txt) | cksum)
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
-  return 0 2>/dev/null || exit 0
+  exit 0
 fi
 
 start=$SECONDS

@@ -40,7 +40,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_every_shipped_file_is_valid_and_can_be_planned(path: Path) -> None:
     config = read_config(path)
-    schedule = plan_run(config, num_questions=79_168, num_passages=21_015_324, world_size=1)
+    schedule = plan_run(config, num_questions=79_168, world_size=1)
     assert schedule.num_steps > 0
     assert "21,015,324 passages" in describe(
         config, schedule, num_passages=21_015_324, world_size=1
@@ -128,6 +128,7 @@ def test_missing_sections_and_required_settings_are_named(tmp_path: Path) -> Non
         ("data: [1\n", "c.yaml:2: "),
         ("- 1\n", "must be sections"),
         ("data: 3\n", "data: "),
+        ("? [a]\n: 1\n", "c.yaml:1: "),
     ],
 )
 def test_broken_yaml_is_one_clear_line(tmp_path: Path, text: str, complaint: str) -> None:
@@ -172,8 +173,13 @@ def test_only_changes_that_change_the_result_count_as_differences(file: Path) ->
     assert differences(old, read_config(file, ["--training.top_k=7"])) == ["training.top_k: 32 → 7"]
 
 
-def test_misfits_with_the_data_are_listed_together(file: Path) -> None:
-    config: Config = read_config(file, ["--training.top_k=32"])
+def test_misfits_with_the_questions_and_processes_are_listed_together(file: Path) -> None:
+    config: Config = read_config(file)
     with pytest.raises(ConfigFaults) as caught:
-        plan_run(config, num_questions=10, num_passages=5, world_size=3)
-    assert len(caught.value.faults) == 3
+        plan_run(config, num_questions=10, world_size=3)
+    assert len(caught.value.faults) == 2
+
+
+@pytest.mark.parametrize("word", ["--scorer.temperature=.inf", "--training.learning_rate=.nan"])
+def test_numbers_that_are_not_finite_are_refused(file: Path, word: str) -> None:
+    assert word.partition("=")[0].removeprefix("--") in faults(file, word)

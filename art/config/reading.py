@@ -137,11 +137,12 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key_node, _ in node.value:
-            if key_node.value in seen:
+            name = str(key_node.value)
+            if name in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key_node.value!r} stands twice", key_node.start_mark
+                    None, None, f"the key {name!r} stands twice", key_node.start_mark
                 )
-            seen.add(key_node.value)
+            seen.add(name)
         return super().construct_mapping(node, deep)
 
 

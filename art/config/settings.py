@@ -14,6 +14,7 @@ def _one_or_many(value: Any) -> Any:
 
 
 Files = Annotated[list[str], BeforeValidator(_one_or_many), Field(min_length=1)]
+Positive = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
@@ -26,7 +27,7 @@ class DataConfig(_Section):
 
     passages: str = Field(
         description="Corpus to search: a DPR or MS MARCO .tsv, a .jsonl, a BEIR folder, plain or "
-        ".gz, or a store folder that an earlier run built."
+        ".gz; hf:NAME/SPLIT for a dataset of the hub; or a store folder of an earlier run."
     )
     questions: Files = Field(
         description="Training questions, one file or a list that trains together: .txt (one a "
@@ -71,7 +72,7 @@ class RetrieverConfig(_Section):
     normalize: bool | None = Field(
         None, description="Scale vectors to length 1; see `temperature`. Null: no, as in the paper."
     )
-    temperature: Annotated[PositiveFloat, Field(allow_inf_nan=False)] | Literal["auto"] = Field(
+    temperature: Positive | Literal["auto"] = Field(
         "auto",
         description="Divisor of the inner products, τ. auto: √D as in the paper (27.7 for D = 768),"
         " 0.05 for normalised vectors.",
@@ -136,7 +137,7 @@ class ScorerConfig(_Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Precision of the model. auto: bfloat16 where it is fast, else float32."
     )
-    temperature: PositiveFloat = Field(
+    temperature: Positive = Field(
         1.0,
         description="Divisor of the log-likelihoods before the softmax (paper: 1.0). Small models "
         "give nearly flat soft labels: try 0.2.",
@@ -189,14 +190,14 @@ class TrainingConfig(_Section):
     max_steps: PositiveInt | None = Field(
         None, description="End after this many steps if that is sooner. Null: all epochs."
     )
-    learning_rate: PositiveFloat = Field(2e-5, description="Peak learning rate (paper: 2e-5).")
+    learning_rate: Positive = Field(2e-5, description="Peak learning rate (paper: 2e-5).")
     warmup_share: Share = Field(
         0.01, description="Share of all steps with linearly rising learning rate (paper: 0.01)."
     )
-    weight_decay: Annotated[float, Field(ge=0.0)] = Field(
+    weight_decay: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = Field(
         0.1, description="Decoupled decay of matrices; none on bias and normalisation (paper: 0.1)."
     )
-    max_grad_norm: PositiveFloat = Field(1.0, description="Gradient clipping (paper: 1.0).")
+    max_grad_norm: Positive = Field(1.0, description="Gradient clipping (paper: 1.0).")
     refresh_steps: PositiveInt = Field(
         500, description="R, steps between re-embeddings of the corpus (paper: 500)."
     )
@@ -226,7 +227,14 @@ class EvaluationConfig(_Section):
         None, description="Relevance judgements of those questions (BEIR .tsv or TREC)."
     )
     top_k: Annotated[list[PositiveInt], Field(min_length=1)] = Field(
-        [1, 5, 20, 100], description="Depths at which accuracy is reported."
+        [1, 5, 20, 50, 100], description="Depths at which accuracy is reported."
+    )
+    regex_answers: bool = Field(
+        False, description="Answers are regular expressions, as in CuratedTREC."
+    )
+    drop_self_hits: bool = Field(
+        False,
+        description="Leave out a passage whose id is its question's, as BEIR does.",
     )
     patience: PositiveInt | None = Field(
         None, description="Stop after this many evaluations without a better one. Null: never."

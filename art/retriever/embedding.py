@@ -21,7 +21,7 @@ from art import __version__, distributed
 from art.data.batching import token_batches
 from art.errors import ArtError, MismatchError
 from art.files import fingerprint as fingerprint_of
-from art.files import lock
+from art.files import lock, read_json
 from art.retriever.index import MANIFEST, Index, IndexManifest
 from art.retriever.shards import (
     ShardRecord,
@@ -145,9 +145,21 @@ class _Job:
                 if distributed.is_main():
                     path = self.folder / ".lock"
                     held.enter_context(lock(path, wait=False, holder="another embedding job"))
+                    if (self.folder / MANIFEST).exists():
+                        self.refuse_other_manifests()
                     (self.folder / MANIFEST).unlink(missing_ok=True)
                     remove_leftovers(self.folder, self.num_shards)
             yield
+
+    def refuse_other_manifests(self) -> None:
+        """Refuse a folder that holds something else, such as a passage store."""
+        document = read_json(self.folder / MANIFEST)
+        if not isinstance(document, dict) or "max_norms" not in document:
+            raise ArtError(
+                "this folder holds something that is not an index",
+                where=self.folder,
+                hint="choose another folder for the index",
+            )
 
     def rows(self, shard: int) -> range:
         """Return the rows of a shard."""
@@ -184,9 +196,16 @@ class _Job:
         # The longest first: what does not fit memory should fail now, not at the shard's end.
         for batch in reversed(token_batches(lengths, self.batch_tokens)):
             sequences = [self.tokens[rows.start + int(position)] for position in batch]
-            found = self.retriever.embed_tokens(
-                "passage", sequences, batch_tokens=self.batch_tokens
-            )
+            try:
+                found = self.retriever.embed_tokens(
+                    "passage", sequences, batch_tokens=self.batch_tokens
+                )
+            except torch.OutOfMemoryError as error:
+                raise ArtError(
+                    f"the memory of {self.retriever.device} does not suffice to embed "
+                    f"{self.batch_tokens} tokens at once",
+                    hint="lower index.batch_tokens, or --batch-tokens of `art embed`",
+                ) from error
             self.check(found, batch + rows.start)
             vectors[batch] = found
             bar.update(len(batch))

@@ -27,7 +27,7 @@ from art.config import Manifest
 from art.data.batching import token_batches
 from art.data.prompts import RetrieverTemplate
 from art.data.tokens import pad
-from art.weights import fingerprint_tensors
+from art.weights import fingerprint_tensors, saving_weights
 
 MANIFEST = "retriever.json"
 HEAD = "head.safetensors"
@@ -305,7 +305,7 @@ class Retriever(nn.Module):
             },
             provenance=dict(provenance or {}),
         )
-        with files.atomic_folder(folder) as partial:
+        with files.atomic_folder(folder) as partial, saving_weights(Path(folder)):
             self._save_tower(self.question_tower, partial / TOWER_FOLDERS["question"])
             if not self.settings.tied:
                 self._save_tower(self.passage_tower, partial / TOWER_FOLDERS["passage"])

@@ -97,7 +97,7 @@ class ScoreLog:
             raise CorruptionError(
                 f"the log holds {len(found)} scores, but the checkpoint counts {length}",
                 where=path,
-                hint="go back to an earlier checkpoint",
+                hint="remove the newest folder under checkpoints/ to go on from the one before",
             )
         if not np.isfinite(found["score"]).all():
             raise CorruptionError("a score in the log is not a number", where=path)

@@ -10,15 +10,18 @@ from art.retriever.bm25 import BM25
 from art.retriever.encoders import Retriever
 from art.retriever.index import Index
 
-Propose = Callable[[Sequence[str]], np.ndarray]
-"""Questions → rows [B, K] of the store, distinct within a question."""
+Propose = Callable[[Sequence[Sequence[str]]], np.ndarray]
+"""Micro-batches of questions, n in all → rows [n, K] of the store, distinct within a question."""
 
 
 def from_retriever(retriever: Retriever, index: Index, top_k: int) -> Propose:
     """Propose the K nearest passages under the current question tower and the last index."""
 
-    def propose(questions: Sequence[str]) -> np.ndarray:
-        _, rows = index.search(retriever.embed_questions(list(questions)), top_k)
+    def propose(batch: Sequence[Sequence[str]]) -> np.ndarray:
+        # Embedded by micro-batch, so that the vectors do not depend on how many a process has;
+        # searched at once, because a search reads the whole index however few the questions.
+        vectors = [retriever.embed_questions(list(texts)) for texts in batch]
+        _, rows = index.search(np.concatenate(vectors), top_k)
         return rows
 
     return propose
@@ -28,7 +31,8 @@ def from_bm25(bm25: BM25, top_k: int) -> Propose:
     """Propose BM25's K best passages; a question's are looked up once and kept."""
     kept: dict[str, np.ndarray] = {}
 
-    def propose(questions: Sequence[str]) -> np.ndarray:
+    def propose(batch: Sequence[Sequence[str]]) -> np.ndarray:
+        questions = [text for texts in batch for text in texts]
         if unseen := [text for text in dict.fromkeys(questions) if text not in kept]:
             _, rows = bm25.search(unseen, top_k)
             kept.update(zip(unseen, rows, strict=True))
@@ -40,13 +44,9 @@ def from_bm25(bm25: BM25, top_k: int) -> Propose:
 def from_both(retriever: Propose, bm25: Propose) -> Propose:
     """Propose the better half of the retriever's K and fill up with BM25's best others."""
 
-    def propose(questions: Sequence[str]) -> np.ndarray:
-        return np.stack(
-            [
-                half_and_half(dense, sparse)
-                for dense, sparse in zip(retriever(questions), bm25(questions), strict=True)
-            ]
-        )
+    def propose(batch: Sequence[Sequence[str]]) -> np.ndarray:
+        pairs = zip(retriever(batch), bm25(batch), strict=True)
+        return np.stack([half_and_half(dense, sparse) for dense, sparse in pairs])
 
     return propose
 

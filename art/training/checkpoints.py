@@ -18,8 +18,9 @@ import torch
 from art import distributed
 from art.config import Config, Manifest, differences, read_config
 from art.errors import CorruptionError, MismatchError
-from art.files import atomic_folder, link, lock, write_text
+from art.files import atomic_folder, link, lock, remove_leftovers, write_text
 from art.retriever.encoders import Retriever
+from art.weights import saving_weights
 
 FORMAT = 1
 _CHECKPOINT = re.compile(r"step-(\d{8})")
@@ -45,9 +46,10 @@ class CheckpointState(Manifest):
         index: name under `index/` of the last finished index, None before the first.
         metrics_bytes: length of `metrics.jsonl`.
         num_scores: entries of the score log.
+        scorer_prompt: the scorer's prompt as rendered; some chat templates insert today's date.
         best: the best evaluation before this step.
         evaluations_without_better: for early stopping.
-        fingerprints: of the store, the scorer and the retriever.
+        fingerprints: of what the run reads, which must not change under it.
         versions: of the libraries that shape the numbers.
         config: the resolved settings.
     """
@@ -58,6 +60,7 @@ class CheckpointState(Manifest):
     index: str | None
     metrics_bytes: int
     num_scores: int
+    scorer_prompt: str
     best: Best | None
     evaluations_without_better: int
     fingerprints: dict[str, str]
@@ -74,6 +77,10 @@ class TrainingResult(Manifest):
         last_step: the step at which training ended.
         before: evaluation of the untrained retriever, by figure.
         after: evaluation of the chosen weights, by figure.
+        num_questions: evaluated.
+        fingerprints: of what the run read.
+        versions: of the libraries that shape the numbers.
+        seed: of the run; its settings are in `config.yaml` beside this file.
     """
 
     figure: str
@@ -81,6 +88,10 @@ class TrainingResult(Manifest):
     last_step: int
     before: dict[str, float]
     after: dict[str, float]
+    num_questions: int
+    fingerprints: dict[str, str]
+    versions: dict[str, str]
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -141,14 +152,15 @@ class RunFolder:
             yield
 
     def claim(self, config: Config) -> None:
-        """Write the settings, or check that the folder's run had the same.
+        """Write the settings, or check that the folder's run had the same; clear leftovers.
 
         Raises:
             MismatchError: the folder belongs to a run with other settings; names each of them.
         """
         if not distributed.is_main():
             return
-        if self.config_file.exists():
+        # Before the first checkpoint there is nothing that other settings could spoil.
+        if self.config_file.exists() and self.steps():
             changed = differences(read_config(self.config_file), config)
             if changed:
                 raise MismatchError(
@@ -157,6 +169,8 @@ class RunFolder:
                     hint="restore them to go on, or choose another output.folder",
                 )
         write_text(self.config_file, config.to_yaml())
+        for folder in (self.path, self.path / "checkpoints"):
+            remove_leftovers(folder)
 
     def steps(self) -> list[int]:
         """Return the steps with a complete checkpoint, in order."""
@@ -180,8 +194,9 @@ def save_checkpoint(
         ArtError: the disk refuses it; the checkpoint before it stays.
     """
     folder = run.checkpoint_folder(state.step)
-    with atomic_folder(folder) as beside:
-        retriever.save(beside / "retriever")
+    provenance = state.model_dump(include={"step", "fingerprints", "config"})
+    with atomic_folder(folder) as beside, saving_weights(folder):
+        retriever.save(beside / "retriever", provenance=provenance)
         torch.save(optimizer.state_dict(), beside / "optimizer.pt")
         state.write(beside / "state.json")
     link(run.path / "last", folder)
@@ -198,6 +213,30 @@ def load_state(run: RunFolder, step: int) -> CheckpointState:
     if state.format != FORMAT:
         raise CorruptionError(f"layout {state.format}, this version reads {FORMAT}", where=path)
     return state
+
+
+def check_unchanged(run: RunFolder, state: CheckpointState, now: dict[str, str]) -> None:
+    """Check that what a run reads is what it was when the checkpoint was taken.
+
+    Args:
+        run: whose checkpoint it is.
+        state: the checkpoint's.
+        now: fingerprints of what is there now.
+
+    Raises:
+        MismatchError: something is not the same; names each with both fingerprints.
+    """
+    changed = [
+        f"{name} ({then} → {now.get(name)})"
+        for name, then in state.fingerprints.items()
+        if now.get(name) != then
+    ]
+    if changed:
+        raise MismatchError(
+            "what this run reads has changed: " + ", ".join(changed),
+            where=run.path,
+            hint="restore it to go on, or choose another output.folder",
+        )
 
 
 def load_optimizer(run: RunFolder, step: int, optimizer: torch.optim.Optimizer) -> None:
@@ -217,9 +256,6 @@ def keep_best(run: RunFolder, step: int) -> None:
             copy_function=_link_or_copy,
         )
     link(run.path / "best", folder)
-    for other in folder.parent.glob("best-*"):
-        if other != folder:
-            shutil.rmtree(other)
 
 
 def _link_or_copy(source: str, target: str) -> None:
@@ -229,21 +265,20 @@ def _link_or_copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def prune(run: RunFolder, current_index: str | None) -> None:
-    """Delete checkpoints before the last two, and indexes that none of those two names."""
+def prune(run: RunFolder) -> None:
+    """Delete checkpoints before the last two, and whatever none of those two names."""
     steps = run.steps()
     for step in steps[:-_NUM_KEPT]:
         shutil.rmtree(run.checkpoint_folder(step))
-    named = {load_state(run, step).index for step in steps[-_NUM_KEPT:]} | {current_index}
-    for folder in (run.path / "index").glob("step-*"):
+    states = [load_state(run, step) for step in steps[-_NUM_KEPT:]]
+    named = {state.index for state in states}
+    named |= {run.best_folder(state.best.step).name for state in states if state.best}
+    for folder in [*(run.path / "index").glob("step-*"), *run.path.glob("checkpoints/best-*")]:
         if folder.name not in named:
             shutil.rmtree(folder)
 
 
-def publish(run: RunFolder) -> Path:
-    """Copy the best weights, else the last, to `retriever/`; return the folder copied."""
-    best, last = run.path / "best", run.path / "last" / "retriever"
-    source = (best if best.exists() else last).resolve()
+def publish(run: RunFolder, best_step: int) -> None:
+    """Copy the best weights to `retriever/`, which is the user's to change."""
     with atomic_folder(run.result_folder) as beside:
-        shutil.copytree(source, beside, dirs_exist_ok=True, copy_function=_link_or_copy)
-    return source
+        shutil.copytree(run.best_folder(best_step), beside, dirs_exist_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from art import distributed
 from art.config import Config
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
+from art.errors import MismatchError
 from art.evaluation.evaluate import evaluate
 from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages
@@ -47,7 +48,7 @@ class Job:
     bm25: BM25 | None
     accelerator: Accelerator
     metrics: MetricsLog
-    clock: Clock = field(default_factory=Clock)
+    fingerprints: dict[str, str]
 
     step: int = 0
     index: Index | None = None
@@ -55,7 +56,6 @@ class Job:
     evaluations_without_better: int = 0
     still_due: tuple[str, ...] = ()
     grad_norm: float = 0.0
-    _warned: bool = False
 
     @property
     def stopped_early(self) -> bool:
@@ -76,6 +76,7 @@ class Job:
         )
 
     def __post_init__(self) -> None:
+        self.clock = Clock(self.retriever.device)
         self.progress = ProgressLine(self.schedule.num_steps, 0, enabled=False)
         if self.bm25 is not None:
             self._bm25_candidates = from_bm25(self.bm25, self.config.training.top_k)
@@ -87,11 +88,14 @@ class Job:
             return
         self.step, self.still_due = state.step, state.due
         self.best, self.evaluations_without_better = state.best, state.evaluations_without_better
-        if (
-            state.index is not None
-            and (self.run.index_folder(state.index) / "manifest.json").exists()
-        ):
-            self.index = Index.open(self.run.index_folder(state.index))
+        if state.index is None:
+            return
+        folder = self.run.index_folder(state.index)
+        if not folder.exists() and "refresh" in state.due:
+            return  # it would only have told how much the refresh changes
+        self.index = Index.open(folder)
+        if self.index.store_fingerprint != self.store.fingerprint:
+            raise MismatchError("the index holds other passages than the run reads", where=folder)
 
     def introduce(self) -> None:
         """Say what is about to happen."""
@@ -135,85 +139,90 @@ class Job:
                     index=self.index.folder.name if self.index else None,
                     metrics_bytes=self.metrics.num_bytes,
                     num_scores=self.scorer.num_scores,
+                    scorer_prompt=self.scorer.scorer.template.prompt,
                     best=self.best,
                     evaluations_without_better=self.evaluations_without_better,
-                    fingerprints={
-                        "store": self.store.fingerprint,
-                        "scorer": self.scorer.fingerprint,
-                    },
+                    fingerprints=self.fingerprints,
                     versions=checkpoints.versions(),
                     config=self.config.model_dump(mode="json"),
                 )
                 checkpoints.save_checkpoint(self.run, state, self.retriever, self.optimizer)
-                checkpoints.prune(self.run, state.index)
+                checkpoints.prune(self.run)
 
     def refresh(self) -> None:
         """Re-embed the corpus with the live weights of the passage tower and swap the index."""
         start = time.perf_counter()
         fingerprint = self.retriever.fingerprint()
         previous = self.index
-        if previous is None or previous.retriever_fingerprint != fingerprint:
-            settings = self.config.index
-            self.index = embed_passages(
-                self.retriever,
-                self.tokens,
-                self.run.index_folder(f"step-{self.step:08d}"),
-                store=self.store,
-                shard_rows=settings.shard_rows,
-                batch_tokens=settings.batch_tokens,
-                dtype=settings.dtype,
-                fingerprint=fingerprint,
-                description=f"refresh at step {self.step}",
-            )
+        if previous is not None and previous.retriever_fingerprint == fingerprint:
+            self.progress.say(f"step {self.step}: the passage tower has not moved, index kept")
+            return
+        settings = self.config.index
+        self.index = embed_passages(
+            self.retriever,
+            self.tokens,
+            self.run.index_folder(f"step-{self.step:08d}"),
+            store=self.store,
+            shard_rows=settings.shard_rows,
+            batch_tokens=settings.batch_tokens,
+            dtype=settings.dtype,
+            fingerprint=fingerprint,
+            description=f"refresh at step {self.step}",
+        )
         seconds = time.perf_counter() - start
-        changed = self._share_changed(previous)
-        if distributed.is_main():
-            self.metrics.write("refresh", self.step, {"seconds": seconds, "top_k_changed": changed})
-        self._track({"refresh_seconds": seconds, "top_k_changed": changed})
-        moved = "" if changed is None else f", {changed:.0%} of the candidates changed"
-        self.progress.say(f"step {self.step}: index refreshed in {seconds:.1f} s{moved}")
+        with distributed.fail_together():
+            if distributed.is_main():
+                changed = self._share_changed(previous, self.index)
+                values = {"seconds": seconds, "top_k_changed": changed}
+                self._record("refresh", values)
+                moved = "" if changed is None else f", {changed:.0%} of the top-K changed"
+                self.progress.say(f"step {self.step}: index refreshed in {seconds:.1f} s{moved}")
 
-    def _share_changed(self, previous: Index | None) -> float | None:
-        """Return the share of the next step's candidates that the old index would not propose."""
-        if previous is None or self.index is None or self.step >= self.schedule.num_steps:
+    def _share_changed(self, previous: Index | None, current: Index) -> float | None:
+        """Return which share of the retriever's top-K the old index would not have found.
+
+        Measured on the next step's questions; None where there is no old index or no next step.
+        """
+        if previous is None or self.step >= self.schedule.num_steps:
             return None
         micro_batches = self.schedule.micro_batches(self.step, rank=0, world_size=1)
         texts = [self.questions.training[i] for micro in micro_batches for i in micro.questions]
         vectors = self.retriever.embed_questions(texts)
         top_k = self.config.training.top_k
         _, before = previous.search(vectors, top_k)
-        _, after = self.index.search(vectors, top_k)
-        kept = sum(
-            len(set(old) & set(new))
-            for old, new in zip(before.tolist(), after.tolist(), strict=True)
-        )
+        _, after = current.search(vectors, top_k)
+        pairs = zip(before.tolist(), after.tolist(), strict=True)
+        kept = sum(len(set(old) & set(new)) for old, new in pairs)
         return 1.0 - kept / after.size
 
     def evaluate(self) -> None:
         """Evaluate on the index of the current weights; keep them if they are the best so far."""
-        assert self.index is not None
+        assert self.index is not None  # a refresh always comes before
         start = time.perf_counter()
+        settings = self.config.evaluation
         result = evaluate(
             self.retriever,
             self.index,
             self.store,
             self.questions.evaluation,
             qrels=self.qrels,
-            ks=self.config.evaluation.top_k,
+            ks=settings.top_k,
             scorer=self.scorer,
+            regex_answers=settings.regex_answers,
+            drop_self_hits=settings.drop_self_hits,
         )
         seconds = time.perf_counter() - start
         figure, value = result.primary
-        if self.best is None or value > self.best.value:
+        better = self.best is None or value > self.best.value
+        if better:
             self.best = Best(step=self.step, figure=figure, value=value)
-            self.evaluations_without_better = 0
+        self.evaluations_without_better = 0 if better else self.evaluations_without_better + 1
+        with distributed.fail_together():
             if distributed.is_main():
-                checkpoints.keep_best(self.run, self.step)
-        else:
-            self.evaluations_without_better += 1
-        if distributed.is_main():
-            self.metrics.write("evaluation", self.step, result.figures)
-        self._track({f"evaluation_{name}": value for name, value in result.figures.items()})
+                if better:
+                    checkpoints.keep_best(self.run, self.step)
+                values = {"num_questions": result.num_questions, "seconds": seconds}
+                self._record("evaluation", {**result.figures, **values})
         self.progress.say(
             f"step {self.step}: "
             + "  ".join(f"{name} {value:.4g}" for name, value in result.figures.items())
@@ -238,9 +247,9 @@ class Job:
         if self.step == 1:
             self._warn_if_nothing_can_be_learnt(values)
         if self.step % self.config.training.log_steps == 0:
-            if distributed.is_main():
-                self.metrics.write("train", self.step, values)
-            self._track(values)
+            with distributed.fail_together():
+                if distributed.is_main():
+                    self._record("train", values)
 
     def _warn_if_nothing_can_be_learnt(self, values: dict[str, float]) -> None:
         if values["retriever_spread"] < 0.05:
@@ -257,16 +266,20 @@ class Job:
                 "are nearly flat; lower scorer.temperature"
             )
 
-    def _track(self, values: dict[str, Any]) -> None:
-        known = {name: value for name, value in values.items() if value is not None}
-        self.accelerator.log(known, step=self.step)
+    def _record(self, kind: str, values: dict[str, Any]) -> None:
+        """Write a line of metrics and tell the trackers; on the main process."""
+        self.metrics.write(kind, self.step, values)
+        prefix = "" if kind == "train" else f"{kind}/"
+        known = {f"{prefix}{name}": value for name, value in values.items() if value is not None}
+        for tracker in self.accelerator.trackers:
+            tracker.log(known, step=self.step)
 
 
 def _summary(by_rank: list[StepFigures], seconds: dict[str, float]) -> dict[str, float]:
     num_questions = sum(figures.num_questions for figures in by_rank)
     num_pairs = sum(figures.num_pairs for figures in by_rank)
     num_known = sum(figures.num_known for figures in by_rank)
-    elapsed = sum(seconds[phase] for phase in ("retrieve", "score", "learn"))
+    elapsed = sum(seconds[phase] for phase in ("retrieve", "score", "learn", "update"))
     means = {
         name: sum(figures.sums[name] for figures in by_rank) / num_questions
         for name in by_rank[0].sums

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from art import distributed
 from art.config import Config
+from art.errors import ArtError
 from art.training import checkpoints
 from art.training.checkpoints import RunFolder, TrainingResult
 from art.training.job import Job
@@ -27,10 +30,13 @@ def train(config: Config) -> TrainingResult:
     with run.held_by_main():
         with distributed.fail_together():
             run.claim(config)
-        if run.result_file.exists():
+        if distributed.broadcast_object(run.result_file.exists()):
             return TrainingResult.read(run.result_file)
         job = set_up(config, run, device)
-        fit(job)
+        try:
+            fit(job)
+        finally:
+            job.progress.close()  # so that a complaint gets a line of its own
         return finish(job)
 
 
@@ -43,57 +49,76 @@ def fit(job: Job) -> None:
         job.step += 1
         job.log_step(figures)
         job.do(job.schedule.due(job.step))
-    job.progress.close()
 
 
 def take_step(job: Job) -> StepFigures:
     """Compute the gradient of one step of G questions, clip it, and update the retriever."""
     config, schedule = job.config.training, job.schedule
     job.optimizer.zero_grad(set_to_none=True)
-    figures = art_step(
-        schedule.micro_batches(
-            job.step, rank=distributed.rank(), world_size=distributed.world_size()
-        ),
-        job.questions.training,
-        model=job.model,
-        retriever=job.retriever,
-        propose=job.propose,
-        scorer=job.scorer,
-        passage_tokens=job.tokens,
-        soft_label_temperature=job.config.scorer.temperature,
-        questions_per_step=schedule.questions_per_step,
-        seed=schedule.seed,
-        step=job.step,
-        clock=job.clock,
-    )
-    job.grad_norm = nn.utils.clip_grad_norm_(
-        (p for p in job.retriever.parameters() if p.grad is not None), config.max_grad_norm
-    ).item()
-    for group in job.optimizer.param_groups:
-        group["lr"] = schedule.learning_rate(job.step)
-    job.optimizer.step()
+    try:
+        figures = art_step(
+            schedule.micro_batches(
+                job.step, rank=distributed.rank(), world_size=distributed.world_size()
+            ),
+            job.questions.training,
+            model=job.model,
+            retriever=job.retriever,
+            propose=job.propose,
+            scorer=job.scorer,
+            passage_tokens=job.tokens,
+            soft_label_temperature=job.config.scorer.temperature,
+            questions_per_step=schedule.questions_per_step,
+            seed=schedule.seed,
+            step=job.step,
+            clock=job.clock,
+        )
+    except torch.OutOfMemoryError as error:
+        raise ArtError(
+            f"the memory of {job.retriever.device} does not suffice for a micro-batch",
+            hint="lower training.questions_per_micro_batch, or set "
+            "retriever.activation_checkpointing",
+        ) from error
+    with job.clock("update"):
+        learning = [p for p in job.retriever.parameters() if p.grad is not None]
+        job.grad_norm = nn.utils.clip_grad_norm_(learning, config.max_grad_norm).item()
+        if not math.isfinite(job.grad_norm):  # the same on every process: it is the average
+            raise ArtError(
+                f"the gradient of step {job.step + 1} is not finite",
+                hint="lower training.learning_rate, or try retriever.dtype: float32",
+            )
+        for group in job.optimizer.param_groups:
+            group["lr"] = schedule.learning_rate(job.step)
+        job.optimizer.step()
     return figures
 
 
 def finish(job: Job) -> TrainingResult:
     """Put the chosen weights where the user looks for them and gather what the run has to say."""
     job.accelerator.end_training()
-    assert job.best is not None  # the last step evaluates
-    evaluations = job.metrics.records("evaluation")
-    result = TrainingResult(
-        figure=job.best.figure,
-        best_step=job.best.step,
-        last_step=job.step,
-        before=_figures(evaluations, 0),
-        after=_figures(evaluations, job.best.step),
-    )
+    assert job.best is not None  # step 0 evaluates
+    result = None
     with distributed.fail_together():
         if distributed.is_main():
-            checkpoints.publish(job.run)
+            evaluations = job.metrics.records("evaluation")
+            result = TrainingResult(
+                figure=job.best.figure,
+                best_step=job.best.step,
+                last_step=job.step,
+                before=_figures(evaluations, 0),
+                after=_figures(evaluations, job.best.step),
+                num_questions=evaluations[0]["num_questions"],
+                fingerprints=job.fingerprints,
+                versions=checkpoints.versions(),
+                seed=job.config.training.seed,
+            )
+            checkpoints.publish(job.run, job.best.step)
             result.write(job.run.result_file)
+    result = distributed.broadcast_object(result)
+    assert result is not None
     return result
 
 
 def _figures(evaluations: list[dict[str, Any]], step: int) -> dict[str, float]:
     record = next(record for record in evaluations if record["step"] == step)
-    return {name: value for name, value in record.items() if name not in ("kind", "step")}
+    others = ("kind", "step", "num_questions", "seconds")
+    return {name: value for name, value in record.items() if name not in others}

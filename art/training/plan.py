@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from art.config import Config, TrainingConfig
 from art.data.batching import epoch_order
 from art.data.formats import Question, read_many_questions
-from art.errors import ConfigFaults
+from art.errors import ConfigFaults, DataError
 from art.training.schedule import Schedule
 
 _HELD_OUT_SHARE = 0.05
@@ -41,12 +41,20 @@ def read_run_questions(config: Config) -> Questions:
     if config.evaluation.questions:
         evaluation = read_many_questions(config.evaluation.questions)
         return Questions([question.text for question in training], evaluation, held_out=False)
+    if len(training) < 2:
+        raise DataError(
+            "one training question cannot both train and choose",
+            where=config.data.questions[0],
+            hint="give more, or evaluation.questions",
+        )
     low, high = _HELD_OUT_RANGE
     num_held_out = min(max(round(_HELD_OUT_SHARE * len(training)), low), high, len(training) // 2)
     order = epoch_order(len(training), seed=config.training.seed, epoch=_NO_EPOCH)
     held_out = set(order[:num_held_out].tolist())
+    # A question that stands in the file twice must not train and choose.
+    texts = {training[i].text for i in held_out}
     return Questions(
-        [question.text for i, question in enumerate(training) if i not in held_out],
+        [question.text for question in training if question.text not in texts],
         [
             Question(question.question_id, question.text)
             for i, question in enumerate(training)
@@ -73,8 +81,21 @@ def schedule_of(training: TrainingConfig, num_questions: int) -> Schedule:
     )
 
 
-def plan_run(config: Config, *, num_questions: int, num_passages: int, world_size: int) -> Schedule:
-    """Check the settings against the data and the processes, and lay out the steps.
+def check_passages(config: Config, num_passages: int) -> None:
+    """Check the settings against the corpus.
+
+    Raises:
+        ConfigFaults: there are fewer passages than are asked for per question.
+    """
+    top_k = config.training.top_k
+    if num_passages < top_k:
+        raise ConfigFaults(
+            [f"training.top_k: {top_k}, but the corpus has only {num_passages} passages"]
+        )
+
+
+def plan_run(config: Config, *, num_questions: int, world_size: int) -> Schedule:
+    """Check the settings against the questions and the processes, and lay out the steps.
 
     Raises:
         ConfigFaults: they do not fit together; every misfit is listed.
@@ -86,10 +107,6 @@ def plan_run(config: Config, *, num_questions: int, num_passages: int, world_siz
         faults.append(
             f"training.questions_per_step: {training.questions_per_step}, but there are only "
             f"{num_questions} training questions; lower it"
-        )
-    if num_passages < training.top_k:
-        faults.append(
-            f"training.top_k: {training.top_k}, but the corpus has only {num_passages} passages"
         )
     if micro_batches % world_size:
         faults.append(

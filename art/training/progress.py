@@ -10,16 +10,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from art.errors import ArtError
 
 
 class Clock:
-    """Seconds spent in named phases since the last reading."""
+    """Seconds spent in named phases since the last reading.
 
-    def __init__(self) -> None:
+    Args:
+        device: whose queued work belongs to the phase that queued it.
+    """
+
+    def __init__(self, device: torch.device | None = None) -> None:
         self._seconds: dict[str, float] = {}
+        self._device = device
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
@@ -28,6 +34,8 @@ class Clock:
         try:
             yield
         finally:
+            if self._device is not None and self._device.type == "cuda":
+                torch.cuda.synchronize(self._device)
             elapsed = time.perf_counter() - start
             self._seconds[phase] = self._seconds.get(phase, 0.0) + elapsed
 
@@ -77,6 +85,8 @@ class MetricsLog:
         try:
             with open(self._path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())  # a checkpoint counts these bytes
         except OSError as error:
             raise ArtError(f"cannot write: {error.strerror}", where=self._path) from error
 

@@ -6,122 +6,153 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
 
 from art import distributed
 from art.config import Config
 from art.data.formats import read_qrels
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
+from art.distributed import is_main
 from art.errors import ArtError
+from art.files import fingerprint
 from art.retriever.bm25 import BM25
 from art.retriever.encoders import Retriever
 from art.retriever.loading import create_retriever
 from art.scorer.cache import CachedScorer, ScoreLog
-from art.scorer.likelihood import load_scorer
+from art.scorer.likelihood import Scorer, load_scorer
 from art.training import checkpoints
 from art.training.checkpoints import CheckpointState, RunFolder
 from art.training.job import Job
-from art.training.plan import plan_run, read_run_questions
+from art.training.plan import check_passages, plan_run, read_run_questions
 from art.training.progress import MetricsLog
+
+_KINDS = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
 
 
 def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
-    """Open the data, load the models and go back to the last checkpoint, if there is one."""
-    # Data
+    """Open the data, load the models and go back to the last checkpoint, if there is one.
+
+    Raises:
+        ArtError: the settings, data, models and processes do not fit together, or what the run
+            reads is no longer what it was; every process raises it.
+    """
     with distributed.fail_together():
+        # Data
         cache = Path(config.data.cache_folder) if config.data.cache_folder else None
         questions = read_run_questions(config)
-        store = PassageStore.open_or_build(config.data.passages, cache=cache)
-        qrels = read_qrels(config.evaluation.qrels) if config.evaluation.qrels else None
         schedule = plan_run(
             config,
             num_questions=len(questions.training),
-            num_passages=len(store),
             world_size=distributed.world_size(),
         )
+        qrels = read_qrels(config.evaluation.qrels) if config.evaluation.qrels else None
+        store = PassageStore.open_or_build(config.data.passages, cache=cache, progress=is_main())
+        check_passages(config, len(store))
 
-    # Models
-    with distributed.fail_together():
+        # Models
         steps = run.steps()
         state = checkpoints.load_state(run, steps[-1]) if steps else None
-        weights = run.checkpoint_folder(steps[-1]) / "retriever" if steps else None
-        retriever = _student(config, weights).to(device)
-        scorer = _teacher(config, store, cache, run, state, device)
-        tokens = TokenStore.open_or_build(
-            store, retriever.passage_template, cache=cache, num_workers=config.data.num_workers
+        retriever = _student(config, run, state, cache).to(device)
+        scorer = _teacher(config, state, device, cache)
+        workers = config.data.num_workers
+        tokens, scorer_tokens = (
+            TokenStore.open_or_build(
+                store, template, cache=cache, num_workers=workers, progress=is_main()
+            )
+            for template in (retriever.passage_template, scorer.template)
         )
         bm25 = BM25.build(store, cache=cache) if config.training.candidates != "retriever" else None
 
-    # Optimiser
-    accelerator = _accelerator(config, run)
-    model = accelerator.prepare_model(retriever)
-    optimizer = _optimizer(retriever, config)
+        # Optimiser
+        accelerator = _accelerator(config, run)
+        optimizer = _optimizer(retriever, config)
 
-    # Resume
-    metrics = MetricsLog(run.metrics_file)
-    if state:
-        checkpoints.load_optimizer(run, state.step, optimizer)
-        if distributed.is_main():
-            metrics.cut_back(state.metrics_bytes)
-    job = Job(
-        config=config,
-        run=run,
-        schedule=schedule,
-        questions=questions,
-        qrels=qrels,
-        store=store,
-        tokens=tokens,
-        retriever=retriever,
-        model=model,
-        optimizer=optimizer,
-        scorer=scorer,
-        bm25=bm25,
-        accelerator=accelerator,
-        metrics=metrics,
-    )
-    job.go_back_to(state)
+        # Resume
+        fingerprints = {
+            "passages": store.fingerprint,
+            "scorer": scorer.fingerprint,
+            "training questions": fingerprint(*questions.training),
+            "evaluation questions": fingerprint(repr(questions.evaluation), repr(qrels)),
+        }
+        metrics = MetricsLog(run.metrics_file)
+        if state:
+            checkpoints.check_unchanged(run, state, fingerprints)
+            checkpoints.load_optimizer(run, state.step, optimizer)
+            if is_main():
+                metrics.cut_back(state.metrics_bytes)
+        num_scores = state.num_scores if state else 0
+        log = ScoreLog(run.scores_file, fingerprint=scorer.fingerprint, length=num_scores)
+        job = Job(
+            config=config,
+            run=run,
+            schedule=schedule,
+            questions=questions,
+            qrels=qrels,
+            store=store,
+            tokens=tokens,
+            retriever=retriever,
+            model=retriever,
+            optimizer=optimizer,
+            scorer=CachedScorer(scorer, log, scorer_tokens),
+            bm25=bm25,
+            accelerator=accelerator,
+            metrics=metrics,
+            fingerprints=fingerprints,
+        )
+        job.go_back_to(state)
+    job.model = accelerator.prepare_model(retriever)  # talks to the other processes
     return job
 
 
-def _student(config: Config, weights: Path | None) -> Retriever:
+def _student(
+    config: Config, run: RunFolder, state: CheckpointState | None, cache: Path | None
+) -> Retriever:
     settings = config.retriever.model_dump()
-    if weights is not None:
+    if state is not None:
+        weights = run.checkpoint_folder(state.step) / "retriever"
         settings.update(model=str(weights), passage_model=None)
-    return create_retriever(**settings, seed=config.training.seed)
+    return create_retriever(**settings, seed=config.training.seed, cache=cache)
 
 
 def _teacher(
-    config: Config,
-    store: PassageStore,
-    cache: Path | None,
-    run: RunFolder,
-    state: CheckpointState | None,
-    device: torch.device,
-) -> CachedScorer:
+    config: Config, state: CheckpointState | None, device: torch.device, cache: Path | None
+) -> Scorer:
     settings = config.scorer.model_dump(exclude={"temperature"})
-    scorer = load_scorer(**settings, device=device)
-    tokens = TokenStore.open_or_build(
-        store, scorer.template, cache=cache, num_workers=config.data.num_workers
-    )
-    log = ScoreLog(
-        run.scores_file, fingerprint=scorer.fingerprint, length=state.num_scores if state else 0
-    )
-    return CachedScorer(scorer, log, tokens)
+    if state is not None and config.scorer.chat_template:
+        # As it was rendered when the run began, whatever date the template would insert today.
+        settings.update(passage_prompt=state.scorer_prompt, question_prefix="", chat_template=False)
+    return load_scorer(**settings, device=device, cache=cache)
 
 
 def _accelerator(config: Config, run: RunFolder) -> Accelerator:
     # Precision is the retriever's own affair: a launcher's mixed precision must not change results.
-    accelerator = Accelerator(
-        cpu=config.training.cpu or not torch.cuda.is_available(),
-        mixed_precision="no",
-        log_with=config.output.trackers or None,
-        project_dir=str(run.path / "trackers"),
-    )
+    try:
+        accelerator = Accelerator(
+            cpu=config.training.cpu or not torch.cuda.is_available(),
+            mixed_precision="no",
+            log_with=config.output.trackers or None,
+            project_dir=str(run.path / "trackers"),
+        )
+    except ValueError as error:
+        raise ArtError(f"output.trackers: {error}") from error
     if accelerator.num_processes != distributed.world_size():
         raise ArtError(
             f"accelerate sees {accelerator.num_processes} processes, but there are "
             f"{distributed.world_size()}",
             hint="start with `accelerate launch --multi_gpu`, or plainly for one process",
+        )
+    if accelerator.distributed_type not in _KINDS:
+        raise ArtError(
+            f"accelerate is set up for {accelerator.distributed_type.value}, which this training "
+            "does not know",
+            hint="set up plain multi-GPU training with `accelerate config`",
+        )
+    missing = set(config.output.trackers) - {"all"} - {str(one) for one in accelerator.log_with}
+    if missing:
+        raise ArtError(
+            f"output.trackers: {', '.join(sorted(missing))} cannot be used",
+            hint="install its package",
         )
     if config.output.trackers:
         accelerator.init_trackers("art", config={"config": config.to_yaml()})

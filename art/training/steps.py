@@ -80,10 +80,9 @@ def art_step(
     """
     batch = [[questions[i] for i in micro.questions] for micro in micro_batches]
 
-    # 1. Retrieve with the current question tower (without dropout) from the last index. One
-    # micro-batch at a time, so that the vectors do not depend on how many a process has.
-    with clock("retrieve"):
-        rows = np.concatenate([propose(texts) for texts in batch])  # [n, K]
+    # 1. Retrieve with the current question tower (without dropout) from the last index.
+    with clock("retrieve"), distributed.fail_together():
+        rows = propose(batch)  # [n, K]
 
     # 2. Score: how likely is the question given each passage, says the frozen language model.
     with clock("score"):
@@ -113,7 +112,7 @@ def art_step(
             # × W because the gradients of W processes are averaged, and the loss is a sum.
             loss = divergence.sum() * distributed.world_size() / questions_per_step
             loss.backward()  # type: ignore[no-untyped-call]
-        figures.add(**_describe(divergence, log_labels, scores, likelihoods))
+            figures.add(**_describe(divergence, log_labels, scores, likelihoods))
     return figures
 
 

@@ -38,9 +38,9 @@ class World:
     tokens: TokenStore
     temperature: float = 0.05
 
-    def propose(self, questions: Sequence[str]) -> np.ndarray:
+    def propose(self, batch: Sequence[Sequence[str]]) -> np.ndarray:
         # Fixed candidates that overlap between questions: what search finds is tested elsewhere.
-        starts = [QUESTIONS.index(question) * 3 for question in questions]
+        starts = [QUESTIONS.index(question) * 3 for questions in batch for question in questions]
         return np.array([[start + 2 * k for k in range(K)] for start in starts])
 
 

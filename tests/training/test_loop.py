@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from processes import run_processes
 from safetensors.numpy import load_file
 
 from art.config import Config, check_config
@@ -17,7 +19,7 @@ from art.retriever.index import Index
 from art.retriever.loading import load_retriever
 from art.training import job as job_module
 from art.training import loop
-from art.training.checkpoints import RunFolder
+from art.training.checkpoints import RunFolder, load_state
 from art.training.loop import train
 
 NUM_STEPS = 7
@@ -176,6 +178,147 @@ def test_a_second_run_in_the_same_folder_is_refused(settings, tmp_path) -> None:
         train(configure(settings, tmp_path))
 
 
+VARIANTS = {
+    "both candidates, no labels": {
+        "evaluation": {"questions": []},
+        "training": {"candidates": "both", "questions_per_step": 4, "max_steps": 5},
+    },
+    "frozen passage tower": {"retriever": {"freeze": "passage"}, "training": {"max_steps": 5}},
+    "tied towers": {"retriever": {"tied": True}, "training": {"max_steps": 5}},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=list(VARIANTS))
+def test_every_kind_of_run_resumes_to_the_same_bits(
+    variant, settings, tmp_path, monkeypatch
+) -> None:
+    whole = configure(settings, tmp_path / "whole", **variant)
+    train(whole)
+    cut = interrupted(settings, tmp_path / "cut", monkeypatch, **variant)
+    train(cut)
+    assert records(tmp_path / "cut") == records(tmp_path / "whole")
+    ours, theirs = weights(tmp_path / "cut"), weights(tmp_path / "whole")
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_frozen_passage_tower_keeps_its_weights_and_its_index(settings, tmp_path, tiny_bert):
+    variant = VARIANTS["frozen passage tower"]
+    train(configure(settings, tmp_path, **variant))
+    kept = load_file(tmp_path / "last" / "retriever" / "passage_tower" / "model.safetensors")
+    start = load_file(tiny_bert / "model.safetensors")
+    assert all(np.array_equal(kept[name], start[name]) for name in kept)
+    assert [folder.name for folder in (tmp_path / "index").glob("step-*")] == ["step-00000000"]
+
+
+def interrupted(settings, folder: Path, monkeypatch, **sections: Any) -> Config:
+    """Leave a run in `folder` that was killed in its fourth step."""
+    original, calls = loop.take_step, []
+
+    def killing(job: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KilledError
+        return original(job)
+
+    config = configure(settings, folder, **sections)
+    monkeypatch.setattr(loop, "take_step", killing)
+    with pytest.raises(KilledError):
+        train(config)
+    monkeypatch.setattr(loop, "take_step", original)
+    return config
+
+
+@pytest.mark.parametrize("what", ["passages", "questions"])
+def test_a_run_whose_data_changed_under_it_is_refused(
+    what, settings, tmp_path, monkeypatch
+) -> None:
+    original = Path(settings["data"][what])
+    copy = tmp_path / original.name
+    copy.write_text(original.read_text())
+    config = interrupted(settings, tmp_path / "run", monkeypatch, data={what: str(copy)})
+    copy.write_text("\n".join(reversed(original.read_text().splitlines())))
+    with pytest.raises(MismatchError, match=f"{what} ") as caught:
+        train(config)
+    assert "→" in str(caught.value)
+
+
+def test_an_index_that_is_gone_is_named(settings, tmp_path, monkeypatch) -> None:
+    config = interrupted(settings, tmp_path, monkeypatch)
+    shutil.rmtree(tmp_path / "index")
+    with pytest.raises(ArtError, match="no finished index here"):
+        train(config)
+
+
+def test_a_first_attempt_that_failed_does_not_lock_the_folder(settings, tmp_path) -> None:
+    with pytest.raises(ConfigFaults):
+        train(configure(settings, tmp_path, training={"top_k": 61}))
+    train(configure(settings, tmp_path, training={"max_steps": 1}))
+
+
+def test_a_template_that_prints_the_date_still_resumes(
+    settings, tiny_llama, tmp_path, monkeypatch
+) -> None:
+    scorer = tmp_path / "scorer"
+    shutil.copytree(tiny_llama, scorer)
+    template = scorer / "chat_template.jinja"
+    template.write_text("{{ messages[0]['content'] }} 2026-01-01 ")
+    sections = {"scorer": {"model": str(scorer), "chat_template": True}}
+    # The date is the model's own code's to insert; a changed file stands for the changed day.
+    config = interrupted(settings, tmp_path / "run", monkeypatch, **sections)
+    prompt = load_state(RunFolder(tmp_path / "run"), 3).scorer_prompt
+    assert "2026-01-01" in prompt
+    monkeypatch.setattr(
+        "art.data.prompts._causal_prompt",
+        lambda tokenizer, passage_prompt, prefix, chat: (
+            pytest.fail("rendered again") if chat else passage_prompt
+        ),
+    )
+    assert train(config).last_step == NUM_STEPS
+
+
+def test_a_disk_that_refuses_a_checkpoint_leaves_the_one_before(
+    settings, tmp_path, monkeypatch
+) -> None:
+    config = interrupted(settings, tmp_path, monkeypatch)
+    before = RunFolder(tmp_path).steps()
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+
+    monkeypatch.setattr("torch.save", refuse)
+    with pytest.raises(ArtError, match="cannot write the weights"):
+        train(config)
+    assert RunFolder(tmp_path).steps() == before
+    monkeypatch.undo()
+    assert train(config).last_step == NUM_STEPS
+
+
+def test_two_processes_train_what_one_trains(settings, finished, tmp_path) -> None:
+    config = configure(settings, tmp_path / "run")
+    (tmp_path / "c.yaml").write_text(config.to_yaml())
+    command = ["-m", "art", "train", "--config", str(tmp_path / "c.yaml")]
+    statuses = run_processes(command, 2)
+    assert [status for status, _ in statuses] == [0, 0], statuses
+    ours, theirs = weights(tmp_path / "run"), weights(finished)
+    assert set(ours) == set(theirs)
+    for name in ours:  # float32, and Adam divides by small numbers: not the bits, but the training
+        np.testing.assert_allclose(ours[name], theirs[name], atol=2e-4, err_msg=name)
+    for mine, other in zip(records(tmp_path / "run"), records(finished), strict=True):
+        assert mine["kind"] == other["kind"]
+        if mine["kind"] == "train":
+            assert mine["loss"] == pytest.approx(other["loss"], rel=1e-3)
+
+
+def test_one_process_that_fails_ends_all_with_one_message(settings, tmp_path) -> None:
+    config = configure(settings, tmp_path / "run", data={"passages": str(tmp_path / "none.tsv")})
+    (tmp_path / "c.yaml").write_text(config.to_yaml())
+    command = ["-m", "art", "train", "--config", str(tmp_path / "c.yaml")]
+    statuses = run_processes(command, 2)
+    assert [status for status, _ in statuses] == [1, 1]
+    assert sum("error: " in said for _, said in statuses) == 1
+    assert not any("Traceback" in said for _, said in statuses)
+
+
 def test_without_labels_the_scorer_chooses_on_held_out_questions(settings, tmp_path) -> None:
     config = configure(
         settings,
@@ -202,7 +345,6 @@ def test_settings_that_do_not_fit_the_data_are_refused_before_any_model_loads(
     settings, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setattr("art.training.setup.create_retriever", lambda **_: pytest.fail("loaded"))
-    config = configure(settings, tmp_path, training={"top_k": 61, "questions_per_step": 32})
-    with pytest.raises(ConfigFaults) as caught:
+    config = configure(settings, tmp_path, training={"top_k": 61})
+    with pytest.raises(ConfigFaults, match="only 60 passages"):
         train(config)
-    assert len(caught.value.faults) == 2

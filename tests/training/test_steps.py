@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from processes import run_processes
 from step_world import QUESTIONS, K, World, build_world, gradients
 from transformers import AutoTokenizer, BertModel, T5ForConditionalGeneration
 
+from art.retriever.loading import create_retriever
 from art.training.candidates import half_and_half
 from art.training.schedule import MicroBatch
 
@@ -29,7 +27,7 @@ def world(tiny_bert, tiny_t5, corpus, tmp_path_factory) -> World:
 
 def reference(world: World, tiny_bert: Path, tiny_t5: Path, corpus) -> tuple[float, dict]:
     """The paper's equations, one pair at a time, with nothing of ours but the candidate rows."""
-    rows = world.propose(QUESTIONS)
+    rows = world.propose([QUESTIONS])
     teacher = T5ForConditionalGeneration.from_pretrained(tiny_t5).eval()
     teacher_tokenizer = AutoTokenizer.from_pretrained(tiny_t5)
     student_tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
@@ -98,14 +96,8 @@ def test_micro_batches_of_any_size_give_the_same_gradient(world) -> None:
 
 def test_the_scorer_is_asked_once_per_pair(world) -> None:
     gradients(world, [MicroBatch(0, (0, 1, 2, 3))])
-    scored = world.scorer.score(QUESTIONS, world.propose(QUESTIONS))
+    scored = world.scorer.score(QUESTIONS, world.propose([QUESTIONS]))
     assert (scored.num_requested, scored.num_known) == (4 * K, 4 * K)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_two_processes_give_the_gradient_of_one_with_dropout_on(
@@ -115,29 +107,25 @@ def test_two_processes_give_the_gradient_of_one_with_dropout_on(
     job.write_text(json.dumps([str(tiny_bert), str(tiny_t5), corpus, str(tmp_path)]))
 
     def launch(world_size: int) -> dict[str, np.ndarray]:
-        port = str(free_port())
-        processes = [
-            subprocess.Popen(
-                [sys.executable, str(WORLD), str(job)],
-                env=os.environ
-                | {
-                    "RANK": str(rank),
-                    "LOCAL_RANK": str(rank),
-                    "WORLD_SIZE": str(world_size),
-                    "MASTER_ADDR": "127.0.0.1",
-                    "MASTER_PORT": port,
-                    "OMP_NUM_THREADS": "1",
-                },
-            )
-            for rank in range(world_size)
-        ]
-        assert [process.wait(timeout=120) for process in processes] == [0] * world_size
+        statuses = run_processes([str(WORLD), str(job)], world_size)
+        assert [status for status, _ in statuses] == [0] * world_size, statuses
         return dict(np.load(tmp_path / f"gradient-{world_size}.npz"))
 
     one, two = launch(1), launch(2)
     assert set(one) == set(two)
     for name in one:
         np.testing.assert_allclose(two[name], one[name], rtol=1e-8, atol=1e-10, err_msg=name)
+
+
+def test_a_frozen_tower_keeps_its_vectors_in_training_mode(tiny_bert) -> None:
+    retriever = create_retriever(str(tiny_bert), passage_length=128, dropout=0.5, freeze="passage")
+    retriever.train()
+    ids = torch.arange(5, 15)[None]
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    torch.testing.assert_close(
+        retriever.passage_tower(ids, mask), retriever.passage_tower(ids, mask), rtol=0, atol=0
+    )
+    assert not torch.equal(retriever.question_tower(ids, mask), retriever.question_tower(ids, mask))
 
 
 @pytest.mark.parametrize("top_k", [2, 5, 8])
