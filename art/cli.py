@@ -95,7 +95,7 @@ def train(
             names = {"before training": result.before}
             names[f"after training (step {result.best_step})"] = result.after
             print(f"{result.num_questions} questions; shares in %")
-            print(report.comparison(names, list(result.after)))
+            print(report.figures(names))
             if result.best_step == 0:
                 print(f"by {result.figure} no step was better than the start, which is kept")
             print(f"the retriever is in {Path(settings.output.folder) / 'retriever'}")

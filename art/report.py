@@ -1,44 +1,63 @@
-"""Figures as text for a person: aligned tables, percentages with intervals."""
+"""Figures as text for a person: aligned tables, percentages with intervals, paired tests."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from art.evaluation.evaluate import Evaluation
 
 
-def comparison(results: Mapping[str, Mapping[str, float]], figures: Sequence[str]) -> str:
+def figures(results: Mapping[str, Mapping[str, float]]) -> str:
     """Return a table with a line per retriever and a column per figure.
 
     Args:
-        results: name of a retriever → its figures by name; one that is missing shows as a dash.
-        figures: the columns, in order.
+        results: name of a retriever → its figures by name, the same names for all.
     """
-    heads = [figure.replace("_", "-") for figure in figures]
-    lines = [["", *heads]]
-    for name, values in results.items():
-        lines.append([name, *(_value(figure, values.get(figure)) for figure in figures)])
+    names = list(next(iter(results.values())))
+    lines = [["", *(name.replace("_", "-") for name in names)]]
+    lines += [
+        [retriever, *(_value(name, values[name]) for name in names)]
+        for retriever, values in results.items()
+    ]
     return _aligned(lines)
 
 
 def evaluation(table: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> str:
     """Return an evaluation as a line per figure with its 95 % interval where it has one."""
-    lines = []
     counts = {line["num_questions"] for line in table}
+    lines = []
     for line in table:
-        low, high = line["low"], line["high"]
-        interval = "" if low is None else f"95 % interval {100 * low:.1f} to {100 * high:.1f}"
         value = _value(line["figure"], line["value"])
+        interval = "" if line["low"] is None else f"95 % interval {_interval(line)}"
         asked = f"{line['num_questions']} questions" if len(counts) > 1 else ""
         lines.append([line["figure"].replace("_", "-"), value, interval, asked])
     head = f"{counts.pop()} questions; shares in %" if len(counts) == 1 else "shares in %"
     return "\n".join([head, _aligned(lines), *(f"note: {note}" for note in notes)])
 
 
-def _value(figure: str, value: float | None) -> str:
-    if value is None:
-        return "-"
+def comparison(results: Mapping[str, Evaluation]) -> str:
+    """Return a table of shares with their 95 % intervals, a line per retriever."""
+    first = next(iter(results.values()))
+    lines = [["", *(name.replace("_", "-") for name in first.figures)]]
+    for name, result in results.items():
+        cells = [
+            f"{_value(line['figure'], line['value'])} ({_interval(line)})"
+            for line in result.table()
+        ]
+        lines.append([name, *cells])
+    head = f"{first.num_questions} questions: % answered within the first k (95 % interval)"
+    return f"{head}\n{_aligned(lines)}"
+
+
+def _interval(line: Mapping[str, Any]) -> str:
+    return f"{100 * line['low']:.1f} to {100 * line['high']:.1f}"
+
+
+def _value(figure: str, value: float) -> str:
     # Shares read as percentages; log-likelihoods are what they are.
-    return f"{value:.3f}" if value < 0 or figure.endswith("likelihood") else f"{100 * value:.1f}"
+    return f"{value:.3f}" if figure.endswith("likelihood") else f"{100 * value:.1f}"
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:

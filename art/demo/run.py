@@ -13,14 +13,22 @@ from art import distributed, report
 from art.config import Config, check_config
 from art.data.formats import read_questions
 from art.data.passages import PassageStore
+from art.data.tokens import PassageEncoder, TokenStore
 from art.demo.corpus import iter_passages
-from art.evaluation.evaluate import evaluate_rows
-from art.files import atomic_write, write_bytes
-from art.retriever.bm25 import BM25
+from art.evaluation.comparison import compare, paired_test
+from art.evaluation.evaluate import Evaluation
+from art.files import write_bytes
+from art.retriever.loading import create_retriever, load_retriever
+from art.scorer.cache import CachedScorer
+from art.scorer.likelihood import load_scorer
 from art.training.loop import train
 
-_QUESTION_FILES = ("questions.train.txt", "questions.choose.jsonl")
-_DEPTHS = (1, 5, 20)
+_TRAINING, _CHOOSING, _LOCKED = (
+    "questions.train.txt",
+    "questions.choose.jsonl",
+    "questions.locked.jsonl",
+)
+_BEFORE, _AFTER = "before training", "after training"
 
 
 def run_demo(folder: Path) -> None:
@@ -33,34 +41,69 @@ def run_demo(folder: Path) -> None:
         ArtError: the disk refuses, or the packages that carry the weights are not installed.
     """
     start = time.perf_counter()
-    config = demo_config(folder)
     try:
-        num_passages = _write_data(folder / "data")
+        num_passages = write_data(folder / "data")
+        config = demo_config(folder)
         print(
             f"Python's own documentation: {num_passages:,} passages, one per docstring.\n"
-            "The questions carry no labels; a frozen SmolLM2-135M judges what was found.\n"
+            "The training questions carry no labels; a frozen SmolLM2-135M judges what is found.\n"
             f"Everything goes to {folder}; stop and start again as you like.\n"
         )
         result = train(config)
-        store = PassageStore.open_or_build(config.data.passages)
-        questions = read_questions(config.evaluation.questions[0])
-        scores, rows = BM25.build(store).search([q.text for q in questions], max(_DEPTHS))
-        bm25 = evaluate_rows(rows, scores, store, questions, ks=_DEPTHS)
+        results = compare_run(config, folder / "data" / _LOCKED)
     finally:
         distributed.stop()
-    table = report.comparison(
-        {
-            "BM25": bm25.figures,
-            "before training": result.before,
-            f"after training (step {result.best_step})": result.after,
-        },
-        [f"top_{k}" for k in _DEPTHS],
-    )
     print(
-        f"\n{len(questions)} evaluation questions: % answered within the first k passages\n"
-        f"{table}\n\n"
+        f"\nOn questions that neither training nor the choice of the checkpoint (step "
+        f"{result.best_step}) has seen:\n{report.comparison(results)}\n"
+        f"{verdict(results)}\n\n"
         f"The retriever is in {folder / 'retriever'} ({time.perf_counter() - start:.0f} s in all)."
     )
+
+
+def compare_run(config: Config, questions_file: Path) -> dict[str, Evaluation]:
+    """Evaluate what a finished run started from and what came of it, beside BM25 and the scorer.
+
+    Args:
+        config: the run's settings.
+        questions_file: labelled questions.
+
+    Raises:
+        ArtError: the run is not finished, or the questions cannot be read.
+    """
+    cache = Path(config.data.cache_folder) if config.data.cache_folder else None
+    store = PassageStore.open_or_build(config.data.passages, cache=cache)
+    settings = config.retriever.model_dump()
+    start = create_retriever(**settings, seed=config.training.seed, cache=cache)
+    trained = load_retriever(Path(config.output.folder) / "retriever")
+    scorer = load_scorer(**config.scorer.model_dump(exclude={"temperature"}), cache=cache)
+
+    def tokens(template: PassageEncoder) -> TokenStore:
+        return TokenStore.open_or_build(store, template, cache=cache)
+
+    return compare(
+        {
+            _BEFORE: (start, tokens(start.passage_template)),
+            _AFTER: (trained, tokens(trained.passage_template)),
+        },
+        store,
+        read_questions(questions_file),
+        scorer=CachedScorer(scorer, None, tokens(scorer.template)),
+        cache=cache,
+    )
+
+
+def verdict(results: dict[str, Evaluation], figure: str = "top_5") -> str:
+    """Return what the exact paired tests say, whichever way they fall."""
+    lines = []
+    for other in (_BEFORE, "BM25"):
+        test = paired_test(results[_AFTER], results[other], figure)
+        lines.append(
+            f"{figure.replace('_', '-')}, {_AFTER} against {other}: "
+            f"{test.only_first} questions won, {test.only_second} lost "
+            f"(exact McNemar p = {test.p_value:.2g})"
+        )
+    return "\n".join(lines)
 
 
 def demo_config(folder: Path) -> Config:
@@ -69,20 +112,25 @@ def demo_config(folder: Path) -> Config:
     document = yaml.safe_load(source.read_text(encoding="utf-8"))
     data = folder / "data"
     document["data"]["passages"] = str(data / "passages.jsonl")
-    document["data"]["questions"] = str(data / _QUESTION_FILES[0])
-    document["evaluation"]["questions"] = str(data / _QUESTION_FILES[1])
+    document["data"]["questions"] = str(data / _TRAINING)
+    document["evaluation"]["questions"] = str(data / _CHOOSING)
     document["output"]["folder"] = str(folder)
     return check_config(document, source="demo.yaml")
 
 
-def _write_data(folder: Path) -> int:
-    for name in _QUESTION_FILES:
-        write_bytes(folder / name, (package_files("art.demo") / name).read_bytes())
-    passages = [
-        {"id": passage_id, "title": title, "text": text}
+def write_data(folder: Path) -> int:
+    """Write the corpus and the questions where they are not there yet; return N."""
+    for name in (_TRAINING, _CHOOSING, _LOCKED):
+        _write_if_new(folder / name, (package_files("art.demo") / name).read_bytes())
+    lines = [
+        json.dumps({"id": passage_id, "title": title, "text": text}, ensure_ascii=False)
         for passage_id, title, text in iter_passages()
     ]
-    with atomic_write(folder / "passages.jsonl") as file:
-        for passage in passages:
-            file.write(json.dumps(passage, ensure_ascii=False).encode() + b"\n")
-    return len(passages)
+    _write_if_new(folder / "passages.jsonl", ("\n".join(lines) + "\n").encode())
+    return len(lines)
+
+
+def _write_if_new(path: Path, contents: bytes) -> None:
+    # A rewritten file would count as another corpus and be tokenised again.
+    if not path.exists() or path.read_bytes() != contents:
+        write_bytes(path, contents)

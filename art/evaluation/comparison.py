@@ -1,0 +1,71 @@
+"""Several retrievers on the same questions: is one better, and how much could the scorer teach?"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from art.evaluation.ceiling import rerank
+from art.evaluation.evaluate import Evaluation, evaluate, evaluate_rows
+from art.evaluation.metrics import PairedTest, mcnemar
+from art.retriever.bm25 import BM25
+from art.retriever.embedding import embed_passages
+
+if TYPE_CHECKING:
+    from art.data.formats import Question
+    from art.data.passages import PassageStore
+    from art.data.tokens import TokenStore
+    from art.retriever.encoders import Retriever
+    from art.scorer.cache import CachedScorer
+
+
+def compare(
+    retrievers: Mapping[str, tuple[Retriever, TokenStore]],
+    store: PassageStore,
+    questions: Sequence[Question],
+    *,
+    scorer: CachedScorer,
+    ks: Sequence[int] = (1, 5, 20),
+    depth: int = 20,
+    cache: Path | None = None,
+) -> dict[str, Evaluation]:
+    """Evaluate BM25, some retrievers, and the scorer re-ordering BM25's best passages.
+
+    Args:
+        retrievers: name → retriever and the store's token ids under its passage template.
+        store: the passages.
+        questions: labelled ones.
+        scorer: the frozen language model; what it makes of BM25's ranking is what it could teach.
+        ks: depths of the top-k accuracy, `depth` at most.
+        depth: how many of BM25's passages the scorer re-orders.
+        cache: where BM25's index is kept; `files.cache_folder()` when None.
+
+    Returns:
+        Name → evaluation, over the same questions in the same order: `BM25`, the names given, and
+        `scorer re-ordering BM25's top <depth>`.
+    """
+    depth = min(depth, len(store))
+    texts = [question.text for question in questions]
+    scores, rows = BM25.build(store, cache=cache).search(texts, depth)
+    results = {"BM25": evaluate_rows(rows, scores, store, questions, ks=ks)}
+    for name, (retriever, tokens) in retrievers.items():
+        with tempfile.TemporaryDirectory() as folder:
+            index = embed_passages(retriever, tokens, Path(folder), store=store, progress=False)
+            results[name] = evaluate(retriever, index, store, questions, ks=ks)
+    rows, likelihoods = rerank(scorer, texts, rows)
+    name = f"scorer re-ordering BM25's top {depth}"
+    results[name] = evaluate_rows(rows, likelihoods, store, questions, ks=ks)
+    return results
+
+
+def paired_test(first: Evaluation, second: Evaluation, figure: str) -> PairedTest:
+    """Test whether two retrievers answer equally many of the same questions (exact McNemar).
+
+    Args:
+        first: of one retriever.
+        second: of another, over the same questions in the same order.
+        figure: a share such as `top_5`.
+    """
+    return mcnemar(first.per_question[figure] > 0, second.per_question[figure] > 0)

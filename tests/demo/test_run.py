@@ -1,0 +1,66 @@
+"""The demonstration from end to end, with tiny models in place of the packaged ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from art.config import Config, check_config
+from art.demo import run
+from art.demo.corpus import iter_passages
+
+
+@pytest.fixture
+def tiny_demo(tiny_bert, tiny_llama, monkeypatch) -> None:
+    """Every fifth passage and all that evaluation asks for; one step; tiny models."""
+    asked = Path(run.__file__).parent.glob("questions.*.jsonl")
+    golds = {
+        name
+        for path in asked
+        for line in path.read_text().splitlines()
+        for name in json.loads(line)["positive_passage_ids"]
+    }
+    passages = [
+        passage for i, passage in enumerate(iter_passages()) if i % 5 == 0 or passage[0] in golds
+    ]
+    monkeypatch.setattr(run, "iter_passages", lambda: iter(passages))
+    original = run.demo_config
+
+    def tiny(folder: Path) -> Config:
+        document = original(folder).model_dump(mode="json")
+        document["retriever"] |= {"model": str(tiny_bert), "passage_length": 32}
+        document["scorer"] |= {"model": str(tiny_llama), "dtype": "float32", "max_length": 96}
+        document["training"] |= {"max_steps": 1, "questions_per_step": 4, "top_k": 4}
+        document["training"] |= {"questions_per_micro_batch": 4}
+        return check_config(document, source="test")
+
+    monkeypatch.setattr(run, "demo_config", tiny)
+
+
+def test_the_demonstration_prints_an_honest_table_and_goes_on(tiny_demo, tmp_path, capsys) -> None:
+    run.run_demo(tmp_path / "demo")
+    printed = capsys.readouterr().out
+    for line in ("BM25", "before training", "after training", "scorer re-ordering BM25's top 20"):
+        assert f"\n{line} " in printed
+    assert "160 questions: % answered within the first k (95 % interval)" in printed
+    assert "top-5, after training against before training: " in printed
+    assert (tmp_path / "demo" / "retriever" / "retriever.json").exists()
+
+    made = (tmp_path / "demo" / "data" / "passages.jsonl").stat().st_mtime_ns
+    run.run_demo(tmp_path / "demo")
+    again = capsys.readouterr().out
+    assert (
+        again.partition("\nBM25 ")[2].partition("The retriever")[0]
+        == (printed.partition("\nBM25 ")[2].partition("The retriever")[0])
+    )
+    assert (tmp_path / "demo" / "data" / "passages.jsonl").stat().st_mtime_ns == made
+
+
+def test_the_shipped_settings_are_those_of_the_command(tmp_path, monkeypatch) -> None:
+    from art.config import differences, read_config
+
+    monkeypatch.chdir(tmp_path)
+    shipped = read_config(Path(run.__file__).parent / "demo.yaml")
+    assert differences(shipped, run.demo_config(Path("runs/demo"))) == []
