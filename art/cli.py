@@ -87,18 +87,23 @@ def train(
 
     settings = read_config(config, context.args)
     from art import distributed, report
+    from art.training.checkpoints import RunFolder
     from art.training.loop import train as run_training
 
+    run = RunFolder(Path(settings.output.folder))
+    finished_before = run.result_file.exists()
     try:
         result = run_training(settings)
         if distributed.is_main():
+            if finished_before:
+                print("this run was finished before; its result:")
             names = {"before training": result.before}
             names[f"after training (step {result.best_step})"] = result.after
             print(f"{result.num_questions} questions; shares in %")
             print(report.figures(names))
             if result.best_step == 0:
                 print(f"by {result.figure} no step was better than the start, which is kept")
-            print(f"the retriever is in {Path(settings.output.folder) / 'retriever'}")
+            print(f"the retriever is in {run.result_folder}")
     finally:
         distributed.stop()
 

@@ -92,6 +92,22 @@ def test_search_writes_a_trec_run_and_dprs_json(files, retriever, index, tmp_pat
     assert [hit["id"] for hit in found[0]["ctxs"]] == [line.split()[2] for line in lines[:7]]
 
 
+def test_a_wrong_ending_of_the_output_is_refused_before_anything_is_loaded(
+    files, tmp_path, capsys
+) -> None:
+    words = ["search", "--retriever", "none", "--index", "none", "--questions"]
+    assert run(*words, files / "questions.jsonl", "--output", tmp_path / "run.csv") == 1
+    assert ".trec" in capsys.readouterr().err
+
+
+def test_a_folder_of_something_else_is_not_made_an_index(files, retriever, tmp_path, capsys):
+    (tmp_path / "manifest.json").write_text("{}")
+    words = ["embed", "--retriever", retriever, "--passages", files / "passages.tsv", "--cpu"]
+    assert run(*words, "--output", tmp_path) == 1
+    assert "not an index" in capsys.readouterr().err
+    assert (tmp_path / "manifest.json").read_text() == "{}"
+
+
 def test_evaluate_prints_and_writes_figures(files, retriever, index, tmp_path, capsys) -> None:
     common = ["--retriever", retriever, "--index", index, "--questions", files / "questions.jsonl"]
     options = ["--qrels", files / "qrels.tsv", "--output", tmp_path / "m.json", "--cpu"]
@@ -139,6 +155,8 @@ def test_train_runs_from_a_file_with_overrides(files, tiny_bert, tiny_llama, tmp
     assert run(*words, "--evaluation.questions", files / "questions.jsonl") == 0
     assert "after training" in capsys.readouterr().out
     assert (tmp_path / "run" / "retriever" / "retriever.json").exists()
+    assert run(*words, "--evaluation.questions", files / "questions.jsonl") == 0
+    assert "finished before" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def describe(config: Config, schedule: Schedule, *, num_passages: int, world_siz
         f"{schedule.num_questions:,} questions, {num_passages:,} passages, "
         f"{world_size} process{'es' if world_size > 1 else ''}\n"
         f"{schedule.num_steps:,} steps of {training.questions_per_step} questions "
-        f"({micro_batches} micro-batches of {training.questions_per_micro_batch}), "
+        f"({micro_batches} × {training.questions_per_micro_batch}), "
         f"{training.top_k} passages each; {schedule.steps_per_epoch} steps an epoch{dropped}\n"
         f"index refreshed {num_refreshes} times, every {training.refresh_steps} steps; "
         f"at most {schedule.num_steps * training.questions_per_step * training.top_k:,} pairs "
