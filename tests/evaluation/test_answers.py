@@ -1,6 +1,5 @@
 """Answer match against a plain reading of its definition, one character at a time."""
 
-# ruff: noqa: RUF001 - letters that look like others are what is tested
 from __future__ import annotations
 
 import subprocess
