@@ -1,16 +1,15 @@
 """Question log-likelihoods under a frozen language model: log P(question | passage).
 
 Encoder–decoder models (T5, T0, FLAN) read the context and decode the target; decoder-only models
-read both in one sequence. Logits come from the model's own forward pass, because some models scale
-or cap them there.
+read both in one sequence. Pairs of one context share what is read of it.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,14 +20,15 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 
 from art.data.batching import token_batches
 from art.data.prompts import PAPER_QUESTION_PREFIX, Family, ScorerTemplate
-from art.data.tokens import pad
 from art.errors import ArtError
 from art.files import fingerprint
+from art.scorer.forward import ForwardPasses, Ids, ReadContexts, TargetLogits
 from art.scorer.models import automatic_dtype, check_length, family_of, load_weights
 from art.weights import fingerprint_folder, loading_model, resolve_model
 
 Reduction = Literal["mean", "sum"]
-Ids = Sequence[int] | NDArray[np.integer[Any]]
+Pairs = NDArray[np.int64]  # indices
+_Part = tuple[Pairs, Tensor]  # pairs with their scores, [n] float32 on the device
 
 # Logits are turned into float32 at most this many at a time (16 MiB): a whole batch of them, at
 # full precision and over a large vocabulary, would take more memory than the model.
@@ -38,9 +38,6 @@ _CHUNK_LOGITS = 1 << 22
 # caches (SmolLM2-135M in bfloat16, pairs a second on one core: 10.7 with 4096, 7.3 with 16384).
 _BATCH_TOKENS = {"cpu": 4096}
 _BATCH_TOKENS_ELSEWHERE = 16384
-
-# What fills up short sequences is masked; any id of the vocabulary does.
-_PAD_ID = 0
 
 
 class Scorer:
@@ -53,6 +50,8 @@ class Scorer:
         fingerprint: stands for everything a score depends on besides the token ids.
         reduction: `mean` or `sum` of the target's token log-probabilities.
         batch_tokens: padded tokens that go through the model at once; None for the device's own.
+        share: read a context once for all its targets where that gives the same scores; off only to
+            show that it does.
 
     Raises:
         ArtError: an encoder–decoder model does not say with which token its decoder starts.
@@ -70,6 +69,7 @@ class Scorer:
         fingerprint: str,
         reduction: Reduction = "mean",
         batch_tokens: int | None = None,
+        share: bool = True,
     ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.template = template
@@ -80,13 +80,8 @@ class Scorer:
         self.batch_tokens = batch_tokens or _BATCH_TOKENS.get(
             self.device.type, _BATCH_TOKENS_ELSEWHERE
         )
-        self._accepts = inspect.signature(model.forward).parameters.keys()
-        decoder_start: int | None = getattr(model.config, "decoder_start_token_id", None)
-        if self.family == "encoder-decoder" and decoder_start is None:
-            raise ArtError("the scorer's config.json has no decoder_start_token_id")
-        self._decoder_start = decoder_start or 0
-        if (head := model.get_output_embeddings()) is not None:
-            head.register_forward_pre_hook(_contiguous)
+        self.share = share
+        self._passes = ForwardPasses(self.model, self.family)
 
     def log_likelihoods(
         self, contexts: Sequence[Ids], targets: Sequence[Ids]
@@ -94,6 +89,7 @@ class Scorer:
         """Return the log-likelihood of each target after its context.
 
         Neither the order of the pairs nor how they fall into batches matters, beyond rounding.
+        A context that comes several times is read once.
 
         Args:
             contexts: n lists of token ids, from `template.context`.
@@ -112,100 +108,93 @@ class Scorer:
         for name, sequences in (("context", contexts), ("target", targets)):
             if any(len(ids) == 0 for ids in sequences):
                 raise ArtError(f"the scorer needs at least one token of {name}")
-        if not len(contexts):
-            return np.zeros(0, dtype=np.float32)
-        # The longest batches first: if the memory does not suffice, it shows at once.
-        batches = token_batches(self._lengths(contexts, targets), self.batch_tokens)[::-1]
-        with torch.inference_mode():
-            parts = [
-                self._score([contexts[i] for i in batch], [targets[i] for i in batch])
-                for batch in batches
-            ]
-            # One copy at the end, so that a GPU never waits for the next batch to be made.
-            values = torch.cat(parts).cpu().numpy()
         scores = np.empty(len(contexts), dtype=np.float32)
-        scores[np.concatenate(batches)] = values
+        if not len(contexts):
+            return scores
+        with torch.inference_mode(), self._enough_memory():
+            parts = list(self._parts(contexts, targets))
+            # One copy at the end, so that a GPU never waits for the next batch to be made.
+            values = torch.cat([part for _, part in parts]).cpu().numpy()
+        scores[np.concatenate([pairs for pairs, _ in parts])] = values
         return scores
 
-    def _lengths(self, contexts: Sequence[Ids], targets: Sequence[Ids]) -> NDArray[np.int64]:
-        context_lengths = np.array([len(ids) for ids in contexts], dtype=np.int64)
-        target_lengths = np.array([len(ids) for ids in targets], dtype=np.int64)
-        if self.family == "encoder-decoder":
-            # Encoder and decoder pad apart, so that a batch may take its longest context from one
-            # pair and its longest target from another: count every target as the longest.
-            target_lengths[:] = target_lengths.max()
-        lengths: NDArray[np.int64] = context_lengths + target_lengths
-        return lengths
+    def _parts(self, contexts: Sequence[Ids], targets: Sequence[Ids]) -> Iterator[_Part]:
+        """Give the scores of all pairs, a batch at a time."""
+        groups = _equal(contexts) if self.share else [np.array([i]) for i in range(len(contexts))]
+        together, alone = groups, []
+        if self.family == "causal":
+            together = [group for group in groups if len(group) > 1 and len(contexts[group[0]]) > 1]
+            if together and not self._passes.shares_contexts:
+                together = []
+            shared = {int(group[0]) for group in together}
+            alone = [group for group in groups if int(group[0]) not in shared]
+        if together:
+            yield from self._together(contexts, targets, together)
+        if alone:
+            yield from self._apart(contexts, targets, np.concatenate(alone))
 
-    def _score(self, contexts: Sequence[Ids], targets: Sequence[Ids]) -> Tensor:
-        """Score one batch of n pairs on the device, [n] float32."""
-        try:
-            if self.family == "causal":
-                logits, ids, mask = self._causal_logits(contexts, targets)
-            else:
-                logits, ids, mask = self._decoder_logits(contexts, targets)
-            total = token_log_probabilities(logits, ids, mask).sum(dim=1)  # [n]
-        except torch.OutOfMemoryError as error:
-            raise ArtError(
-                f"the memory of {self.device} does not suffice to score {len(contexts)} pairs at "
-                f"once ({self.batch_tokens} padded tokens)",
-                hint="lower scorer.batch_tokens",
-            ) from error
+    def _together(
+        self, contexts: Sequence[Ids], targets: Sequence[Ids], groups: list[Pairs]
+    ) -> Iterator[_Part]:
+        """Score groups of pairs of one context each, which is read once."""
+        # Contexts and targets pad apart, so that a batch may take its longest context from one
+        # pair and its longest target from another: count every target as the longest.
+        longest = max(len(targets[i]) for group in groups for i in group)
+        lengths = [len(contexts[group[0]]) + longest for group in groups]
+        # The longest batches first: if the memory does not suffice, it shows at once.
+        for batch in token_batches(lengths, self.batch_tokens)[::-1]:
+            chosen = [groups[i] for i in batch]
+            # Not given a name: the states of one batch are gone before the next one is read.
+            yield from self._after(
+                self._passes.read([contexts[group[0]] for group in chosen]), targets, chosen
+            )
+
+    def _after(
+        self, read: ReadContexts, targets: Sequence[Ids], groups: list[Pairs]
+    ) -> Iterator[_Part]:
+        pairs = np.concatenate(groups)
+        rows = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+        # Every target takes the states of its context with it.
+        lengths = [read.longest + len(targets[i]) for i in pairs]
+        for batch in token_batches(lengths, self.batch_tokens)[::-1]:
+            some = [targets[i] for i in pairs[batch]]
+            yield pairs[batch], self._reduced(self._passes.follow(read, rows[batch], some))
+
+    def _apart(
+        self, contexts: Sequence[Ids], targets: Sequence[Ids], pairs: Pairs
+    ) -> Iterator[_Part]:
+        """Score pairs of a decoder-only model, each in one sequence."""
+        lengths = [len(contexts[i]) + len(targets[i]) for i in pairs]
+        for batch in token_batches(lengths, self.batch_tokens)[::-1]:
+            some = pairs[batch]
+            logits = self._passes.whole([contexts[i] for i in some], [targets[i] for i in some])
+            yield some, self._reduced(logits)
+
+    def _reduced(self, found: TargetLogits) -> Tensor:
+        """Return the scores of one batch of n pairs on the device, [n] float32."""
+        total = token_log_probabilities(*found).sum(dim=1)
         if self.reduction == "sum":
             return total
-        return total / mask.sum(dim=1).to(total)
+        return total / found.mask.sum(dim=1).to(total)
 
-    def _decoder_logits(
-        self, contexts: Sequence[Ids], targets: Sequence[Ids]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return logits [n, T, V] for the target ids [n, T] and the targets' mask [n, T]."""
-        context_ids, context_mask = pad(contexts, pad_id=_PAD_ID)  # [n, L]
-        ids, mask = pad(targets, pad_id=_PAD_ID)  # [n, T]
-        # Padding on the right needs no mask in the decoder: no earlier token sees it.
-        decoder_ids = ids.roll(1, dims=1)
-        decoder_ids[:, 0] = self._decoder_start
-        logits = self._forward(
-            input_ids=context_ids,
-            attention_mask=context_mask.long(),
-            decoder_input_ids=decoder_ids,
-        )
-        return logits, ids, mask
-
-    def _causal_logits(
-        self, contexts: Sequence[Ids], targets: Sequence[Ids]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return logits [n, T, V] for the target ids [n, T] and the targets' mask [n, T]."""
-        # Padded on the left, every target ends where the batch ends, and the logits that matter
-        # are the last ones.
-        sequences = [np.concatenate(pair) for pair in zip(contexts, targets, strict=True)]
-        ids, mask = pad(sequences, pad_id=_PAD_ID, side="left")  # [n, L]
-        target_ids, target_mask = pad(targets, pad_id=_PAD_ID, side="left")  # [n, T]
-        longest = target_ids.shape[1]
-        logits = self._forward(
-            input_ids=ids,
-            attention_mask=mask.long(),
-            position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
-            # A whole number, because a mask is only understood by newer versions of transformers.
-            logits_to_keep=longest + 1,
-        )
-        # The logits at a token are about the next one; the last token's are about none.
-        return logits[:, -longest - 1 : -1], target_ids, target_mask
-
-    def _forward(self, **inputs: Any) -> Tensor:
-        # Some models know no position_ids or logits_to_keep: they do without, or keep all logits.
-        known = {
-            name: value.to(self.device) if isinstance(value, Tensor) else value
-            for name, value in (inputs | {"use_cache": False}).items()
-            if name in self._accepts
-        }
-        logits: Tensor = self.model(**known).logits
-        return logits
+    @contextmanager
+    def _enough_memory(self) -> Iterator[None]:
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise ArtError(
+                f"the memory of {self.device} does not suffice to score {self.batch_tokens} padded "
+                "tokens at once",
+                hint="lower scorer.batch_tokens",
+            ) from error
 
 
-def _contiguous(_: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    # The last positions of every row are not one block of memory, and on a CPU torch then copies
-    # the whole head once per row of the batch: two thirds of the time of a small model.
-    return (inputs[0].contiguous(), *inputs[1:])
+def _equal(contexts: Sequence[Ids]) -> list[Pairs]:
+    """Return the indices of equal contexts together, by first appearance."""
+    groups: dict[bytes, list[int]] = {}
+    for index, context in enumerate(contexts):
+        groups.setdefault(np.asarray(context, dtype=np.int64).tobytes(), []).append(index)
+    return [np.array(group) for group in groups.values()]
 
 
 def token_log_probabilities(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:

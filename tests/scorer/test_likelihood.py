@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import shutil
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scorer_world import by_hugging_face, pairs, sharpen, with_tokenizer_of
 from transformers import (
     AutoModelForCausalLM,
-    AutoModelForSeq2SeqLM,
     BertConfig,
     BertForMaskedLM,
     BertModel,
@@ -22,106 +21,11 @@ from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
     LlamaModel,
-    T5Config,
-    T5ForConditionalGeneration,
 )
 
 from art.errors import ArtError
 from art.scorer import likelihood
 from art.scorer.likelihood import Scorer, load_scorer, token_log_probabilities
-
-PASSAGES = [
-    ("moon", "the winter garden was built in north valley"),
-    ("", "a"),
-    ("stone bridge", "the engine letter music paper " * 12),
-    ("orange", "doctor silver orange mountain ocean temple"),
-    ("", "who built the hammer ? " * 30),
-]
-QUESTIONS = [
-    "who built the winter garden ?",
-    "what",
-    "where is the stone bridge in the north valley and how was it found ?",
-    "why does the doctor keeps the silver mirror",
-    "how many letter engine",
-]
-
-
-def pairs(scorer: Scorer) -> tuple[list[list[int]], list[list[int]]]:
-    titles, texts = (list(column) for column in zip(*PASSAGES, strict=True))
-    passages = scorer.template.passages(titles, texts)
-    contexts = [scorer.template.context(ids) for ids in passages for _ in QUESTIONS]
-    return contexts, [scorer.template.target(text) for _ in PASSAGES for text in QUESTIONS]
-
-
-def by_hugging_face(
-    folder: Path, contexts: list[list[int]], targets: list[list[int]]
-) -> np.ndarray:
-    """Minus the loss that transformers computes for one pair at a time."""
-    causal = not json.loads((folder / "config.json").read_text()).get("is_encoder_decoder")
-    kind = AutoModelForCausalLM if causal else AutoModelForSeq2SeqLM
-    model = kind.from_pretrained(folder, dtype=torch.float32).eval()
-    scores = []
-    for context, target in zip(contexts, targets, strict=True):
-        ids = torch.tensor([context + target if causal else context])
-        labels = torch.tensor([[-100] * len(context) + target if causal else target])
-        with torch.no_grad():
-            scores.append(-model(input_ids=ids, labels=labels).loss.item())
-    return np.array(scores, dtype=np.float32)
-
-
-def sharpen(model: torch.nn.Module) -> None:
-    """Larger weights, so that likelihoods differ between passages as a trained model's do."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim > 1:
-                parameter.mul_(3.0)
-
-
-@pytest.fixture(scope="module")
-def t5_untied(tiny_t5: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """T5 v1.1, T0 and FLAN: gated, a head of its own, decoder outputs unscaled."""
-    folder = tmp_path_factory.mktemp("t5-untied")
-    shutil.copytree(tiny_t5, folder, dirs_exist_ok=True)
-    torch.manual_seed(1)
-    config = T5Config.from_pretrained(tiny_t5, feed_forward_proj="gated-gelu")
-    config.scale_decoder_outputs = False
-    model = T5ForConditionalGeneration(config)
-    sharpen(model)
-    model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight) / 4)
-    model.save_pretrained(folder)
-    # As the published ones have it.
-    document = json.loads((folder / "config.json").read_text()) | {"tie_word_embeddings": False}
-    (folder / "config.json").write_text(json.dumps(document))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def t5_tied(tiny_t5: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first T5: one table for embedding and head, decoder outputs scaled."""
-    folder = tmp_path_factory.mktemp("t5-tied")
-    shutil.copytree(tiny_t5, folder, dirs_exist_ok=True)
-    model = T5ForConditionalGeneration.from_pretrained(tiny_t5)
-    sharpen(model)
-    model.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def llama(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("llama")
-    shutil.copytree(tiny_llama, folder, dirs_exist_ok=True)
-    model = AutoModelForCausalLM.from_pretrained(tiny_llama)
-    sharpen(model)
-    model.save_pretrained(folder)
-    return folder
-
-
-def with_tokenizer_of(source: Path, folder: Path, model: torch.nn.Module) -> Path:
-    shutil.copytree(source, folder)
-    for weights in folder.glob("*.safetensors"):
-        weights.unlink()
-    model.save_pretrained(folder)
-    return folder
 
 
 @pytest.mark.parametrize("name", ["t5_tied", "t5_untied", "llama"])
@@ -169,7 +73,7 @@ def scored(t5_untied: Path, llama: Path) -> list[tuple[Scorer, list, list, np.nd
     for folder in (t5_untied, llama):
         scorer = load_scorer(str(folder), dtype="float32", device="cpu")
         contexts, targets = pairs(scorer)
-        found.append((scorer, contexts, targets, scorer.log_likelihoods(contexts, targets)))
+        found.append((scorer, contexts, targets, by_hugging_face(folder, contexts, targets)))
     return found
 
 
@@ -178,61 +82,37 @@ def scored(t5_untied: Path, llama: Path) -> list[tuple[Scorer, list, list, np.nd
     chosen=st.lists(st.integers(0, 24), max_size=12),
     batch_tokens=st.integers(1, 3000),
     family=st.integers(0, 1),
+    share=st.booleans(),
 )
-def test_order_company_and_budget_do_not_matter(
+def test_order_company_budget_and_sharing_do_not_matter(
     scored: list[tuple[Scorer, list, list, np.ndarray]],
     chosen: list[int],
     batch_tokens: int,
     family: int,
+    share: bool,
 ) -> None:
     scorer, contexts, targets, expected = scored[family]
-    before, scorer.batch_tokens = scorer.batch_tokens, batch_tokens
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scorer, "batch_tokens", batch_tokens)
+        patch.setattr(scorer, "share", share)
         scores = scorer.log_likelihoods([contexts[i] for i in chosen], [targets[i] for i in chosen])
-    finally:
-        scorer.batch_tokens = before
     np.testing.assert_allclose(scores, expected[chosen], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", [0, 1])
-@pytest.mark.parametrize("batch_tokens", [300, 1500])
-def test_no_batch_holds_more_padded_tokens_than_its_budget(
-    scored: list, family: int, batch_tokens: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scorer, contexts, targets, _ = scored[family]
-    sizes = []
-    forward = scorer._forward
-
-    def spy(**inputs: torch.Tensor) -> torch.Tensor:
-        read = [inputs["input_ids"], inputs.get("decoder_input_ids")]
-        sizes.append((len(read[0]), sum(ids.numel() for ids in read if ids is not None)))
-        return forward(**inputs)
-
-    monkeypatch.setattr(scorer, "_forward", spy)
-    monkeypatch.setattr(scorer, "batch_tokens", batch_tokens)
-    scorer.log_likelihoods(contexts, targets)
-    assert sum(count for count, _ in sizes) == len(contexts)
-    assert all(tokens <= batch_tokens or count == 1 for count, tokens in sizes)
-
-
+@pytest.mark.parametrize("share", [False, True])
 def test_causal_logits_are_made_near_the_questions_only(
-    scored: list, monkeypatch: pytest.MonkeyPatch
+    scored: list, share: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scorer, contexts, targets, _ = scored[1]
+    monkeypatch.setattr(scorer, "share", share)
     longest = max(map(len, targets))
-    widths = []
-    forward = scorer._forward
+    widths, blocks = [], []  # torch copies a head once per row if its input is not one block
 
-    def spy(**inputs: torch.Tensor) -> torch.Tensor:
-        logits = forward(**inputs)
-        widths.append(logits.shape[1])
-        return logits
+    def spy(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        widths.append(inputs[0].shape[1])
+        blocks.append(inputs[0].is_contiguous())
 
-    monkeypatch.setattr(scorer, "_forward", spy)
-    blocks = []  # torch copies a head once per row where its input is not one block of memory
-    hook = scorer.model.lm_head.register_forward_pre_hook(
-        lambda _, inputs: blocks.append(inputs[0].is_contiguous())
-    )
+    hook = scorer.model.lm_head.register_forward_pre_hook(spy)
     scorer.log_likelihoods(contexts, targets)
     hook.remove()
     assert max(widths) <= longest + 1 and all(blocks)
@@ -268,8 +148,10 @@ def test_models_without_logits_to_keep_or_position_ids_agree_too(
         scorer = load_scorer(str(folder), dtype="float32", device="cpu")
         contexts, targets = pairs(scorer)
         expected = by_hugging_face(folder, contexts, targets)
-        for accepted in (scorer._accepts, scorer._accepts - {"logits_to_keep"}):
-            monkeypatch.setattr(scorer, "_accepts", accepted)
+        accepted = scorer._passes._accepts
+        for share, known in product([False, True], [accepted, accepted - {"logits_to_keep"}]):
+            monkeypatch.setattr(scorer, "share", share)
+            monkeypatch.setattr(scorer._passes, "_accepts", known)
             scores = scorer.log_likelihoods(contexts, targets)
             np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5, err_msg=name)
 
