@@ -202,7 +202,8 @@ def _pieces(lines: Iterable[str], most_characters: int) -> Iterator[_Piece]:
             is_parted = True
             for text in _parts(word, most_characters):
                 if last:
-                    yield last._replace(ends=last.ends or _ends(last.text, text, is_parted))
+                    ends = last.ends or _ends(last.text, text, is_parted)
+                    yield last._replace(ends=True) if ends else last
                 last = _Piece(text, _length(text), is_parted, ends=False)
                 is_parted = False
     if last:
@@ -211,6 +212,9 @@ def _pieces(lines: Iterable[str], most_characters: int) -> Iterator[_Piece]:
 
 def _parts(word: str, most_characters: int) -> Iterator[str]:
     """Cut a word where its script has no spaces, or where it alone would fill a passage."""
+    if word.isascii() and len(word) <= most_characters:
+        yield word
+        return
     whole = word.isascii() or not _SPACELESS.search(word)
     for part in [word] if whole else (match[0] for match in _PIECE.finditer(word)):
         for start in range(0, len(part), most_characters):
@@ -227,6 +231,8 @@ def _length(text: str) -> int:
 
 def _ends(text: str, following: str, is_parted: bool) -> bool:
     """Return whether a sentence ends with a piece, given the next one."""
+    if text[-1].isalnum():  # most words
+        return False
     if _WIDE_END.search(text):
         return True
     if not is_parted or not _END.search(text) or _LIST_NUMBER.match(text):
