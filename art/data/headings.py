@@ -5,7 +5,8 @@ from __future__ import annotations
 # A title and a piece of text under it. An empty text ends a paragraph.
 Line = tuple[str, str]
 
-_HELD_LINES = 1000  # badges and the like before the first heading; beyond, the name is the title
+# Badges and the like before the first heading; behind more than this the name is the title.
+_HELD_CHARACTERS = 10_000
 
 
 class Outline:
@@ -23,6 +24,7 @@ class Outline:
         self._named = False
         self._section = ""
         self._held: list[str] = []  # text before the document's title is known
+        self._num_held = 0  # characters of it
         self._waiting: list[str] = []  # headings whose sections turned out to be empty
         self._section_is_empty = False
 
@@ -53,7 +55,8 @@ class Outline:
         """Return a piece of text under its title; an empty one ends a paragraph."""
         if not self._named:
             self._held.append(text)
-            if len(self._held) < _HELD_LINES:
+            self._num_held += len(text) + 1
+            if self._num_held < _HELD_CHARACTERS:
                 return []
             self._named = True
             return self._release()

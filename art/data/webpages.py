@@ -63,6 +63,9 @@ class _Parser(HTMLParser):
         self._in_title = False
 
     def taken(self) -> list[Line]:
+        """Return what was found since the last call."""
+        if sum(map(len, self._text)) > _FED_CHARACTERS:
+            self._give_beginning()
         lines, self._lines = self._lines, []
         return lines
 
@@ -101,6 +104,15 @@ class _Parser(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not self._num_dropped:
             self._text.append(data)
+
+    def _give_beginning(self) -> None:
+        # No heading is this long: it was never closed.
+        self._in_title = self._in_heading = False
+        text = "".join(self._text)
+        end = text.rfind("\n") + 1  # not within a word
+        if end:
+            self._lines += self._outline.text(text[:end])
+            self._text = [text[end:]]
 
     def _end_block(self) -> None:
         text = "".join(self._text)
