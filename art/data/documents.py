@@ -62,6 +62,12 @@ class Skipped:
         if len(names) < _NAMES_KEPT:
             names.append(name)
 
+    def summary(self) -> str:
+        """Return how many there were, and the three commonest reasons."""
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.counts.most_common(3))
+        more = ", …" if len(self.counts) > 3 else ""
+        return f"{self.counts.total():,} skipped: {reasons}{more}" if reasons else "it is empty"
+
     def report(self) -> list[str]:
         """Return a line per reason: how many, and their names."""
         lines = []

@@ -127,7 +127,7 @@ def split_documents(
             result.num_documents += num_passages > 0
             result.num_passages += num_passages
         if not result.num_passages:
-            what = "; ".join(["there is no document with text", *result.skipped.report()])
+            what = f"there is no document with text; {result.skipped.summary()}"
             raise DataError(what, where=source, hint=f"known: {KNOWN}")
     return result
 

@@ -175,7 +175,10 @@ def test_a_fault_leaves_the_output_as_it_was(tmp_path):
 def test_nothing_to_split_is_one_error_that_says_what_was_there(tmp_path):
     (tmp_path / "a.pdf").write_bytes(b"%PDF")
     (tmp_path / "empty.md").write_text("\n\n")
-    with pytest.raises(DataError, match=r"no document with text.*\.pdf.*empty\.md.*known: \.txt"):
+    with pytest.raises(DataError, match=r"no document with text; 2 skipped: .*\.pdf.*known: \.txt"):
         split_documents(tmp_path, tmp_path / "p.jsonl", progress=False)
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(DataError, match="it is empty"):
+        split_documents(tmp_path / "nothing", tmp_path / "p.jsonl", progress=False)
     with pytest.raises(DataError, match=r"end it in \.jsonl"):
         split_documents(tmp_path, tmp_path / "p.tsv", progress=False)
