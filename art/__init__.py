@@ -5,12 +5,13 @@ The rooms, in the order of the method; each imports only from those before it:
 - `art.errors`, `art.files`: what a user is told; writes that survive a kill
 - `art.config`: every setting, declared once
 - `art.distributed`: the processes of one job
-- `art.data`: questions, passages, prompts, tokens
+- `art.data`: documents, passages, questions, prompts, tokens
 - `art.weights`: where models come from
 - `art.retriever`, `art.scorer`: the student and its index; the frozen teacher
 - `art.evaluation`: rankings → figures
 - `art.training`: the method (`steps`), the loop around it, its checkpoints
-- `art.demo`, `art.cli`: the built-in demonstration, the command line
+- `art.demo`, `art.dialogue`, `art.cli`: the built-in demonstration, questions at a prompt, the
+  command line
 
 Importing this package loads nothing heavy; the names below are looked up when first used.
 """

@@ -109,6 +109,25 @@ def train(
 
 
 @app.command()
+def split(
+    documents: Annotated[
+        Path, typer.Option(help="A folder or file: .txt, .md, .html, .jsonl, each also as .gz.")
+    ],
+    output: Annotated[Path, typer.Option(help="Passages, .jsonl; appears whole or not at all.")],
+    words: Annotated[
+        int, typer.Option(min=1, help="Words of a passage; 0.7 to 1.3 times as many to end well.")
+    ] = 100,
+) -> None:
+    """Cut documents into passages that end with sentences, titles and sources kept."""
+    from art.data.splitting import split_documents
+
+    result = split_documents(documents, output, words=words)
+    print(f"{output}: {result.num_passages:,} passages from {result.num_documents:,} documents")
+    for line in result.skipped.report():
+        print(f"skipped {line}")
+
+
+@app.command()
 def embed(
     retriever: RetrieverFolder,
     passages: Annotated[Path, typer.Option(help="Corpus: .tsv, .jsonl, a BEIR folder; or .gz.")],
@@ -140,19 +159,33 @@ def embed(
 def search(
     retriever: RetrieverFolder,
     index: IndexFolder,
-    questions: QuestionsFile,
+    questions: Annotated[
+        Path | None,
+        typer.Option(help="Questions as for `evaluate`; without, they are asked for, one a line."),
+    ] = None,
     output: Annotated[
-        Path, typer.Option(help="Result file: .trec for a TREC run, .json for DPR's format.")
-    ],
-    top_k: Annotated[int, typer.Option("--top-k", min=1, help="Passages per question.")] = 100,
+        Path | None,
+        typer.Option(help="Result file: .trec for a TREC run, .json for DPR's format."),
+    ] = None,
+    top_k: Annotated[
+        int | None,
+        typer.Option("--top-k", min=1, help="Passages per question: 100; 5 when asked for."),
+    ] = None,
     passages: PassagesOverride = None,
     cpu: OnCpu = False,
 ) -> None:
-    """Search an index with a file of questions and write the results."""
+    """Search an index: with a file of questions into a result file, or at a prompt."""
     from art import distributed
     from art.data.formats import read_questions
     from art.evaluation.runs import run_format, write_run
 
+    if questions is None:
+        if output is not None:
+            raise ArtError("--output is for the results of a file", hint="name it with --questions")
+        _answer_questions(retriever, index, passages, top_k or 5, cpu=cpu)
+        return
+    if output is None:
+        raise ArtError("--output is missing", hint="name a result file, such as run.trec")
     run_format(output)  # a search takes minutes; a wrong ending should not wait for it
     asked = read_questions(questions)
     with _processes(cpu) as device:
@@ -160,7 +193,7 @@ def search(
         with distributed.fail_together():
             if distributed.is_main():
                 vectors = model.embed_questions([question.text for question in asked])
-                scores, rows = opened.search(vectors, top_k)
+                scores, rows = opened.search(vectors, top_k or 100)
                 write_run(output, asked, rows, scores, store)
                 print(f"{output}: {len(asked):,} questions, {rows.shape[1]} passages each")
 
@@ -267,6 +300,26 @@ def _open(
                 hint="name the corpus the index was made of with --passages",
             )
     return model, opened, store
+
+
+def _answer_questions(
+    retriever: str, index: Path, passages: Path | None, top_k: int, *, cpu: bool
+) -> None:
+    """Answer questions from the terminal, or from a pipe, as they come."""
+    from art import dialogue, distributed
+
+    with _processes(cpu) as device:
+        if distributed.world_size() > 1:
+            raise ArtError("one process can ask for questions", hint="start `art search` alone")
+        model, opened, store = _open(retriever, index, passages, device)
+        typed = dialogue.is_interactive()
+        if typed:
+            print(f"{len(store):,} passages; an empty line ends")
+        for question in dialogue.typed_questions() if typed else dialogue.piped_questions():
+            scores, rows = opened.search(model.embed_questions([question]), top_k)
+            hits = zip(scores[0].tolist(), (store[row] for row in rows[0].tolist()), strict=True)
+            asked = "" if typed else f"{question}\n"  # in a terminal it is there already
+            print(f"{asked}{dialogue.ranking(hits)}\n", flush=True)
 
 
 def _print_settings() -> None:

@@ -2,6 +2,8 @@
 
 - `rows`: lines, csv rows and JSON objects of plain or gzipped files, each with its line number.
 - `formats`: passages, questions and relevance judgements in the layouts users arrive with.
+- `documents`, `splitting`: folders of documents (`markdown`, `webpages`, plain text, JSON lines) as
+  text under titles (`headings`), and their passages of a hundred words.
 - `passages`: `PassageStore`, the memory-mapped corpus (row ↔ passage id, title, text).
 - `encoding`: `TextEncoder`, token ids of user text in which no markup is read as a special token.
 - `prompts`: `RetrieverTemplate` and `ScorerTemplate`, what each model reads and how it is cut.

@@ -16,8 +16,8 @@ from typing import Any
 from art.data.rows import csv_rows, field, id_value, json_objects, plain_lines, text_value
 from art.errors import DataError
 
-_ID = ("id", "_id", "docid")
-_TEXT = ("text", "contents")
+ID_KEYS = ("id", "_id", "docid")
+TEXT_KEYS = ("text", "contents")
 _READ_AS_PASSAGES = (
     ".tsv with the header `id text title`, .tsv of `id<TAB>text` without one, .jsonl, each also "
     "as .gz; a BEIR folder; hf:NAME[:CONFIG]/SPLIT"
@@ -202,9 +202,9 @@ def _file(source: str | Path, name_in_folder: str) -> Path:
 def _passage(row: Mapping[str, Any], where: str) -> Passage:
     title = row.get("title")
     passage = Passage(
-        id_value(field(row, _ID, where), "passage id", where),
+        id_value(field(row, ID_KEYS, where), "passage id", where),
         "" if title is None else text_value(title, "title", where),
-        text_value(field(row, _TEXT, where), "text", where),
+        text_value(field(row, TEXT_KEYS, where), "text", where),
     )
     # BEIR corpora hold articles of which only the title is known.
     if not passage.text.strip() and not passage.title.strip():
@@ -216,7 +216,7 @@ def _passage_table(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
     """Yield rows of a TSV by column name, with DPR's header or MS MARCO's two bare columns."""
     _, first = next(plain_lines(path), (0, ""))
     header = [name.strip(' "').lower() for name in first.split("\t")]
-    if set(header).isdisjoint(_ID) or set(header).isdisjoint(_TEXT):
+    if set(header).isdisjoint(ID_KEYS) or set(header).isdisjoint(TEXT_KEYS):
         # Without csv quoting: MS MARCO's passages have quotation marks of their own.
         for number, line in plain_lines(path):
             columns = line.split("\t")
