@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from art.cli.common import OnCpu, QuestionsFile, processes
+from art.cli.scoring import score
 from art.errors import ArtError, MismatchError
 
 if TYPE_CHECKING:
@@ -210,6 +211,9 @@ def evaluate(
                     }
                     figures = {"figures": result.figures, "table": result.table()}
                     write_json(output, {**figures, "notes": result.notes, **provenance})
+
+
+app.command()(score)
 
 
 @app.command()
