@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from art.cli.common import OnCpu, QuestionsFile, processes
-from art.cli.scoring import score
+from art.cli.scoring import diagnose, score
 from art.errors import ArtError, MismatchError
 
 if TYPE_CHECKING:
@@ -214,6 +214,7 @@ def evaluate(
 
 
 app.command()(score)
+app.command()(diagnose)
 
 
 @app.command()
