@@ -87,11 +87,12 @@ def _ceiling(found: Diagnosis) -> str:
     if not found.results:
         return f"{found.num_questions} questions without labels: nobody can tell who is right"
     tests = [
-        f"{_name(found.tested)}, {name}: {test.only_first} questions won, {test.only_second} lost "
+        f"{_name(found.tested)}, {name}: {test.only_first} won, {test.only_second} lost "
         f"(exact McNemar p = {test.p_value:.2g})"
         for name, test in found.tests.items()
     ]
-    return "\n".join([comparison(found.results), *tests])
+    notes = [f"note: {note}" for note in next(iter(found.results.values())).notes]
+    return "\n".join([comparison(found.results), *tests, *notes])
 
 
 def _flatness(one: Flatness) -> list[str]:

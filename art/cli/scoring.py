@@ -123,7 +123,8 @@ def diagnose(
 
     wanted = read_config(config) if config else None
     cache = Path(wanted.data.cache_folder) if wanted and wanted.data.cache_folder else None
-    asked = choose_questions(read_questions(questions), num_questions, seed=_SEED)
+    given = read_questions(questions)
+    asked = choose_questions(given, num_questions, seed=_SEED)
     settings = wanted.scorer.model_dump(exclude={"model", "temperature"}) if wanted else {}
     settings |= _given(
         reduction=reduction,
@@ -171,6 +172,7 @@ def diagnose(
             cache=cache,
         )
         if distributed.is_main():
+            print(f"{len(asked):,} of {len(given):,} questions, {len(store):,} passages")
             print(report.diagnosis(found))
             if wanted and schedule:
                 top_k = wanted.training.top_k

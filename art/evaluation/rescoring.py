@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from art.evaluation.runs import Run
     from art.scorer.likelihood import Scorer
 
-# Enough full batches to sort pairs by length, and few enough that a kill costs a minute.
-_BATCHES_AT_ONCE = 32
+# Enough full batches to sort pairs by length, and few enough that a kill costs half a minute.
+_BATCHES_AT_ONCE = 16
 
 _LOG = "scores.log"
 
