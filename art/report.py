@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from art.diagnosis import Agreement, Diagnosis, Work
     from art.evaluation.evaluate import Evaluation
+    from art.training.flatness import Flatness
 
 
 def figures(results: Mapping[str, Mapping[str, float]]) -> str:
@@ -16,7 +18,7 @@ def figures(results: Mapping[str, Mapping[str, float]]) -> str:
         results: name of a retriever → its figures by name, the same names for all.
     """
     names = list(next(iter(results.values())))
-    lines = [["", *(name.replace("_", "-") for name in names)]]
+    lines = [["", *(_name(name) for name in names)]]
     lines += [
         [retriever, *(_value(name, values[name]) for name in names)]
         for retriever, values in results.items()
@@ -32,7 +34,7 @@ def evaluation(table: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> str:
         value = _value(line["figure"], line["value"])
         interval = "" if line["low"] is None else f"95 % interval {_interval(line)}"
         asked = f"{line['num_questions']} questions" if len(counts) > 1 else ""
-        lines.append([line["figure"].replace("_", "-"), value, interval, asked])
+        lines.append([_name(line["figure"]), value, interval, asked])
     head = f"{counts.pop()} questions; shares in %" if len(counts) == 1 else "shares in %"
     return "\n".join([head, _aligned(lines), *(f"note: {note}" for note in notes)])
 
@@ -40,7 +42,7 @@ def evaluation(table: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> str:
 def comparison(results: Mapping[str, Evaluation]) -> str:
     """Return a table of shares with their 95 % intervals, a line per retriever."""
     first = next(iter(results.values()))
-    lines = [["", *(name.replace("_", "-") for name in first.figures)]]
+    lines = [["", *(_name(name) for name in first.figures)]]
     for name, result in results.items():
         cells = [
             f"{_value(line['figure'], line['value'])} ({_interval(line)})"
@@ -49,6 +51,82 @@ def comparison(results: Mapping[str, Evaluation]) -> str:
         lines.append([name, *cells])
     head = f"{first.num_questions} questions: % answered within the first k (95 % interval)"
     return f"{head}\n{_aligned(lines)}"
+
+
+def diagnosis(found: Diagnosis) -> str:
+    """Return what a scorer could teach, a paragraph per question that a user would ask."""
+    agreements = [["", "same first passage (95 % interval)", "rank correlation"]]
+    agreements += [[name, *_agreement(one)] for name, one in found.agreements.items()]
+    labels = [["", "at T = 1", "suggested T", "there, from 10 % to 90 % of the questions"]]
+    labels += [[name, *_flatness(one)] for name, one in found.reductions.items()]
+    over = f"{found.proposer}'s first {found.top_k}"
+    parts = [
+        _ceiling(found),
+        f"Scorer and proposer over the first {found.top_k}\n{_aligned(agreements)}",
+        f"Soft labels over {over}: entropy as % of log K\n{_aligned(labels)}\n"
+        "mean and sum put the passages of a question in the same order",
+    ]
+    if len(found.prompts) > 1:
+        parts.append(f"Prompts, over {over}\n{_prompts(found)}")
+    parts.append(f"{found.pairs_per_second:,.1f} pairs a second here")
+    return "\n\n".join(parts)
+
+
+def hours(work: Work, found: Diagnosis) -> str:
+    """Return how long a run would take at the rates measured here."""
+    by_phase = work.hours(found)
+    phases = " + ".join(f"{name} {_duration(value)}" for name, value in by_phase.items())
+    left_out = "" if "learning" in by_phase else "; name a --retriever to count the rest as well"
+    return (
+        f"the configured run would take {_duration(sum(by_phase.values()))} at most: {phases} "
+        f"({work.num_pairs:,} pairs, fewer where a passage is found again{left_out})"
+    )
+
+
+def _ceiling(found: Diagnosis) -> str:
+    if not found.results:
+        return f"{found.num_questions} questions without labels: nobody can tell who is right"
+    tests = [
+        f"{_name(found.tested)}, {name}: {test.only_first} won, {test.only_second} lost "
+        f"(exact McNemar p = {test.p_value:.2g})"
+        for name, test in found.tests.items()
+    ]
+    notes = [f"note: {note}" for note in next(iter(found.results.values())).notes]
+    return "\n".join([comparison(found.results), *tests, *notes])
+
+
+def _flatness(one: Flatness) -> list[str]:
+    if one.temperature is None:
+        return [f"{100 * one.share:.1f}", "none", "the scorer hardly tells these passages apart"]
+    spread = f"{100 * one.low:.1f} to {100 * one.high:.1f}"
+    return [f"{100 * one.share:.1f}", f"{one.temperature:.2g}", spread]
+
+
+def _agreement(one: Agreement) -> list[str]:
+    share = f"{100 * one.share:.1f} ({100 * one.low:.1f} to {100 * one.high:.1f})"
+    return [share, f"{one.correlation:.2f}"]
+
+
+def _prompts(found: Diagnosis) -> str:
+    first = next(iter(found.prompts.values())).evaluation
+    names = [_name(name) for name in first.figures] if first else []
+    lines = [["", *names, "same first", "entropy at T = 1", "suggested T"]]
+    for prompt, one in found.prompts.items():
+        cells = [
+            f"{_value(line['figure'], line['value'])} ({_interval(line)})"
+            for line in (one.evaluation.table() if one.evaluation else ())
+        ]
+        flatness = _flatness(one.flatness)[:2]
+        lines.append([prompt, *cells, _agreement(one.agreement)[0], *flatness])
+    return _aligned(lines)
+
+
+def _duration(in_hours: float) -> str:
+    return f"{in_hours:.1f} h" if in_hours >= 1 else f"{60 * in_hours:.1f} min"
+
+
+def _name(figure: str) -> str:
+    return figure.replace("_", "-")
 
 
 def _interval(line: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from art import cli
+from art.evaluation.runs import read_run
 
 
 def run(*words: object) -> int:
@@ -106,6 +107,29 @@ def test_a_folder_of_something_else_is_not_made_an_index(files, retriever, tmp_p
     assert run(*words, "--output", tmp_path) == 1
     assert "not an index" in capsys.readouterr().err
     assert (tmp_path / "manifest.json").read_text() == "{}"
+
+
+def test_score_reorders_a_run_of_either_format(
+    files, retriever, index, tiny_llama, tmp_path, capsys
+) -> None:
+    asked = ["--questions", files / "questions.jsonl"]
+    for ending in ("trec", "json"):
+        found = tmp_path / f"run.{ending}"
+        searched = ["--retriever", retriever, "--index", index, "--top-k", 7, "--output", found]
+        assert run("search", *asked, *searched, "--cpu") == 0
+    options = [*asked, "--passages", files / "passages.tsv", "--scorer", tiny_llama, "--cpu"]
+    orders = []
+    for given, written in (("trec", "json"), ("json", "trec")):
+        output = tmp_path / f"scored.{written}"
+        words = ["--run", tmp_path / f"run.{given}", "--output", output, "--reduction", "sum"]
+        assert run("score", *options, *words, "--dtype", "float32") == 0
+        assert "5 questions, 35 pairs" in capsys.readouterr().out
+        orders.append(read_run(output).passage_ids)
+    assert orders[0] == orders[1] != read_run(tmp_path / "run.trec").passage_ids
+    (tmp_path / "other.jsonl").write_text('{"id": "q9", "question": "who"}')
+    words = ["--run", tmp_path / "run.trec", "--output", tmp_path / "never.json"]
+    assert run("score", *options, "--questions", tmp_path / "other.jsonl", *words) == 1
+    assert "5 of 5 questions of the run are not among" in capsys.readouterr().err
 
 
 def test_evaluate_prints_and_writes_figures(files, retriever, index, tmp_path, capsys) -> None:

@@ -48,6 +48,20 @@ def rerank(
     Returns:
         The rows re-ordered, [Q, K], equal scores in their earlier order; their scores, [Q, K].
     """
-    scores = score_rows(scorer, questions, rows)  # [Q, K]
+    return in_order(rows, score_rows(scorer, questions, rows))
+
+
+def in_order(
+    rows: NDArray[np.int64], scores: NDArray[Any]
+) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Put each question's passages into the order of these scores.
+
+    Args:
+        rows: passages of each question, [Q, K].
+        scores: their scores, higher is better, [Q, K].
+
+    Returns:
+        The rows re-ordered, [Q, K], equal scores in their earlier order; their scores, [Q, K].
+    """
     order = np.argsort(-scores, axis=1, kind="stable")
     return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)

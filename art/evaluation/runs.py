@@ -60,7 +60,8 @@ def write_run(
         path: `.trec`, `.run` or `.txt` for a TREC run; `.json` for DPR's list of questions with
             their passages, `.jsonl` for the same with one question a line.
         questions: Q of them.
-        rows: passages of each question in the store, best first, [Q, K].
+        rows: passages of each question in the store, best first, [Q, K]; -1 behind the last where
+            a question has fewer.
         scores: their scores, [Q, K].
         store: where ids, titles and texts come from.
         regex_answers: the answers are regular expressions.
@@ -71,7 +72,7 @@ def write_run(
             or a disk that refuses.
     """
     wanted = run_format(path)
-    numbers = spaced_scores(scores)
+    numbers = spaced_scores(np.where(rows < 0, 0.0, scores))  # what fills up is not written
     if wanted == "dpr":
         lines = _dpr_lines(questions, rows, numbers, store, regex_answers)
         if Path(path).suffix.lower() == ".json":
@@ -136,7 +137,7 @@ def _trec_lines(
     tag = _one_word(tag, "tag")
     for question, its_rows, its_scores in zip(questions, rows, scores, strict=True):
         question_id = _one_word(question.question_id, "question id")
-        hits = zip(store.ids(its_rows), its_scores, strict=True)
+        hits = zip(store.ids(its_rows[its_rows >= 0]), its_scores, strict=False)
         for rank, (passage_id, score) in enumerate(hits, start=1):
             name = _one_word(passage_id, "passage id")
             yield f"{question_id} Q0 {name} {rank} {score!s} {tag}\n"
@@ -167,6 +168,7 @@ def _dpr_lines(
             "ctxs": [
                 _context(store, row, score, position if question.answers else None, matcher)
                 for row, score in zip(rows[position].tolist(), scores[position], strict=True)
+                if row >= 0
             ],
         }
         yield json.dumps(entry, ensure_ascii=False) + "\n"

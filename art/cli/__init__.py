@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from art.cli.common import OnCpu, QuestionsFile, processes
+from art.cli.scoring import diagnose, score
 from art.errors import ArtError, MismatchError
 
 if TYPE_CHECKING:
@@ -33,14 +33,10 @@ RetrieverFolder = Annotated[
     str, typer.Option("--retriever", help="A retriever's folder, or any model to start from.")
 ]
 IndexFolder = Annotated[Path, typer.Option("--index", help="An index that `art embed` made.")]
-QuestionsFile = Annotated[
-    Path, typer.Option("--questions", help="Questions: .txt, .jsonl, DPR .csv, or a BEIR folder.")
-]
 PassagesOverride = Annotated[
     Path | None,
     typer.Option("--passages", help="The corpus, where it is not where the index found it."),
 ]
-OnCpu = Annotated[bool, typer.Option("--cpu", help="Stay on the CPU where there is a GPU.")]
 
 
 def main() -> None:
@@ -143,7 +139,7 @@ def embed(
     from art.retriever.embedding import embed_passages
     from art.retriever.loading import create_retriever
 
-    with _processes(cpu) as device:
+    with processes(cpu) as device:
         with distributed.fail_together():
             model = create_retriever(retriever).to(device)
             store = PassageStore.open_or_build(passages)
@@ -188,7 +184,7 @@ def search(
         raise ArtError("--output is missing", hint="name a result file, such as run.trec")
     run_format(output)  # a search takes minutes; a wrong ending should not wait for it
     asked = read_questions(questions)
-    with _processes(cpu) as device:
+    with processes(cpu) as device:
         model, opened, store = _open(retriever, index, passages, device)
         with distributed.fail_together():
             if distributed.is_main():
@@ -224,7 +220,7 @@ def evaluate(
 
     asked = read_questions(questions)
     judgements = read_qrels(qrels) if qrels else None
-    with _processes(cpu) as device:
+    with processes(cpu) as device:
         model, opened, store = _open(retriever, index, passages, device)
         result = run_evaluation(
             model,
@@ -250,6 +246,10 @@ def evaluate(
                     write_json(output, {**figures, "notes": result.notes, **provenance})
 
 
+app.command()(score)
+app.command()(diagnose)
+
+
 @app.command()
 def demo(
     output: Annotated[
@@ -260,17 +260,6 @@ def demo(
     from art.demo.run import run_demo
 
     run_demo(output)
-
-
-@contextmanager
-def _processes(cpu: bool) -> Iterator[torch.device]:
-    """Join the other processes, if a launcher started several, and leave them at the end."""
-    from art import distributed
-
-    try:
-        yield distributed.start(cpu=cpu)
-    finally:
-        distributed.stop()
 
 
 def _open(

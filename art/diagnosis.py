@@ -1,0 +1,325 @@
+"""What a teacher could teach a retriever, and the hours it would take, before any are spent."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from art import distributed
+from art.data.formats import Question
+from art.data.passages import PassageStore
+from art.data.tokens import TokenStore
+from art.errors import ArtError
+from art.evaluation.ceiling import in_order
+from art.evaluation.comparison import paired_test
+from art.evaluation.evaluate import Evaluation, evaluate_rows
+from art.evaluation.labels import is_labelled
+from art.evaluation.metrics import PairedTest, rank_agreement, wilson
+from art.evaluation.rescoring import score_in_blocks
+from art.retriever.bm25 import BM25
+from art.retriever.embedding import embed_passages
+from art.retriever.encoders import Retriever
+from art.scorer.cache import CachedScorer
+from art.training.flatness import Flatness
+from art.training.schedule import Schedule
+
+BM25_NAME, RETRIEVER_NAME = "BM25", "retriever"
+
+# A backward pass costs about two forward passes (Kaplan et al. 2020, section 2.1).
+_LEARNING_PASSES = 3
+
+
+class Proposal(NamedTuple):
+    """A ranking to be judged: rows and scores, best first, [Q, K] each."""
+
+    rows: NDArray[np.int64]
+    scores: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far the scorer's order is a proposer's own.
+
+    Attributes:
+        share: questions for which both put the same passage first.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        correlation: mean rank correlation of the K passages.
+    """
+
+    share: float
+    low: float
+    high: float
+    correlation: float
+
+    @classmethod
+    def of(cls, proposed: NDArray[Any], log_likelihoods: NDArray[Any]) -> Agreement:
+        """Compare a proposer's scores, best first, with the scorer's, [Q, K] each."""
+        same = log_likelihoods.argmax(axis=1) == 0
+        correlation = rank_agreement(proposed, log_likelihoods)
+        return cls(float(same.mean()), *wilson(int(same.sum()), len(same)), correlation)
+
+
+@dataclass(frozen=True)
+class PromptFigures:
+    """What a prompt makes of the K passages proposed for each question.
+
+    Attributes:
+        evaluation: of the scorer's order; None without labels.
+        flatness: of the soft labels.
+        agreement: with the proposer.
+    """
+
+    evaluation: Evaluation | None
+    flatness: Flatness
+    agreement: Agreement
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found out about a scorer.
+
+    Attributes:
+        num_questions: Q.
+        top_k: K, the passages that soft labels spread over.
+        proposer: whose first K these are.
+        results: the rankings and what the scorer makes of them; empty without labels.
+        tests: which of the questions the re-ordering wins and loses at `tested`, by the name in
+            `results`.
+        tested: a figure such as `top_5`.
+        agreements: by proposer, over its first K.
+        reductions: flatness for the mean and the sum of token log-probabilities.
+        prompts: by prompt; the first one is what all else was measured with.
+        pairs_per_second: scored by all processes together.
+        passages_per_second: embedded by all processes together; None without a retriever.
+    """
+
+    num_questions: int
+    top_k: int
+    proposer: str
+    results: dict[str, Evaluation]
+    tests: dict[str, PairedTest]
+    tested: str
+    agreements: dict[str, Agreement]
+    reductions: dict[str, Flatness]
+    prompts: dict[str, PromptFigures]
+    pairs_per_second: float
+    passages_per_second: float | None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run puts through the models, at most: scores are kept, and passages are shared.
+
+    Attributes:
+        num_pairs: pairs of a question and a passage to score and to learn from.
+        num_embedded: passages embedded for the index, over all refreshes.
+    """
+
+    num_pairs: int
+    num_embedded: int
+
+    @classmethod
+    def of(cls, schedule: Schedule, *, top_k: int, num_passages: int) -> Work:
+        """Count the work of a schedule with K = `top_k` passages a question."""
+        steps = range(schedule.num_steps + 1)
+        num_refreshes = sum("refresh" in schedule.due(step) for step in steps)
+        num_pairs = schedule.num_steps * schedule.questions_per_step * top_k
+        return cls(num_pairs, num_refreshes * num_passages)
+
+    def hours(self, diagnosis: Diagnosis) -> dict[str, float]:
+        """Return the hours by phase at the rates measured here; learning only with a retriever."""
+        hours = {"scoring": self.num_pairs / diagnosis.pairs_per_second / 3600}
+        if rate := diagnosis.passages_per_second:
+            hours["learning"] = _LEARNING_PASSES * self.num_pairs / rate / 3600
+            hours["refreshing"] = self.num_embedded / rate / 3600
+        return hours
+
+
+def diagnose(
+    scorers: Mapping[str, Callable[[], CachedScorer]],
+    store: PassageStore,
+    questions: Sequence[Question],
+    *,
+    retriever: tuple[Retriever, TokenStore] | None = None,
+    top_k: int = 32,
+    depths: Sequence[int] = (20, 100),
+    ks: Sequence[int] = (1, 5, 20),
+    cache: Path | None = None,
+    progress: bool = True,
+) -> Diagnosis:
+    """Find out what a scorer makes of BM25's and a retriever's passages.
+
+    Every process of the job must call it, with the same arguments.
+
+    Args:
+        scorers: prompt → opens the scorer with it, one at a time. The first is measured in full,
+            the others over the K passages of the last proposer.
+        store: N ≥ 2 passages.
+        questions: Q ≥ 1 of them; where some have labels, all have.
+        retriever: the one to be trained, and the store's token ids under its passage template.
+        top_k: K, passages per question in training.
+        depths: how many passages of each proposer the scorer re-orders.
+        ks: depths of the top-k accuracy.
+        cache: where BM25's index is kept; `files.cache_folder()` when None.
+        progress: show progress bars on the main process.
+
+    Raises:
+        ArtError: there are too few passages or questions, or a model fails.
+    """
+    if len(store) < 2 or not questions:
+        raise ArtError("a diagnosis needs at least two passages and one question")
+    texts = [question.text for question in questions]
+    width = min(max(*depths, top_k), len(store))
+    with distributed.fail_together():
+        scores, rows = BM25.build(store, cache=cache).search(texts, width)
+    proposals = {BM25_NAME: Proposal(rows, scores)}
+    rate = None
+    if retriever is not None:
+        proposals[RETRIEVER_NAME], rate = _retrieve(*retriever, store, texts, width, progress)
+    top_k = min(top_k, len(store))
+    judge = _Judge(store, questions, ks)
+
+    (prompt, opened), *others = scorers.items()
+    scorer = opened()
+    likelihoods, pairs_per_second = _score(scorer, texts, proposals, progress)
+    proposer, proposal = list(proposals.items())[-1]
+    first_k = likelihoods[proposer][:, :top_k]
+    prompts = {prompt: judge.prompt(proposal, first_k)}
+    results, tests = judge.reordered(proposals, likelihoods, depths)
+    reductions = _both_reductions(scorer, texts, first_k)
+    for prompt, opened in others:
+        del scorer  # two at once may not fit the memory
+        scorer = opened()
+        found = score_in_blocks(
+            scorer, texts, proposal.rows[:, :top_k], description=prompt[:24], progress=progress
+        )
+        prompts[prompt] = judge.prompt(proposal, found)
+    return Diagnosis(
+        num_questions=len(questions),
+        top_k=top_k,
+        proposer=proposer,
+        results=results,
+        tests=tests,
+        tested=judge.tested,
+        agreements={
+            name: Agreement.of(scores[:, :top_k], likelihoods[name][:, :top_k])
+            for name, (_, scores) in proposals.items()
+        },
+        reductions=reductions,
+        prompts=prompts,
+        pairs_per_second=pairs_per_second,
+        passages_per_second=rate,
+    )
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Turns rankings into figures, where there are labels."""
+
+    store: PassageStore
+    questions: Sequence[Question]
+    ks: Sequence[int]
+
+    @property
+    def tested(self) -> str:
+        """The figure that is tested: the deepest one that re-ordering 20 passages can change."""
+        return f"top_{max((k for k in self.ks if k < 20), default=min(self.ks))}"
+
+    def __call__(self, rows: NDArray[np.int64], scores: NDArray[Any]) -> Evaluation | None:
+        if not any(is_labelled(question) for question in self.questions):
+            return None
+        ks = [k for k in self.ks if k <= rows.shape[1]] or [rows.shape[1]]
+        return evaluate_rows(rows, scores, self.store, self.questions, ks=ks)
+
+    def prompt(self, proposal: Proposal, likelihoods: NDArray[np.float32]) -> PromptFigures:
+        """Judge the scorer's order of each question's first K passages, likelihoods [Q, K]."""
+        rows, scores = (part[:, : likelihoods.shape[1]] for part in proposal)
+        return PromptFigures(
+            evaluation=self(*in_order(rows, likelihoods)),
+            flatness=Flatness.of(likelihoods),
+            agreement=Agreement.of(scores, likelihoods),
+        )
+
+    def reordered(
+        self,
+        proposals: Mapping[str, Proposal],
+        likelihoods: Mapping[str, NDArray[np.float32]],
+        depths: Sequence[int],
+    ) -> tuple[dict[str, Evaluation], dict[str, PairedTest]]:
+        """Judge every proposal and what the scorer makes of its first 20, its first 100."""
+        results: dict[str, Evaluation] = {}
+        tests: dict[str, PairedTest] = {}
+        for name, (rows, scores) in proposals.items():
+            if (before := self(rows, scores)) is None:
+                continue
+            results[name] = before
+            for depth in sorted({min(depth, rows.shape[1]) for depth in depths}):
+                after = self(*in_order(rows[:, :depth], likelihoods[name][:, :depth]))
+                assert after is not None
+                line = f"{name}, first {depth} re-ordered"
+                results[line] = after
+                if self.tested in after.per_question and self.tested in before.per_question:
+                    tests[line] = paired_test(after, before, self.tested)
+        return results, tests
+
+
+def choose_questions(questions: Sequence[Question], count: int, *, seed: int) -> list[Question]:
+    """Draw so many questions, in their order; only labelled ones where there are any."""
+    usable = [question for question in questions if is_labelled(question)] or list(questions)
+    if len(usable) <= count:
+        return usable
+    drawn = np.random.default_rng(seed).choice(len(usable), size=count, replace=False)
+    return [usable[position] for position in sorted(drawn.tolist())]
+
+
+def _retrieve(
+    retriever: Retriever,
+    tokens: TokenStore,
+    store: PassageStore,
+    texts: list[str],
+    width: int,
+    progress: bool,
+) -> tuple[Proposal, float]:
+    """Return a retriever's first passages and the passages it embeds in a second."""
+    with tempfile.TemporaryDirectory() as own:
+        folder = Path(distributed.broadcast_object(own))
+        start = time.perf_counter()
+        index = embed_passages(retriever, tokens, folder, store=store, progress=progress)
+        seconds = time.perf_counter() - start
+        with distributed.fail_together():  # and the folder stays until all have searched it
+            scores, rows = index.search(retriever.embed_questions(texts), width)
+    return Proposal(rows, scores), len(store) / seconds
+
+
+def _score(
+    scorer: CachedScorer, texts: list[str], proposals: Mapping[str, Proposal], progress: bool
+) -> tuple[dict[str, NDArray[np.float32]], float]:
+    """Return the scorer's log-likelihoods of all proposals, and pairs scored in a second."""
+    first_rows = next(iter(proposals.values())).rows
+    scorer.score(texts[:1], first_rows[:1, :1])  # the first forward pass is slow; it is not counted
+    num_before, start = scorer.num_scores, time.perf_counter()
+    likelihoods = {
+        name: score_in_blocks(scorer, texts, rows, description=name, progress=progress)
+        for name, (rows, _) in proposals.items()
+    }
+    seconds = time.perf_counter() - start
+    return likelihoods, (scorer.num_scores - num_before) / seconds
+
+
+def _both_reductions(
+    scorer: CachedScorer, texts: list[str], log_likelihoods: NDArray[np.float32]
+) -> dict[str, Flatness]:
+    """Measure mean and sum: they order alike, since a question's length is the same throughout."""
+    template = scorer.scorer.template
+    lengths = np.array([len(template.target(text)) for text in texts])[:, None]
+    values = log_likelihoods.astype(np.float64)
+    mean = values / lengths if scorer.scorer.reduction == "sum" else values
+    return {"mean": Flatness.of(mean), "sum": Flatness.of(mean * lengths)}

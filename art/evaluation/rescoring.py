@@ -1,0 +1,225 @@
+"""Anybody's results in a frozen language model's order, without training anything.
+
+Source: Sachan et al. 2022, "Improving Passage Retrieval with Zero-Shot Question Generation" (UPR).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from art import distributed
+from art.config import Manifest
+from art.errors import DataError, MismatchError
+from art.evaluation.ceiling import in_order, score_rows
+from art.evaluation.labels import some
+from art.evaluation.runs import write_run
+from art.files import lock
+from art.scorer.cache import CachedScorer, ScoreLog
+
+if TYPE_CHECKING:
+    from art.data.formats import Question
+    from art.data.passages import PassageStore
+    from art.data.tokens import TokenStore
+    from art.evaluation.runs import Run
+    from art.scorer.likelihood import Scorer
+
+# Enough full batches to sort pairs by length, and few enough that a kill costs half a minute.
+_BATCHES_AT_ONCE = 16
+
+_LOG = "scores.log"
+
+
+def match_run(
+    run: Run, questions: Sequence[Question], store: PassageStore, *, where: str | Path
+) -> tuple[list[Question], NDArray[np.int64]]:
+    """Find a run's questions and passages by their ids.
+
+    Args:
+        run: of Q questions with K passages at most.
+        questions: these questions at least.
+        store: its passages at least.
+        where: the run's file, for messages.
+
+    Returns:
+        The questions in the run's order, and rows [Q, K], best first, -1 where there is no passage.
+
+    Raises:
+        DataError: the run is empty.
+        MismatchError: a question or a passage of the run is unknown.
+    """
+    by_id = {question.question_id: question for question in questions}
+    if strangers := [name for name in run.question_ids if name not in by_id]:
+        raise MismatchError(
+            f"{len(strangers)} of {len(run.question_ids)} questions of the run are not among the "
+            f"questions given ({some(strangers)})",
+            where=where,
+            hint="give the questions that were searched for; these have ids like "
+            f"{next(iter(by_id), '')!r}",
+        )
+    if not run.scores.size:
+        raise DataError("the run holds no passage", where=where)
+    distinct = dict.fromkeys(name for names in run.passage_ids for name in names)
+    row_of = {name: row for name in distinct if (row := store.row_of(name)) is not None}
+    if missing := [name for name in distinct if name not in row_of]:
+        raise MismatchError(
+            f"{len(missing)} of {len(distinct)} passages of the run are not in the corpus "
+            f"({some(missing)})",
+            where=where,
+            hint="give the corpus that was searched; this one has ids like "
+            f"{store[0].passage_id!r}",
+        )
+    rows = np.full(run.scores.shape, -1, dtype=np.int64)
+    for position, names in enumerate(run.passage_ids):
+        rows[position, : len(names)] = [row_of[name] for name in names]
+    return [by_id[name] for name in run.question_ids], rows
+
+
+def rescore_run(
+    scorer: Scorer,
+    passage_tokens: TokenStore,
+    questions: Sequence[Question],
+    rows: NDArray[np.int64],
+    store: PassageStore,
+    output: Path,
+    *,
+    progress: bool = True,
+) -> None:
+    """Write a run in the scorer's order; a killed call goes on from the scores beside the output.
+
+    Every process of the job must call it, with the same arguments.
+
+    Args:
+        scorer: the frozen language model.
+        passage_tokens: the store's passages, encoded by the scorer's template.
+        questions: Q of them.
+        rows: passages of each question, [Q, K], -1 behind the last where there are fewer.
+        store: the passages.
+        output: the result file, in the format of its ending; the scores so far are in
+            `<output>.scores/` until it is written.
+        progress: show pairs a second and the remaining time on the main process.
+
+    Raises:
+        ArtError: another job writes this output, or the disk refuses.
+        MismatchError: the scores beside the output are another scorer's.
+    """
+    texts = [question.text for question in questions]
+    with _kept_scores(output.with_name(f"{output.name}.scores"), scorer.fingerprint) as kept:
+        cached = CachedScorer(scorer, kept.log, passage_tokens)
+        scores = score_in_blocks(cached, texts, rows, after_block=kept.keep, progress=progress)
+        with distributed.fail_together():
+            if distributed.is_main():
+                write_run(output, questions, *in_order(rows, scores), store)
+
+
+def score_in_blocks(
+    scorer: CachedScorer,
+    questions: Sequence[str],
+    rows: NDArray[np.int64],
+    *,
+    after_block: Callable[[], None] = lambda: None,
+    description: str = "scoring",
+    progress: bool = True,
+) -> NDArray[np.float32]:
+    """Return what `score_rows` returns, some questions at a time behind a progress bar.
+
+    Every process of the job must call it, with the same arguments.
+
+    Args:
+        scorer: a frozen language model over the store's passages.
+        questions: texts, Q of them.
+        rows: passages of each question, [Q, K], -1 behind the last where there are fewer.
+        after_block: called when the log holds all scores of some more questions.
+        description: the bar's first words.
+        progress: show pairs a second and the remaining time on the main process.
+
+    Returns:
+        Log-likelihoods, [Q, K] float32, -inf where there is no passage.
+    """
+    scores = np.full(rows.shape, -np.inf, dtype=np.float32)
+    answered = np.flatnonzero(rows[:, 0] >= 0)
+    size = _questions_at_once(scorer.scorer, rows.shape[1])
+    bar = tqdm(
+        total=int((rows >= 0).sum()),
+        desc=description,
+        unit=" pairs",
+        smoothing=0,  # the mean rate: blocks differ in length, and the first one warms up
+        dynamic_ncols=True,
+        disable=not (progress and distributed.is_main()),
+    )
+    with bar:
+        for start in range(0, len(answered), size):
+            block = answered[start : start + size]
+            there = rows[block] >= 0
+            # What is missing asks for the first passage again, which costs nothing.
+            asked = np.where(there, rows[block], rows[block, :1])
+            num_before = scorer.num_scores
+            found = score_rows(scorer, [questions[i] for i in block], asked)
+            scores[block] = np.where(there, found, -np.inf)
+            after_block()
+            num_pairs = int(there.sum())
+            if not bar.disable:
+                # Known scores are progress, but they say nothing about how fast the scorer is.
+                bar.initial += num_pairs - (scorer.num_scores - num_before)
+            bar.update(num_pairs)
+    return scores
+
+
+def _questions_at_once(scorer: Scorer, width: int) -> int:
+    longest = scorer.template.max_length + scorer.template.question_length
+    pairs = _BATCHES_AT_ONCE * scorer.batch_tokens * distributed.world_size() // longest
+    return max(1, pairs // width)
+
+
+class _Progress(Manifest):
+    num_scores: int
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The scores of a job under way.
+
+    Attributes:
+        log: those of whole blocks.
+    """
+
+    log: ScoreLog
+    _progress: Path
+
+    @classmethod
+    def open(cls, folder: Path, fingerprint: str) -> _Kept:
+        # Scores behind the last whole block do not count: with some of a block's pairs known, the
+        # others would be batched differently, which changes their last bits.
+        progress = folder / "progress.json"
+        length = _Progress.read(progress).num_scores if progress.exists() else 0
+        return cls(ScoreLog(folder / _LOG, fingerprint=fingerprint, length=length), progress)
+
+    def keep(self) -> None:
+        """Put the scores of another block on the disk."""
+        with distributed.fail_together():
+            self.log.sync()
+            if distributed.is_main():
+                _Progress(num_scores=self.log.length).write(self._progress)
+
+
+@contextmanager
+def _kept_scores(folder: Path, fingerprint: str) -> Iterator[_Kept]:
+    """Open the scores of a job under way, and remove them when the block ends well."""
+    with ExitStack() as held:
+        with distributed.fail_together():
+            if distributed.is_main():
+                holder = "another job that writes this output"
+                held.enter_context(lock(folder / ".lock", wait=False, holder=holder))
+            kept = _Kept.open(folder, fingerprint)
+        held.callback(kept.log.close)
+        yield kept
+    if distributed.is_main():
+        shutil.rmtree(folder, ignore_errors=True)

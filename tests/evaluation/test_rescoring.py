@@ -1,0 +1,192 @@
+"""Results re-ordered by a scorer: as Hugging Face's losses order them, killed and resumed alike."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+from art.data.formats import Passage, Question
+from art.data.passages import PassageStore
+from art.data.tokens import TokenStore
+from art.errors import ArtError, DataError, MismatchError
+from art.evaluation import rescoring
+from art.evaluation.rescoring import match_run, rescore_run, score_in_blocks
+from art.evaluation.runs import Run, read_run
+from art.files import lock
+from art.scorer.cache import CachedScorer
+from art.scorer.likelihood import Scorer, load_scorer
+
+QUESTIONS = [
+    Question("a", "who built the stone bridge ?", answers=("river",)),
+    Question("b", "where is the moon"),
+    Question("none", "nothing was found"),
+    Question("c", "why does the doctor keeps the silver mirror"),
+]
+ROWS = np.array([[5, 0, 17, 3], [2, 17, -1, -1], [-1, -1, -1, -1], [30, 59, 5, -1]])
+
+
+@pytest.fixture(scope="module")
+def store(corpus, tmp_path_factory: pytest.TempPathFactory) -> PassageStore:
+    folder = tmp_path_factory.mktemp("rescoring") / "store"
+    return PassageStore.build(
+        [Passage(*one) for one in corpus], folder, source="test", progress=False
+    )
+
+
+def scorer_of(folder: Path) -> Scorer:
+    # So few tokens at once that every question is a block of its own.
+    return load_scorer(str(folder), dtype="float32", device="cpu", batch_tokens=64)
+
+
+def rescore(folder: Path, store: PassageStore, output: Path, scorer: Scorer | None = None) -> None:
+    scorer = scorer or scorer_of(folder)
+    tokens = TokenStore.open_or_build(store, scorer.template, progress=False)
+    rescore_run(scorer, tokens, QUESTIONS, ROWS, store, output, progress=False)
+
+
+def by_hugging_face(folder: Path, scorer: Scorer, passage: Passage, question: str) -> float:
+    """Minus the loss that transformers computes for one pair."""
+    (ids,) = scorer.template.passages([passage.title], [passage.text])
+    context, target = scorer.template.context(ids), scorer.template.target(question)
+    causal = scorer.family == "causal"
+    kind = AutoModelForCausalLM if causal else AutoModelForSeq2SeqLM
+    model = kind.from_pretrained(folder, dtype=torch.float32).eval()
+    inputs = torch.tensor([context + target if causal else context])
+    labels = torch.tensor([[-100] * len(context) + target if causal else target])
+    with torch.no_grad():
+        return -model(input_ids=inputs, labels=labels).loss.item()
+
+
+@pytest.mark.parametrize("model", ["tiny_t5", "tiny_llama"])
+@pytest.mark.parametrize("ending", ["json", "trec"])
+def test_the_order_and_the_scores_are_those_of_hugging_faces_losses(
+    model: str, ending: str, store, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(model)
+    output = tmp_path / f"out.{ending}"
+    rescore(folder, store, output)
+    found = read_run(output)
+    scorer = scorer_of(folder)
+    positions = {"a": 0, "b": 1, "none": 2, "c": 3}
+    assert found.question_ids == [n for n in positions if ending == "json" or n != "none"]
+    for name, passages, scores in zip(
+        found.question_ids, found.passage_ids, found.scores, strict=True
+    ):
+        rows = [row for row in ROWS[positions[name]].tolist() if row >= 0]
+        text = QUESTIONS[positions[name]].text
+        expected = {
+            store[row].passage_id: by_hugging_face(folder, scorer, store[row], text) for row in rows
+        }
+        assert passages == sorted(expected, key=lambda passage: -expected[passage])
+        np.testing.assert_allclose(
+            scores[: len(rows)], [expected[passage] for passage in passages], rtol=0, atol=1e-5
+        )
+
+
+def test_a_killed_job_goes_on_and_writes_the_same_file(
+    tiny_llama: Path, store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, cut = tmp_path / "whole.json", tmp_path / "cut.json"
+    rescore(tiny_llama, store, whole)
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.json"]
+
+    class Killed(BaseException):
+        pass
+
+    scorer, asked = scorer_of(tiny_llama), []
+    original = scorer.log_likelihoods
+
+    def dies_at_the_second_block(contexts, targets):
+        asked.append(len(contexts))
+        if len(asked) == 2:
+            raise Killed
+        return original(contexts, targets)
+
+    monkeypatch.setattr(scorer, "log_likelihoods", dies_at_the_second_block)
+    with pytest.raises(Killed):
+        rescore(tiny_llama, store, cut, scorer)
+    assert asked == [4, 2] and not cut.exists()
+    kept = tmp_path / "cut.json.scores"
+    # A kill in the middle of writing leaves more than the last whole block.
+    with open(kept / "scores.log", "ab") as file:
+        file.write(b"half of the next block")
+    rescore(tiny_llama, store, cut, scorer)
+    assert asked == [4, 2, 2, 3]  # nothing of the first block again
+    assert cut.read_bytes() == whole.read_bytes()
+    assert not kept.exists()
+
+
+def test_scores_of_another_scorer_beside_the_output_are_refused(
+    tiny_llama: Path, tiny_t5: Path, store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out.json"
+    refuse = pytest.raises(ArtError, match="full")
+    with monkeypatch.context() as patch, refuse:
+        patch.setattr(rescoring, "write_run", lambda *_: (_ for _ in ()).throw(ArtError("full")))
+        rescore(tiny_llama, store, output)
+    with pytest.raises(MismatchError, match=r"out\.json\.scores.*of the scorer"):
+        rescore(tiny_t5, store, output)
+    rescore(tiny_llama, store, output)
+    assert len(json.loads(output.read_text())) == 4
+
+
+def test_two_jobs_never_write_the_same_output(tiny_llama: Path, store, tmp_path: Path) -> None:
+    with (
+        lock(tmp_path / "out.json.scores" / ".lock"),
+        pytest.raises(ArtError, match="another job that writes this output"),
+    ):
+        rescore(tiny_llama, store, tmp_path / "out.json")
+
+
+def test_blocks_do_not_show(tiny_t5: Path, store, monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = scorer_of(tiny_t5)
+    tokens = TokenStore.open_or_build(store, scorer.template, progress=False)
+    texts = [question.text for question in QUESTIONS]
+
+    def scores() -> np.ndarray:
+        return score_in_blocks(CachedScorer(scorer, None, tokens), texts, ROWS, progress=False)
+
+    by_question = scores()
+    monkeypatch.setattr(rescoring, "_BATCHES_AT_ONCE", 1000)
+    np.testing.assert_allclose(scores(), by_question, rtol=0, atol=1e-5)
+    assert (np.isfinite(by_question) == (ROWS >= 0)).all()
+
+
+def run_of(question_ids: list[str], passage_ids: list[list[str]]) -> Run:
+    width = max(map(len, passage_ids), default=0)
+    return Run(question_ids, passage_ids, np.zeros((len(question_ids), width), np.float32))
+
+
+def test_a_run_is_matched_by_ids_in_its_own_order(store) -> None:
+    run = run_of(["b", "a"], [["p7"], ["p3", "p59"]])
+    questions, rows = match_run(run, QUESTIONS, store, where="run.trec")
+    assert [question.question_id for question in questions] == ["b", "a"]
+    assert rows.tolist() == [[7, -1], [3, 59]]
+
+
+@pytest.mark.parametrize(
+    ("run", "kind", "complaint"),
+    [
+        (
+            run_of(["a", "x", "y"], [["p1"], ["p1"], ["p1"]]),
+            MismatchError,
+            "run.trec: 2 of 3 questions of the run are not among the questions given (x, y)",
+        ),
+        (
+            run_of(["a", "b"], [["p1", "q"], ["p2", "q"]]),
+            MismatchError,
+            "run.trec: 1 of 3 passages of the run are not in the corpus (q)",
+        ),
+        (run_of(["a"], [[]]), DataError, "run.trec: the run holds no passage"),
+        (run_of([], []), DataError, "run.trec: the run holds no passage"),
+    ],
+)
+def test_a_run_of_other_questions_or_passages_is_refused(store, run, kind, complaint) -> None:
+    with pytest.raises(kind) as caught:
+        match_run(run, QUESTIONS, store, where="run.trec")
+    assert str(caught.value).startswith(complaint)

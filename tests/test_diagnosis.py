@@ -1,0 +1,220 @@
+"""What a scorer could teach: figures against plain re-rankings, and the command as it prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from art import cli
+from art.data.formats import Passage, Question
+from art.data.passages import PassageStore
+from art.data.tokens import TokenStore
+from art.diagnosis import Work, choose_questions, diagnose
+from art.errors import ArtError
+from art.evaluation.ceiling import score_rows
+from art.retriever.bm25 import BM25
+from art.retriever.loading import create_retriever
+from art.scorer.cache import CachedScorer
+from art.scorer.likelihood import load_scorer
+from art.training.flatness import Flatness
+from art.training.schedule import Schedule
+
+PROMPTS = ["Passage: {passage} . Ask.", "{passage}"]
+
+
+@pytest.fixture(scope="module")
+def store(corpus, tmp_path_factory: pytest.TempPathFactory) -> PassageStore:
+    folder = tmp_path_factory.mktemp("diagnosis") / "store"
+    return PassageStore.build(
+        [Passage(*one) for one in corpus], folder, source="test", progress=False
+    )
+
+
+def asked(corpus, *, labelled: bool = True) -> list[Question]:
+    return [
+        Question(
+            f"q{i}",
+            " ".join(text.split()[3 : 8 + i % 4]),
+            positive_passage_ids=frozenset({name} if labelled else ()),
+        )
+        for i, (name, _, text) in enumerate(corpus[:12])
+    ]
+
+
+def open_scorer(folder: Path, store: PassageStore, prompt: str, **given: object) -> CachedScorer:
+    scorer = load_scorer(str(folder), dtype="float32", device="cpu", passage_prompt=prompt, **given)
+    return CachedScorer(
+        scorer, None, TokenStore.open_or_build(store, scorer.template, progress=False)
+    )
+
+
+def scorers(folder: Path, store: PassageStore, prompts: list[str], **given: object) -> dict:
+    return {prompt: partial(open_scorer, folder, store, prompt, **given) for prompt in prompts}
+
+
+def run(*words: object) -> int:
+    """Run the command line in this process; return its exit status."""
+    sys.argv = ["art", *map(str, words)]
+    try:
+        cli.main()
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+    return 0
+
+
+def test_figures_are_those_of_plain_rerankings(corpus, store, tiny_llama, tiny_bert) -> None:
+    questions = asked(corpus)
+    student = create_retriever(str(tiny_bert), passage_length=64, pooling="mean")
+    tokens = TokenStore.open_or_build(store, student.passage_template, progress=False)
+    found = diagnose(
+        scorers(tiny_llama, store, PROMPTS),
+        store,
+        questions,
+        retriever=(student, tokens),
+        top_k=16,
+        depths=(20, 40),
+        progress=False,
+    )
+    texts = [question.text for question in questions]
+    _, rows = BM25.build(store).search(texts, 40)
+    scores = score_rows(open_scorer(tiny_llama, store, PROMPTS[0]), texts, rows)
+    gold = np.arange(12)[:, None]
+    assert list(found.results) == [
+        f"{name}{line}"
+        for name in ("BM25", "retriever")
+        for line in ("", ", first 20 re-ordered", ", first 40 re-ordered")
+    ]
+    for depth in (20, 40):
+        order = np.argsort(-scores[:, :depth], axis=1, kind="stable")
+        ranked = np.take_along_axis(rows[:, :depth], order, axis=1)
+        figures = found.results[f"BM25, first {depth} re-ordered"].figures
+        for k in (1, 5, 20):
+            assert figures[f"top_{k}"] == (ranked[:, :k] == gold).any(axis=1).mean()
+        hit = (ranked[:, :5] == gold).any(axis=1)
+        before = (rows[:, :5] == gold).any(axis=1)
+        test = found.tests[f"BM25, first {depth} re-ordered"]
+        assert (test.only_first, test.only_second) == ((hit & ~before).sum(), (before & ~hit).sum())
+    assert found.agreements["BM25"].share == (scores[:, :16].argmax(axis=1) == 0).mean()
+
+    # The last proposer's first K carry the soft labels, under every prompt.
+    index_rows = found.results["retriever"].rows[:, :16]
+    assert (found.proposer, found.top_k, list(found.prompts)) == ("retriever", 16, PROMPTS)
+    for prompt in PROMPTS:
+        likelihoods = score_rows(open_scorer(tiny_llama, store, prompt), texts, index_rows)
+        flatness = found.prompts[prompt].flatness
+        assert flatness.share == pytest.approx(Flatness.of(likelihoods).share, abs=1e-6)
+    assert found.prompts[PROMPTS[0]].flatness == found.reductions["mean"]
+    assert found.pairs_per_second > 0 and found.passages_per_second > 0
+
+
+def test_mean_and_sum_are_the_same_whichever_the_scorer_takes(corpus, store, tiny_t5) -> None:
+    by_mean, by_sum = (
+        diagnose(
+            scorers(tiny_t5, store, PROMPTS[:1], reduction=reduction),
+            store,
+            asked(corpus),
+            depths=(8,),
+            top_k=8,
+            progress=False,
+        ).reductions
+        for reduction in ("mean", "sum")
+    )
+    for name in ("mean", "sum"):
+        assert by_mean[name].share == pytest.approx(by_sum[name].share, abs=1e-6)
+        assert by_mean[name].temperature == pytest.approx(by_sum[name].temperature, rel=1e-2)
+    assert by_mean["sum"].share < by_mean["mean"].share  # longer sums are sharper
+
+
+def test_without_labels_agreement_and_flatness_are_left(corpus, store, tiny_llama) -> None:
+    found = diagnose(
+        scorers(tiny_llama, store, PROMPTS[:1]),
+        store,
+        asked(corpus, labelled=False),
+        depths=(10,),
+        progress=False,
+    )
+    assert not found.results and not found.tests
+    assert found.prompts[PROMPTS[0]].evaluation is None
+    assert list(found.agreements) == ["BM25"] and 0 <= found.agreements["BM25"].share <= 1
+    assert found.top_k == 32 and found.passages_per_second is None
+
+
+def test_nothing_to_diagnose_is_one_clear_error(store, tiny_llama) -> None:
+    with pytest.raises(ArtError, match="at least two passages and one question"):
+        diagnose(scorers(tiny_llama, store, PROMPTS), store, [], progress=False)
+
+
+def test_questions_are_drawn_from_the_labelled_ones_in_their_order(corpus) -> None:
+    questions = asked(corpus) + asked(corpus, labelled=False)
+    drawn = choose_questions(questions, 5, seed=1)
+    assert len(drawn) == 5 and drawn == [one for one in questions[:12] if one in drawn]
+    assert drawn == choose_questions(questions, 5, seed=1)
+    assert choose_questions(questions, 12, seed=1) == questions[:12]
+    assert len(choose_questions(questions[12:], 99, seed=1)) == 12
+
+
+def test_work_counts_every_pair_and_every_refresh(corpus, store, tiny_llama) -> None:
+    schedule = Schedule(
+        num_questions=20,
+        questions_per_step=4,
+        questions_per_micro_batch=4,
+        epochs=2,
+        max_steps=None,
+        peak_learning_rate=1e-3,
+        warmup_share=0.0,
+        refresh_steps=4,
+        evaluate_steps=4,
+        save_steps=4,
+        seed=1,
+    )
+    work = Work.of(schedule, top_k=8, num_passages=60)
+    assert work == Work(num_pairs=10 * 4 * 8, num_embedded=4 * 60)  # steps 0, 4, 8 and 10
+
+
+def test_the_command_answers_every_question(
+    corpus, tiny_llama, tiny_bert, tmp_path: Path, capsys
+) -> None:
+    rows = ["id\ttext\ttitle", *(f"{name}\t{text}\t{title}" for name, title, text in corpus)]
+    (tmp_path / "passages.tsv").write_text("\n".join(rows) + "\n")
+    for name, labelled in (("dev", True), ("plain", False)):
+        lines = [
+            {"question": one.text, "positive_passage_ids": sorted(one.positive_passage_ids)}
+            for one in asked(corpus, labelled=labelled)
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    config = {
+        "data": {"passages": "p.tsv", "questions": str(tmp_path / "plain.jsonl")},
+        "retriever": {"model": str(tiny_bert), "passage_length": 64},
+        "scorer": {"model": str(tiny_llama), "dtype": "float32"},
+        "training": {"questions_per_step": 4, "questions_per_micro_batch": 4, "top_k": 4},
+        "evaluation": {"questions": str(tmp_path / "dev.jsonl")},
+        "output": {"folder": str(tmp_path / "run")},
+    }
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    common = ["--scorer", tiny_llama, "--passages", tmp_path / "passages.tsv", "--cpu"]
+
+    words = ["--questions", tmp_path / "dev.jsonl", "--retriever", tiny_bert]
+    prompts = [word for prompt in PROMPTS for word in ("--prompt", prompt)]
+    assert run("diagnose", *common, *words, *prompts, "--config", tmp_path / "c.yaml") == 0
+    printed = capsys.readouterr().out
+    for expected in (
+        "12 questions: % answered within the first k",
+        "retriever, first 60 re-ordered",
+        "suggested T",
+        "Prompts, over retriever's first 4",
+        "pairs a second here",
+        "(480 pairs",  # 10 epochs of 3 steps, 4 questions, 4 passages
+        "refreshing",
+    ):
+        assert expected in printed
+
+    words = ["--questions", tmp_path / "plain.jsonl", "--num-questions", 3]
+    assert run("diagnose", *common, *words) == 0
+    printed = capsys.readouterr().out
+    assert "3 questions without labels" in printed and "configured" not in printed
