@@ -76,6 +76,10 @@ def _version(
 def train(
     context: typer.Context,
     config: Annotated[Path | None, typer.Option("--config", help="Settings, YAML.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and plan only.")] = False,
+    passages: Annotated[int | None, typer.Option("--passages", min=1)] = None,
+    questions: Annotated[int | None, typer.Option("--questions", min=1)] = None,
+    gpus: Annotated[int | None, typer.Option("--gpus", min=1)] = None,
 ) -> None:
     """Train a retriever: --config FILE [--section.key value …]; --help lists all settings."""
     if "--help" in context.args or "-h" in context.args:
@@ -83,6 +87,14 @@ def train(
         return
     if config is None:
         raise ArtError("--config is missing", hint="art train --config FILE [--section.key value]")
+    if dry_run:
+        _plan_run(config, context.args, passages=passages, questions=questions, gpus=gpus)
+        return
+    if (passages, questions, gpus) != (None, None, None):
+        raise ArtError(
+            "--passages, --questions and --gpus are numbers to plan with",
+            hint="add --dry-run; the files are data.passages and data.questions",
+        )
     from art.config import read_config
 
     settings = read_config(config, context.args)
@@ -101,6 +113,23 @@ def train(
             print(f"the retriever is in {Path(settings.output.folder) / 'retriever'}")
     finally:
         distributed.stop()
+
+
+@app.command()
+def init(
+    passages: Annotated[Path, typer.Option(help="Corpus: .tsv, .jsonl, a BEIR folder; or .gz.")],
+    questions: QuestionsFile,
+    output: Annotated[Path, typer.Option(help="The settings to write; never overwritten.")],
+) -> None:
+    """Write a commented settings file chosen for a corpus, its questions and this machine."""
+    from art.files import write_text
+    from art.training.starter import starter_config
+
+    if output.exists():
+        raise ArtError("exists already", where=output, hint="choose another name, or delete it")
+    write_text(output, starter_config(str(passages), str(questions), output))
+    print(f"{output} is written. What it will do, and for how long:\n")
+    print(f"  art train --config {output} --dry-run\n")
 
 
 @app.command()
@@ -224,6 +253,33 @@ def demo(
     run_demo(output)
 
 
+def _plan_run(
+    config: Path,
+    overrides: list[str],
+    *,
+    passages: int | None,
+    questions: int | None,
+    gpus: int | None,
+) -> None:
+    import os
+
+    if int(os.environ.get("RANK", "0")):
+        return  # a launcher started several; one of them is enough to plan
+    os.environ["HF_HUB_OFFLINE"] = "1"  # a plan downloads nothing
+    from art.config import read_config_with_origins
+
+    settings, origins = read_config_with_origins(config, overrides)
+    from art.training import telling
+    from art.training.at_hand import WhatIf
+    from art.training.forecast import forecast
+
+    print(telling.settings(settings, origins), flush=True)
+    what_if = WhatIf(num_passages=passages, num_questions=questions, num_gpus=gpus)
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    print()
+    print(telling.plan(settings, forecast(settings, what_if, world_size=world_size)))
+
+
 @contextmanager
 def _processes(cpu: bool) -> Iterator[torch.device]:
     """Join the other processes, if a launcher started several, and leave them at the end."""
@@ -271,7 +327,9 @@ def _print_settings() -> None:
 
     print("Usage: art train --config FILE [--section.key value …]\n")
     print(
-        "Every setting of the file can be overridden; several processes: accelerate launch -m art"
+        "Every setting of the file can be overridden; several processes: accelerate launch -m art\n"
+        "--dry-run checks everything and tells steps, hours, memory and disk without training;\n"
+        "with --passages N, --questions N, --gpus N for what is not here yet"
     )
     section = ""
     for dotted, sentence, default in fields():

@@ -40,7 +40,8 @@ def commented_yaml(
         name, _, key = dotted.partition(".")
         if name != section:
             section = name
-            lines += ["", *_comment(Config.model_fields[name].annotation.__doc__ or ""), f"{name}:"]
+            meaning = (Config.model_fields[name].annotation.__doc__ or "").splitlines()[0]
+            lines += ["", *_comment(meaning), f"{name}:"]
         else:
             lines.append("")
         lines += _comment(sentence, indent="  ")

@@ -93,10 +93,12 @@ def published_scorer(name: str) -> ScorerShape | None:
         return None
     config = T5Config(**_PUBLISHED_T5[name])
     with torch.device("meta"):
-        shape = _scorer_shape(AutoModelForSeq2SeqLM.from_config(config))
-    # These models have a head of their own, which a new model of this config would share with the
+        model = AutoModelForSeq2SeqLM.from_config(config)
+    shape = _scorer_shape(model)
+    # These models have a head of their own, which a new model of this config may share with the
     # table of embeddings.
-    return replace(shape, num_parameters=shape.num_parameters + shape.head_parameters)
+    shared = model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    return replace(shape, num_parameters=shape.num_parameters + shared * shape.head_parameters)
 
 
 def _tower_shape(backbone: PreTrainedModel, head_size: int | None) -> TowerShape:
