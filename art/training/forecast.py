@@ -108,7 +108,7 @@ def _add_costs(result: Forecast, parts: AtHand, asked: WhatIf) -> None:
     if rates:
         result.seconds = seconds_by_phase(result.work, rates, world_size=result.world_size)
     _add_memory(result, parts, lengths, reference=reference)
-    _add_disk(result, parts, lengths)
+    _add_disk(result, parts, lengths, elsewhere=reference)
 
 
 def _unit_flops(
@@ -230,7 +230,7 @@ def _memory(on_gpu: bool) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _add_disk(result: Forecast, parts: AtHand, lengths: Lengths) -> None:
+def _add_disk(result: Forecast, parts: AtHand, lengths: Lengths, *, elsewhere: bool) -> None:
     config, tower, work = parts.config, parts.tower, result.work
     num_passages = work.num_passages
     text = _ASSUMED_TEXT_BYTES * num_passages
@@ -257,8 +257,11 @@ def _add_disk(result: Forecast, parts: AtHand, lengths: Lengths) -> None:
     existing = next(one for one in (folder, *folder.parents) if one.exists())
     result.free_disk = shutil.disk_usage(existing).free
     needed = sum(result.disk.values())
-    if needed > result.free_disk:
+    if needed > result.free_disk and not elsewhere:
+        advice = (
+            "; index.dtype: float16 halves the index" if config.index.dtype != "float16" else ""
+        )
         result.warnings.append(
             f"disk: up to {needed / 1e9:.1f} GB, but {result.free_disk / 1e9:.1f} GB are free in "
-            f"{existing}; index.dtype: float16 halves the index"
+            f"{existing}{advice}"
         )

@@ -58,7 +58,7 @@ def plan(config: Config, forecast: Forecast) -> str:
         "",
         *_sizes("memory of each process", forecast.memory, "the device has", forecast.memory_limit),
         "",
-        *_sizes("disk, at the most", forecast.disk, "free", forecast.free_disk),
+        *_sizes("disk, at the most", forecast.disk, "free here", forecast.free_disk),
         "",
         "this rests on",
         *(_sentence(line, bullet="- ") for line in forecast.basis),
@@ -85,7 +85,10 @@ def _phases(forecast: Forecast) -> list[list[str]]:
 def _operations(flops: float | None) -> str:
     if flops is None:
         return "?"
-    return f"{flops / 1e15:,.3g} PFLOP" if flops < 1e18 else f"{flops / 1e15:,.0f} PFLOP"
+    for limit, size, name in ((1e15, 1e12, "TFLOP"), (1e18, 1e15, "PFLOP")):
+        if flops < limit:
+            return f"{flops / size:,.1f} {name}"
+    return f"{flops / 1e18:,.1f} EFLOP"
 
 
 def _duration(seconds: tuple[float, float] | None) -> str:
