@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from art.config import Config, differences, fields, read_config
+from art.config import (
+    Config,
+    commented_yaml,
+    differences,
+    fields,
+    read_config,
+    read_config_with_origins,
+)
 from art.errors import ConfigError, ConfigFaults
 from art.training.plan import describe, plan_run
 
@@ -183,3 +190,40 @@ def test_misfits_with_the_questions_and_processes_are_listed_together(file: Path
 @pytest.mark.parametrize("word", ["--scorer.temperature=.inf", "--training.learning_rate=.nan"])
 def test_numbers_that_are_not_finite_are_refused(file: Path, word: str) -> None:
     assert word.partition("=")[0].removeprefix("--") in faults(file, word)
+
+
+def test_every_setting_says_where_it_comes_from(file: Path) -> None:
+    config, origins = read_config_with_origins(file, ["--training.top_k=7", "--scorer.model=t"])
+    assert set(origins) == {dotted for dotted, _, _ in fields()}
+    assert origins["training.top_k"] == origins["scorer.model"] == "command line"
+    assert origins["retriever.model"] == str(file)
+    assert origins["training.seed"] == "default"
+    assert config == read_config(file, ["--training.top_k=7", "--scorer.model=t"])
+
+
+def test_a_written_file_reads_back_and_explains_every_setting_in_it(tmp_path: Path) -> None:
+    values = {
+        "data.passages": "my corpus: one.tsv",
+        "data.questions": ["a.txt", "b # c.txt"],
+        "retriever.model": "m",
+        "scorer.model": "s",
+        "scorer.temperature": 0.2,
+        "training.learning_rate": 1e-5,
+        "training.max_steps": None,
+        "training.cpu": True,
+        "output.folder": "runs/" + "x" * 120,
+    }
+    text = commented_yaml(values, reasons={"scorer.temperature": "small."}, introduction="A\nB")
+    document = read_config(write(tmp_path / "c.yaml", text)).model_dump()
+    for dotted, value in values.items():
+        section, _, key = dotted.partition(".")
+        assert document[section][key] == value, dotted
+    comments = " ".join(line.strip(" #") for line in text.splitlines() if "#" in line[:3])
+    for dotted, sentence, _ in fields():
+        assert (sentence in comments) == (dotted in values), dotted
+    assert "Here: small." in text
+
+
+def test_a_setting_that_does_not_exist_is_not_written() -> None:
+    with pytest.raises(ValueError, match="no such settings"):
+        commented_yaml({"training.topk": 3}, reasons={}, introduction="")

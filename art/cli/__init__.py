@@ -1,23 +1,20 @@
-"""The command line. Whatever is heavy is imported inside the command that needs it."""
+"""The command line. Whatever is heavy is imported inside the command that needs it.
+
+`training` (train, init), `searching` (embed, search, evaluate), `scoring` (score, diagnose).
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from art.cli.common import OnCpu, QuestionsFile, processes
 from art.cli.scoring import diagnose, score
-from art.errors import ArtError, MismatchError
-
-if TYPE_CHECKING:
-    import torch
-
-    from art.data.passages import PassageStore
-    from art.retriever.encoders import Retriever
-    from art.retriever.index import Index
+from art.cli.searching import embed, evaluate, search
+from art.cli.training import init, train
+from art.errors import ArtError
 
 app = typer.Typer(
     name="art",
@@ -27,16 +24,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-VectorType = Literal["float32", "float16"]
-RetrieverFolder = Annotated[
-    str, typer.Option("--retriever", help="A retriever's folder, or any model to start from.")
-]
-IndexFolder = Annotated[Path, typer.Option("--index", help="An index that `art embed` made.")]
-PassagesOverride = Annotated[
-    Path | None,
-    typer.Option("--passages", help="The corpus, where it is not where the index found it."),
-]
 
 
 def main() -> None:
@@ -60,50 +47,6 @@ def _version(
         raise typer.Exit
 
 
-@app.command(
-    context_settings={
-        "allow_extra_args": True,
-        "ignore_unknown_options": True,
-        # `--help` is answered below: it lists every setting, and reading those costs a moment that
-        # `art --help` should not pay.
-        "help_option_names": [],
-    }
-)
-def train(
-    context: typer.Context,
-    config: Annotated[Path | None, typer.Option("--config", help="Settings, YAML.")] = None,
-) -> None:
-    """Train a retriever: --config FILE [--section.key value …]; --help lists all settings."""
-    if "--help" in context.args or "-h" in context.args:
-        _print_settings()
-        return
-    if config is None:
-        raise ArtError("--config is missing", hint="art train --config FILE [--section.key value]")
-    from art.config import read_config
-
-    settings = read_config(config, context.args)
-    from art import distributed, report
-    from art.training.checkpoints import RunFolder
-    from art.training.loop import train as run_training
-
-    run = RunFolder(Path(settings.output.folder))
-    finished_before = run.result_file.exists()
-    try:
-        result = run_training(settings)
-        if distributed.is_main():
-            if finished_before:
-                print("this run was finished before; its result:")
-            names = {"before training": result.before}
-            names[f"after training (step {result.best_step})"] = result.after
-            print(f"{result.num_questions} questions; shares in %")
-            print(report.figures(names))
-            if result.best_step == 0:
-                print(f"by {result.figure} no step was better than the start, which is kept")
-            print(f"the retriever is in {run.result_folder}")
-    finally:
-        distributed.stop()
-
-
 @app.command()
 def split(
     documents: Annotated[
@@ -123,129 +66,19 @@ def split(
         print(f"skipped {line}")
 
 
-@app.command()
-def embed(
-    retriever: RetrieverFolder,
-    passages: Annotated[Path, typer.Option(help="Corpus: .tsv, .jsonl, a BEIR folder; or .gz.")],
-    output: Annotated[Path, typer.Option(help="Folder of the index; a killed job goes on there.")],
-    dtype: Annotated[VectorType, typer.Option(help="Precision of the stored vectors.")] = "float32",
-    batch_tokens: Annotated[int, typer.Option(help="Padded tokens embedded at once.")] = 16_384,
-    cpu: OnCpu = False,
-) -> None:
-    """Embed a corpus with a retriever's passage tower into a searchable index."""
-    from art import distributed
-    from art.data.passages import PassageStore
-    from art.data.tokens import TokenStore
-    from art.retriever.embedding import embed_passages
-    from art.retriever.loading import create_retriever
-
-    with processes(cpu) as device:
-        with distributed.fail_together():
-            model = create_retriever(retriever).to(device)
-            store = PassageStore.open_or_build(passages)
-            tokens = TokenStore.open_or_build(store, model.passage_template)
-        index = embed_passages(
-            model, tokens, output, store=store, dtype=dtype, batch_tokens=batch_tokens
-        )
-        if distributed.is_main():
-            print(f"{output}: {len(store):,} passages, {index.embedding_size} dimensions, {dtype}")
-
-
-@app.command()
-def search(
-    retriever: RetrieverFolder,
-    index: IndexFolder,
-    questions: Annotated[
-        Path | None,
-        typer.Option(help="Questions as for `evaluate`; without, they are asked for, one a line."),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(help="Result file: .trec for a TREC run, .json for DPR's format."),
-    ] = None,
-    top_k: Annotated[
-        int | None,
-        typer.Option("--top-k", min=1, help="Passages per question: 100; 5 when asked for."),
-    ] = None,
-    passages: PassagesOverride = None,
-    cpu: OnCpu = False,
-) -> None:
-    """Search an index: with a file of questions into a result file, or at a prompt."""
-    from art import distributed
-    from art.data.formats import read_questions
-    from art.evaluation.runs import run_format, write_run
-
-    if questions is None:
-        if output is not None:
-            raise ArtError("--output is for the results of a file", hint="name it with --questions")
-        _answer_questions(retriever, index, passages, top_k or 5, cpu=cpu)
-        return
-    if output is None:
-        raise ArtError("--output is missing", hint="name a result file, such as run.trec")
-    run_format(output)  # a search takes minutes; a wrong ending should not wait for it
-    asked = read_questions(questions)
-    with processes(cpu) as device:
-        model, opened, store = _open(retriever, index, passages, device)
-        with distributed.fail_together():
-            if distributed.is_main():
-                vectors = model.embed_questions([question.text for question in asked])
-                scores, rows = opened.search(vectors, top_k or 100)
-                write_run(output, asked, rows, scores, store)
-                print(f"{output}: {len(asked):,} questions, {rows.shape[1]} passages each")
-
-
-@app.command()
-def evaluate(
-    retriever: RetrieverFolder,
-    index: IndexFolder,
-    questions: QuestionsFile,
-    qrels: Annotated[
-        Path | None, typer.Option(help="Relevance judgements: BEIR .tsv or TREC.")
-    ] = None,
-    output: Annotated[Path | None, typer.Option(help="Write the figures here as JSON.")] = None,
-    regex_answers: Annotated[
-        bool, typer.Option("--regex-answers", help="Answers are regular expressions (TREC).")
-    ] = False,
-    drop_self_hits: Annotated[
-        bool, typer.Option("--drop-self-hits", help="Ignore a hit with the question's id (BEIR).")
-    ] = False,
-    passages: PassagesOverride = None,
-    cpu: OnCpu = False,
-) -> None:
-    """Search an index with labelled questions and print how good the results are."""
-    from art import distributed, report
-    from art.data.formats import read_qrels, read_questions
-    from art.evaluation.evaluate import evaluate as run_evaluation
-    from art.files import write_json
-
-    asked = read_questions(questions)
-    judgements = read_qrels(qrels) if qrels else None
-    with processes(cpu) as device:
-        model, opened, store = _open(retriever, index, passages, device)
-        result = run_evaluation(
-            model,
-            opened,
-            store,
-            asked,
-            qrels=judgements,
-            regex_answers=regex_answers,
-            drop_self_hits=drop_self_hits,
-        )
-        with distributed.fail_together():
-            if distributed.is_main():
-                print(report.evaluation(result.table(), result.notes))
-                if output:
-                    provenance = {
-                        "questions": str(questions),
-                        "retriever": retriever,
-                        "retriever_fingerprint": opened.retriever_fingerprint,
-                        "passages_fingerprint": store.fingerprint,
-                        "made_by": opened.manifest.provenance,
-                    }
-                    figures = {"figures": result.figures, "table": result.table()}
-                    write_json(output, {**figures, "notes": result.notes, **provenance})
-
-
+app.command(
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        # `--help` is answered below: it lists every setting, and reading those costs a moment that
+        # `art --help` should not pay.
+        "help_option_names": [],
+    }
+)(train)
+app.command()(init)
+app.command()(embed)
+app.command()(search)
+app.command()(evaluate)
 app.command()(score)
 app.command()(diagnose)
 
@@ -260,71 +93,3 @@ def demo(
     from art.demo.run import run_demo
 
     run_demo(output)
-
-
-def _open(
-    retriever: str, index: Path, passages: Path | None, device: torch.device
-) -> tuple[Retriever, Index, PassageStore]:
-    """Open what belongs together: the retriever, the index it built, and the index's passages."""
-    from art import distributed
-    from art.data.passages import PassageStore
-    from art.retriever.index import Index
-    from art.retriever.loading import create_retriever
-
-    with distributed.fail_together():
-        model = create_retriever(retriever).to(device)
-        opened = Index.open(index, retriever_fingerprint=model.fingerprint())
-        if passages is None and not opened.store_folder.exists():
-            raise ArtError(
-                "the passages of this index are no longer where they were",
-                where=opened.store_folder,
-                hint="name the corpus with --passages",
-            )
-        store = PassageStore.open_or_build(passages or opened.store_folder)
-        if store.fingerprint != opened.store_fingerprint:
-            raise MismatchError(
-                f"the index holds passages {opened.store_fingerprint}, but these are "
-                f"{store.fingerprint}",
-                where=passages or opened.store_folder,
-                hint="name the corpus the index was made of with --passages",
-            )
-    return model, opened, store
-
-
-def _answer_questions(
-    retriever: str, index: Path, passages: Path | None, top_k: int, *, cpu: bool
-) -> None:
-    """Answer questions from the terminal, or from a pipe, as they come."""
-    from art import dialogue, distributed
-
-    with _processes(cpu) as device:
-        if distributed.world_size() > 1:
-            raise ArtError("one process can ask for questions", hint="start `art search` alone")
-        model, opened, store = _open(retriever, index, passages, device)
-        typed = dialogue.is_interactive()
-        if typed:
-            print(f"{len(store):,} passages; an empty line ends")
-        for question in dialogue.typed_questions() if typed else dialogue.piped_questions():
-            scores, rows = opened.search(model.embed_questions([question]), top_k)
-            hits = zip(scores[0].tolist(), (store[row] for row in rows[0].tolist()), strict=True)
-            asked = "" if typed else f"{question}\n"  # in a terminal it is there already
-            print(f"{asked}{dialogue.ranking(hits)}\n", flush=True)
-
-
-def _print_settings() -> None:
-    import textwrap
-
-    from art.config import fields
-
-    print("Usage: art train --config FILE [--section.key value …]\n")
-    print(
-        "Every setting of the file can be overridden; several processes: accelerate launch -m art"
-    )
-    section = ""
-    for dotted, sentence, default in fields():
-        if dotted.partition(".")[0] != section:
-            section = dotted.partition(".")[0]
-            print(f"\n{section}:")
-        shown = "required" if default is ... else f"default {default!r}"
-        print(f"  --{dotted}  ({shown})")
-        print(textwrap.fill(sentence, 96, initial_indent="      ", subsequent_indent="      "))

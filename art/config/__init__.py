@@ -1,11 +1,13 @@
-"""Settings: `settings` declares them, `reading` reads them, `manifest` is JSON files of ours.
+"""Settings: `settings` declares them, `reading` reads them, `writing` writes a commented file.
+
+`manifest` is JSON files of ours.
 
 Only the wiring (`cli`, `demo`, `training.loop`, `training.plan`, `training.checkpoints`) sees a
 settings object; every other module takes plain keyword arguments.
 """
 
 from art.config.manifest import Manifest
-from art.config.reading import check_config, read_config
+from art.config.reading import check_config, read_config, read_config_with_origins
 from art.config.settings import (
     Config,
     DataConfig,
@@ -18,6 +20,7 @@ from art.config.settings import (
     differences,
     fields,
 )
+from art.config.writing import commented_yaml
 
 __all__ = [
     "Config",
@@ -30,7 +33,9 @@ __all__ = [
     "ScorerConfig",
     "TrainingConfig",
     "check_config",
+    "commented_yaml",
     "differences",
     "fields",
     "read_config",
+    "read_config_with_origins",
 ]

@@ -13,6 +13,9 @@ from pydantic import ValidationError
 from art.config.settings import Config, contradictions, fields
 from art.errors import ConfigError, ConfigFaults
 
+DEFAULT = "default"
+COMMAND_LINE = "command line"
+
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, merge overrides of the form `--section.key value` into it, and check it.
@@ -24,16 +27,41 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigFaults: anything is wrong; it lists every fault with the place it comes from.
     """
+    return read_config_with_origins(path, overrides)[0]
+
+
+def read_config_with_origins(
+    path: str | Path, overrides: Sequence[str] = ()
+) -> tuple[Config, dict[str, str]]:
+    """Read settings as `read_config` does; return them and where each comes from.
+
+    Args:
+        path: as for `read_config`.
+        overrides: as for `read_config`.
+
+    Returns:
+        The settings, and dotted path → `default`, the file's path or `command line`, for every
+        setting there is.
+
+    Raises:
+        ConfigFaults: as for `read_config`.
+    """
     document = _read_yaml(Path(path))
     settings, faults = parse_overrides(overrides)
+    origins = _origins(document, str(path)) | dict.fromkeys(settings, COMMAND_LINE)
     for dotted, value in settings.items():
         section, _, key = dotted.partition(".")
         values = document.setdefault(section, {})
         if not isinstance(values, dict):
             values = document[section] = {}
         values[key] = value
-    origins = dict.fromkeys(settings, "command line")
-    return check_config(document, source=str(path), origins=origins, faults=faults)
+    config = check_config(document, source=str(path), origins=origins, faults=faults)
+    return config, {dotted: origins.get(dotted, DEFAULT) for dotted, _, _ in fields()}
+
+
+def _origins(document: dict[str, Any], source: str) -> dict[str, str]:
+    sections = {name: values for name, values in document.items() if isinstance(values, dict)}
+    return {f"{name}.{key}": source for name, values in sections.items() for key in values}
 
 
 def check_config(

@@ -159,6 +159,17 @@ class RunFolder:
         """
         if not distributed.is_main():
             return
+        self.refuse_other_settings(config)
+        write_text(self.config_file, config.to_yaml())
+        for folder in (self.path, self.path / "checkpoints"):
+            remove_leftovers(folder)
+
+    def refuse_other_settings(self, config: Config) -> None:
+        """Check that the folder's run, if there is one, had the same settings.
+
+        Raises:
+            MismatchError: it had others; names each of them.
+        """
         # Before the first checkpoint there is nothing that other settings could spoil.
         if self.config_file.exists() and self.steps():
             changed = differences(read_config(self.config_file), config)
@@ -168,9 +179,6 @@ class RunFolder:
                     where=self.path,
                     hint="restore them to go on, or choose another output.folder",
                 )
-        write_text(self.config_file, config.to_yaml())
-        for folder in (self.path, self.path / "checkpoints"):
-            remove_leftovers(folder)
 
     def steps(self) -> list[int]:
         """Return the steps with a complete checkpoint, in order."""

@@ -1,0 +1,122 @@
+"""`art train` and `art init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from art.cli.common import PassagesFile, QuestionsFile
+from art.errors import ArtError
+
+
+def train(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option("--config", help="Settings, YAML.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and plan only.")] = False,
+    passages: Annotated[int | None, typer.Option("--passages", min=1)] = None,
+    questions: Annotated[int | None, typer.Option("--questions", min=1)] = None,
+    gpus: Annotated[int | None, typer.Option("--gpus", min=1)] = None,
+) -> None:
+    """Train a retriever: --config FILE [--section.key value …]; --help lists all settings."""
+    if "--help" in context.args or "-h" in context.args:
+        _print_settings()
+        return
+    if config is None:
+        raise ArtError("--config is missing", hint="art train --config FILE [--section.key value]")
+    if dry_run:
+        _plan_run(config, context.args, passages=passages, questions=questions, gpus=gpus)
+        return
+    if (passages, questions, gpus) != (None, None, None):
+        raise ArtError(
+            "--passages, --questions and --gpus are numbers to plan with",
+            hint="add --dry-run; the files are data.passages and data.questions",
+        )
+    from art.config import read_config
+
+    settings = read_config(config, context.args)
+    from art import distributed, report
+    from art.training.checkpoints import RunFolder
+    from art.training.loop import train as run_training
+
+    run = RunFolder(Path(settings.output.folder))
+    finished_before = run.result_file.exists()
+    try:
+        result = run_training(settings)
+        if distributed.is_main():
+            if finished_before:
+                print("this run was finished before; its result:")
+            names = {"before training": result.before}
+            names[f"after training (step {result.best_step})"] = result.after
+            print(f"{result.num_questions} questions; shares in %")
+            print(report.figures(names))
+            if result.best_step == 0:
+                print(f"by {result.figure} no step was better than the start, which is kept")
+            print(f"the retriever is in {run.result_folder}")
+    finally:
+        distributed.stop()
+
+
+def init(
+    passages: PassagesFile,
+    questions: QuestionsFile,
+    output: Annotated[Path, typer.Option(help="The settings to write; never overwritten.")],
+) -> None:
+    """Write a commented settings file chosen for a corpus, its questions and this machine."""
+    from art.files import write_text
+    from art.training.starter import starter_config
+
+    if output.exists():
+        raise ArtError("exists already", where=output, hint="choose another name, or delete it")
+    write_text(output, starter_config(str(passages), str(questions), output))
+    print(f"{output} is written. What it will do, and for how long:\n")
+    print(f"  art train --config {output} --dry-run\n")
+
+
+def _plan_run(
+    config: Path,
+    overrides: list[str],
+    *,
+    passages: int | None,
+    questions: int | None,
+    gpus: int | None,
+) -> None:
+    import os
+
+    if int(os.environ.get("RANK", "0")):
+        return  # a launcher started several; one of them is enough to plan
+    os.environ["HF_HUB_OFFLINE"] = "1"  # a plan downloads nothing
+    from art.config import read_config_with_origins
+
+    settings, origins = read_config_with_origins(config, overrides)
+    from art.training import telling
+    from art.training.at_hand import WhatIf
+    from art.training.forecast import forecast
+
+    print(telling.settings(settings, origins), flush=True)
+    what_if = WhatIf(num_passages=passages, num_questions=questions, num_gpus=gpus)
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    print()
+    print(telling.plan(settings, forecast(settings, what_if, world_size=world_size)))
+
+
+def _print_settings() -> None:
+    import textwrap
+
+    from art.config import fields
+
+    print("Usage: art train --config FILE [--section.key value …]\n")
+    print(
+        "Every setting of the file can be overridden; several processes: accelerate launch -m art\n"
+        "--dry-run checks everything and tells steps, hours, memory and disk without training;\n"
+        "with --passages N, --questions N, --gpus N for what is not here yet"
+    )
+    section = ""
+    for dotted, sentence, default in fields():
+        if dotted.partition(".")[0] != section:
+            section = dotted.partition(".")[0]
+            print(f"\n{section}:")
+        shown = "required" if default is ... else f"default {default!r}"
+        print(f"  --{dotted}  ({shown})")
+        print(textwrap.fill(sentence, 96, initial_indent="      ", subsequent_indent="      "))

@@ -1,0 +1,262 @@
+"""What of a run is on this machine: questions, passages, models; and the sizes of what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from art.config import Config
+from art.data.formats import read_qrels
+from art.data.passages import PassageStore
+from art.errors import ArtError, ConfigError
+from art.evaluation.labels import is_labelled
+from art.retriever.encoders import Retriever
+from art.retriever.loading import DEFAULT_PASSAGE_LENGTH, DEFAULT_QUESTION_LENGTH, create_retriever
+from art.scorer.likelihood import Scorer, load_scorer
+from art.training import shapes
+from art.training.costs import ScorerShape, TowerShape
+from art.training.plan import Questions, num_held_out, read_run_questions
+from art.training.rates import Sample
+
+T = TypeVar("T")
+Model = TypeVar("Model", Retriever, Scorer)
+
+_SAMPLED = 256
+# Where no texts are at hand: passages of 100 words with a title, questions of a dozen words.
+_ASSUMED_PASSAGE, _ASSUMED_QUESTION = 150, 16
+_ASSUMED_INSTRUCTION, _ASSUMED_PREFIX = 16, 4
+_ASSUMED_EVALUATED = 500
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """What is not at hand but planned with; None for what is.
+
+    Attributes:
+        num_passages: N.
+        num_questions: training questions.
+        num_gpus: GPUs, one process each.
+    """
+
+    num_passages: int | None = None
+    num_questions: int | None = None
+    num_gpus: int | None = None
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens of a sample of the run's texts, as each model reads them."""
+
+    questions: list[int]
+    passages: list[int]
+    contexts: list[int]
+    targets: list[int]
+
+
+@dataclass
+class AtHand:
+    """What of a run is at hand.
+
+    Attributes:
+        config: the run's settings.
+        questions: None where their files are not here.
+        store: the passages; None where they are not here.
+        retriever: None where its model is not here.
+        scorer: None where its model is not here.
+        num_questions: to train on, planned with or counted.
+        num_passages: N, planned with or counted.
+        basis: what the figures rest on, a sentence each.
+    """
+
+    config: Config
+    questions: Questions | None
+    store: PassageStore | None
+    retriever: Retriever | None
+    scorer: Scorer | None
+    num_questions: int
+    num_passages: int
+    basis: list[str] = field(default_factory=list)
+
+    @cached_property
+    def tower(self) -> TowerShape | None:
+        """The passage tower's shape; None where nothing is known of it."""
+        if self.retriever is not None:
+            return shapes.retriever_shape(self.retriever)
+        settings = self.config.retriever
+        return shapes.published_tower(
+            settings.model, num_layers=settings.num_layers, head_size=settings.head_size
+        )
+
+    @cached_property
+    def scorer_shape(self) -> ScorerShape | None:
+        """The scorer's shape; None where nothing is known of it."""
+        if self.scorer is not None:
+            return shapes.scorer_shape(self.scorer)
+        return shapes.published_scorer(self.config.scorer.model)
+
+    @property
+    def num_evaluated(self) -> int:
+        """Questions that the run chooses on."""
+        if self.questions is not None:
+            return len(self.questions.evaluation)
+        if self.config.evaluation.questions:
+            return _ASSUMED_EVALUATED
+        return num_held_out(self.num_questions)
+
+    @property
+    def judged_by_scorer(self) -> bool:
+        """Whether the scorer judges evaluations, because no question has a label."""
+        if self.questions is None:
+            return not self.config.evaluation.questions
+        if self.config.evaluation.qrels:
+            return False
+        return not any(map(is_labelled, self.questions.evaluation))
+
+    @property
+    def num_parameters(self) -> tuple[int, int]:
+        """The retriever's parameters, and how many of them learn."""
+        if self.retriever is not None:
+            parameters = list(self.retriever.parameters())
+            learning = sum(one.numel() for one in parameters if one.requires_grad)
+            return sum(one.numel() for one in parameters), learning
+        size = self.tower.num_parameters if self.tower else 0
+        num_towers = 1 if self.config.retriever.tied else 2
+        return num_towers * size, (num_towers - bool(self.config.retriever.freeze)) * size
+
+    @property
+    def vocab_sizes(self) -> tuple[int, int]:
+        """Tokens that the retriever and the scorer know."""
+        few = 1 << 16  # as most of those have that are not here
+        return (
+            self.retriever.passage_template.vocab_size if self.retriever else few,
+            self.scorer.template.vocab_size if self.scorer else few,
+        )
+
+
+def find(config: Config, asked: WhatIf) -> AtHand:
+    """Read and load everything that a run would, as far as it is here; nothing is downloaded.
+
+    Args:
+        config: the run's settings.
+        asked: numbers of what need not be here.
+
+    Raises:
+        ArtError: something cannot be read or does not fit together.
+    """
+    basis: list[str] = []
+    cache = Path(config.data.cache_folder) if config.data.cache_folder else None
+    files = [*config.data.questions, *config.evaluation.questions]
+    questions = _unless_assumed(
+        lambda: read_run_questions(config), files, asked.num_questions, "questions", basis
+    )
+    if config.evaluation.qrels and questions is not None:
+        read_qrels(config.evaluation.qrels)
+    store = _unless_assumed(
+        lambda: PassageStore.open_or_build(config.data.passages, cache=cache),
+        [config.data.passages],
+        asked.num_passages,
+        "passages",
+        basis,
+    )
+    device = "cuda" if torch.cuda.is_available() and not config.training.cpu else "cpu"
+    retriever = _unless_elsewhere(
+        lambda: create_retriever(
+            **config.retriever.model_dump(), seed=config.training.seed, cache=cache
+        ).to(device),
+        config.retriever.model,
+        basis,
+    )
+    settings = config.scorer.model_dump(exclude={"temperature"})
+    scorer = _unless_elsewhere(
+        lambda: load_scorer(**settings, device=device, cache=cache), config.scorer.model, basis
+    )
+    if questions is None and config.evaluation.questions:
+        basis.append(f"{_ASSUMED_EVALUATED} questions to choose on, assumed")
+    return AtHand(
+        config,
+        questions,
+        store,
+        retriever,
+        scorer,
+        num_questions=asked.num_questions or len(questions.training if questions else ()),
+        num_passages=asked.num_passages or len(store or ()),
+        basis=basis,
+    )
+
+
+def _unless_assumed(
+    read: Callable[[], T], sources: Sequence[str], count: int | None, what: str, basis: list[str]
+) -> T | None:
+    """Read what is there; what is not may be missing if its number is given."""
+    if count is None:
+        try:
+            return read()
+        except ArtError as error:
+            if all(source.startswith("hf:") or Path(source).exists() for source in sources):
+                raise
+            hint = f"or plan for a number of them: --dry-run --{what} NUMBER"
+            raise type(error)(error.what, where=error.where, hint=hint) from error
+    if any(not Path(source).exists() for source in sources):
+        basis.append(f"{count:,} {what} as given; the files are not all here")
+        return None
+    basis.append(f"{count:,} {what} as given, like those of the files")
+    return read()
+
+
+def _unless_elsewhere(load: Callable[[], Model], model: str, basis: list[str]) -> Model | None:
+    """Load a model unless it is one of the hub's that is not on this machine."""
+    try:
+        return load()
+    except ConfigError:
+        raise
+    except ArtError:
+        if (
+            Path(model).exists()
+            or model.startswith(("pip:", "/", ".", "~"))
+            or (model.lower().endswith(".gguf"))
+        ):
+            raise
+    basis.append(f"{model} is not on this machine and was not downloaded")
+    return None
+
+
+def sample_texts(parts: AtHand) -> tuple[Sample | None, Lengths]:
+    """Encode some of the run's texts where both texts and models are here, else assume lengths."""
+    config, retriever, scorer = parts.config, parts.retriever, parts.scorer
+    if parts.questions and parts.store and retriever and scorer:
+        rng = np.random.default_rng(config.training.seed)
+        training, store = parts.questions.training, parts.store
+        texts = [training[i] for i in rng.integers(len(training), size=_SAMPLED)]
+        chosen = [store[int(row)] for row in rng.integers(len(store), size=_SAMPLED)]
+        titles, bodies = [one.title for one in chosen], [one.text for one in chosen]
+        ids = Sample(
+            questions=retriever.question_template.questions(texts),
+            passages=retriever.passage_template(titles, bodies),
+            contexts=[scorer.template.context(one) for one in scorer.template(titles, bodies)],
+            targets=[scorer.template.target(text) for text in texts],
+        )
+        both = {name: [len(one) for one in getattr(ids, name)] for name in Lengths.__annotations__}
+        parts.basis.append(
+            f"lengths of {_SAMPLED} of the run's own texts: questions of "
+            f"{np.mean(both['questions']):.0f} tokens, passages of "
+            f"{np.mean(both['passages']):.0f}, prompts of {np.mean(both['contexts']):.0f}"
+        )
+        return ids, Lengths(**both)
+    question, passage = _ASSUMED_QUESTION, _ASSUMED_PASSAGE
+    parts.basis.append(
+        f"lengths assumed: questions of {question} tokens, passages of {passage} (100 words and a "
+        "title), because texts or tokenizers are not here"
+    )
+    student, teacher = config.retriever, config.scorer
+    return None, Lengths(
+        questions=[min(question, student.question_length or DEFAULT_QUESTION_LENGTH)],
+        passages=[min(passage, student.passage_length or DEFAULT_PASSAGE_LENGTH)],
+        contexts=[min(passage + _ASSUMED_INSTRUCTION, teacher.max_length)],
+        targets=[min(question + _ASSUMED_PREFIX, teacher.question_length)],
+    )

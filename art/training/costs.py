@@ -1,0 +1,192 @@
+"""What work costs: floating-point operations and bytes, as pure functions of sizes.
+
+A multiplication and an addition count as two operations. Embedding look-ups, normalisation,
+softmax and activation functions are left out, as in torch's own counter, which the tests hold this
+against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+# Bytes per token, hidden unit and layer that wait for the backward pass, without the attention
+# matrix, which fused attention does not keep: 34 in 16 bits, of which 2 are dropout masks
+# (Korthikanti et al. 2022, "Reducing activation recomputation", section 4.1).
+_ACTIVATION_BYTES = {"float32": 66, "bfloat16": 34}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack of transformer layers; a table of word vectors has zeros.
+
+    Attributes:
+        matrix_parameters: numbers in the matrices that every token is multiplied with.
+        attention_size: heads × size of a head, summed over the layers.
+    """
+
+    matrix_parameters: int = 0
+    attention_size: int = 0
+
+    def flops(self, tokens: float) -> float:
+        """Return the operations of one sequence of L tokens that all see each other.
+
+        Causal attention costs the same here: half of what is computed is masked.
+        """
+        # Queries × keys and probabilities × values: 2 L² operations each per unit.
+        return 2 * tokens * self.matrix_parameters + 4 * tokens * tokens * self.attention_size
+
+
+@dataclass(frozen=True)
+class TowerShape:
+    """A tower of the retriever.
+
+    Attributes:
+        stack: its layers.
+        num_layers: how many.
+        hidden_size: of a token's vector.
+        embedding_size: D.
+        head_parameters: of the linear layer after pooling, 0 without.
+        num_parameters: all of them, look-up tables included.
+    """
+
+    stack: Stack
+    num_layers: int
+    hidden_size: int
+    embedding_size: int
+    head_parameters: int
+    num_parameters: int
+
+    def flops(self, tokens: float) -> float:
+        """Return the operations of the vector of one text of L tokens."""
+        return self.stack.flops(tokens) + 2 * self.head_parameters
+
+
+@dataclass(frozen=True)
+class ScorerShape:
+    """A frozen language model.
+
+    Attributes:
+        encoder: the encoder's layers; None for a decoder-only model.
+        decoder: the decoder's layers, without what the context's tokens are multiplied with.
+        cross: of the decoder's layers, what the context's tokens are multiplied with.
+        head_parameters: of the matrix that gives the logits.
+        vocab_size: V.
+        num_parameters: all of them.
+    """
+
+    encoder: Stack | None
+    decoder: Stack
+    cross: Stack
+    head_parameters: int
+    vocab_size: int
+    num_parameters: int
+
+    def flops(self, context: float, target: float) -> float:
+        """Return the operations of the score of one pair.
+
+        Args:
+            context: tokens of the prompt with the passage.
+            target: tokens of the question.
+        """
+        if self.encoder is None:
+            # Logits are made at the question's tokens and at the one before them.
+            return self.decoder.flops(context + target) + 2 * (target + 1) * self.head_parameters
+        crossing = (
+            2 * context * self.cross.matrix_parameters
+            + 4 * context * target * self.cross.attention_size
+        )
+        own = self.encoder.flops(context) + self.decoder.flops(target)
+        return own + crossing + 2 * target * self.head_parameters
+
+
+def training_flops(forward: float, *, learns: bool = True, recomputed: bool = False) -> float:
+    """Return the operations of a forward and backward pass.
+
+    Args:
+        forward: operations of the forward pass.
+        learns: False for a frozen tower, which has no backward pass.
+        recomputed: activations are computed again in the backward pass.
+    """
+    # Each product has two factors, and the gradient of either costs as much as the product.
+    return forward * (3 + recomputed if learns else 1)
+
+
+def search_flops(num_questions: int, num_passages: int, embedding_size: int) -> float:
+    """Return the operations of all inner products of a search."""
+    return 2.0 * num_questions * num_passages * embedding_size
+
+
+def expected_longest(lengths: Sequence[int], count: int) -> float:
+    """Return how long the longest of some texts will be, on average.
+
+    Args:
+        lengths: tokens of a sample of the texts.
+        count: texts drawn from the same source; a padded batch of them costs `count` × this.
+    """
+    ordered = np.sort(np.asarray(lengths, dtype=np.float64))
+    # P(longest ≤ i-th length) = (i / n)^count, so each length is the longest with the difference.
+    chances = np.diff((np.arange(len(ordered) + 1) / len(ordered)) ** count)
+    return float((ordered * chances).sum())
+
+
+def index_bytes(num_passages: int, embedding_size: int, dtype: str) -> int:
+    """Return the bytes of an index's vectors."""
+    return num_passages * embedding_size * _ITEM_BYTES[dtype]
+
+
+def token_bytes(num_passages: int, tokens_per_passage: float, vocab_size: int) -> int:
+    """Return the bytes of a corpus's token ids and their borders."""
+    item = 2 if vocab_size <= 1 << 16 else 4
+    return int(num_passages * tokens_per_passage * item) + 8 * (num_passages + 1)
+
+
+def score_log_bytes(num_pairs: int) -> int:
+    """Return the bytes of so many scores on disk."""
+    return 12 * num_pairs + 48
+
+
+def checkpoint_bytes(num_parameters: int, num_learning: int) -> int:
+    """Return the bytes of a checkpoint: float32 weights, and Adam's two moments of what learns."""
+    return 4 * num_parameters + 8 * num_learning
+
+
+def student_memory(num_parameters: int, num_learning: int) -> int:
+    """Return the bytes of the retriever in training: weights, gradients and Adam's moments."""
+    return 4 * num_parameters + 12 * num_learning
+
+
+def activation_memory(
+    tower: TowerShape, num_tokens: float, dtype: str, *, recomputed: bool = False
+) -> float:
+    """Return about how many bytes wait for the backward pass of so many padded tokens.
+
+    Source: Korthikanti et al. 2022, section 4.1 (a guide figure: models differ by some tens of
+    per cent, and attention that is not fused keeps its matrix too).
+    """
+    all_of_it = num_tokens * tower.hidden_size * tower.num_layers * _ACTIVATION_BYTES[dtype]
+    if not recomputed or not tower.num_layers:
+        return all_of_it
+    # Each layer's input, and one layer's activations at a time.
+    inputs = num_tokens * tower.hidden_size * tower.num_layers * _ITEM_BYTES[dtype]
+    return inputs + all_of_it / tower.num_layers
+
+
+def scorer_memory(
+    shape: ScorerShape, dtype: str, *, batch_tokens: int, context: float, target: float
+) -> float:
+    """Return the bytes of the scorer's weights and of the logits of one batch.
+
+    Args:
+        shape: of the model.
+        dtype: what it computes in.
+        batch_tokens: padded tokens of a batch.
+        context: tokens of a prompt.
+        target: tokens of a question.
+    """
+    pairs = batch_tokens / (context + target)
+    logits = pairs * (target + 1) * shape.vocab_size
+    return _ITEM_BYTES[dtype] * (shape.num_parameters + logits)

@@ -1,0 +1,267 @@
+"""A run before it is one: what is there is checked, what will happen is counted and timed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from art.config import Config
+from art.scorer.models import automatic_dtype
+from art.training import costs
+from art.training.at_hand import AtHand, Lengths, WhatIf, find, sample_texts
+from art.training.checkpoints import RunFolder
+from art.training.costs import ScorerShape, TowerShape
+from art.training.plan import (
+    Rates,
+    UnitFlops,
+    Work,
+    check_passages,
+    count_work,
+    flops_by_phase,
+    plan_run,
+    seconds_by_phase,
+)
+from art.training.rates import REFERENCE, Sample, measure_rates, reference_rates
+from art.training.schedule import Schedule
+
+_ASSUMED_TEXT_BYTES = 700  # of a passage, where none are here
+
+
+@dataclass
+class Forecast:
+    """What a run will do, take and need, and what that rests on.
+
+    Attributes:
+        schedule: its steps.
+        world_size: W.
+        work: pieces of work.
+        flops: operations by phase, None where a model's shape is not known.
+        seconds: least and most by phase, None where nothing could be measured.
+        memory: bytes of a process by what they are for.
+        memory_limit: of the device that learns, in bytes.
+        disk: bytes on disk at the most, by what they are for.
+        free_disk: bytes free where the run goes.
+        basis: what the figures rest on, a sentence each.
+        warnings: what will not fit, a sentence each.
+    """
+
+    schedule: Schedule
+    world_size: int
+    work: Work
+    flops: dict[str, float] | None = None
+    seconds: dict[str, tuple[float, float]] | None = None
+    memory: dict[str, float] = field(default_factory=dict)
+    memory_limit: int = 0
+    disk: dict[str, float] = field(default_factory=dict)
+    free_disk: int = 0
+    basis: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def forecast(config: Config, what_if: WhatIf | None = None, *, world_size: int = 1) -> Forecast:
+    """Check everything that a run would read, count what it would do, and say how long it takes.
+
+    Nothing is trained and nothing downloaded; the passage store is built where it is new, as the
+    run would.
+
+    Args:
+        config: the run's settings.
+        what_if: what to plan with in place of what is here.
+        world_size: W, processes started; GPUs planned with come first.
+
+    Raises:
+        ArtError: the run would refuse to start.
+    """
+    asked = what_if or WhatIf()
+    RunFolder(Path(config.output.folder)).refuse_other_settings(config)
+    world_size = asked.num_gpus or world_size
+    parts = find(config, asked)
+    schedule = plan_run(config, num_questions=parts.num_questions, world_size=world_size)
+    check_passages(config, parts.num_passages)
+    work = count_work(
+        config,
+        schedule,
+        num_passages=parts.num_passages,
+        num_evaluated=parts.num_evaluated,
+        judged_by_scorer=parts.judged_by_scorer,
+    )
+    result = Forecast(schedule, world_size, work, basis=parts.basis)
+    _add_costs(result, parts, asked)
+    return result
+
+
+def _add_costs(result: Forecast, parts: AtHand, asked: WhatIf) -> None:
+    config, tower, scorer = parts.config, parts.tower, parts.scorer_shape
+    sample, lengths = sample_texts(parts)
+    for name, shape in ((config.retriever.model, tower), (config.scorer.model, scorer)):
+        if shape is None:
+            result.basis.append(f"nothing is known here of the size of {name}")
+    reference = asked.num_gpus is not None and asked.num_gpus > torch.cuda.device_count()
+    unit = _unit_flops(config, tower, scorer, lengths) if tower and scorer else None
+    rates = _rates(parts, sample, unit, result, reference=reference)
+    result.flops = flops_by_phase(result.work, unit) if unit else None
+    if rates:
+        result.seconds = seconds_by_phase(result.work, rates, world_size=result.world_size)
+    _add_memory(result, parts, lengths, reference=reference)
+    _add_disk(result, parts, lengths, elsewhere=reference)
+
+
+def _unit_flops(
+    config: Config, tower: TowerShape, scorer: ScorerShape, lengths: Lengths
+) -> UnitFlops:
+    num_questions = config.training.questions_per_micro_batch
+    recomputed = config.retriever.activation_checkpointing
+
+    def learning(texts: list[int], count: int, name: str) -> float:
+        forward = count * tower.flops(costs.expected_longest(texts, count))
+        learns = config.retriever.freeze != name
+        return costs.training_flops(forward, learns=learns, recomputed=recomputed)
+
+    pairs = zip(lengths.contexts, lengths.targets, strict=True)
+    return UnitFlops(
+        question=float(np.mean([tower.flops(length) for length in lengths.questions])),
+        passage=float(np.mean([tower.flops(length) for length in lengths.passages])),
+        pair=float(np.mean([scorer.flops(context, target) for context, target in pairs])),
+        micro_batch=learning(lengths.questions, num_questions, "question")
+        + learning(lengths.passages, num_questions * config.training.top_k, "passage"),
+        embedding_size=tower.embedding_size,
+    )
+
+
+def _rates(
+    parts: AtHand,
+    sample: Sample | None,
+    unit: UnitFlops | None,
+    result: Forecast,
+    *,
+    reference: bool,
+) -> Rates | None:
+    config = parts.config
+    if reference:
+        student, teacher = _dtypes(config, on_gpu=True)
+        result.basis.append(
+            f"rates assumed for {result.world_size} of {REFERENCE.name}, none measured: "
+            f"{REFERENCE.flops[student] / 1e12:g} TFLOP/s sustained in {student} by the retriever, "
+            f"{REFERENCE.flops[teacher] / 1e12:g} in {teacher} by the scorer; a search gets "
+            f"through {REFERENCE.search_bytes[config.index.dtype] / 1e9:g} GB/s of float32 vectors "
+            f"(stored as {config.index.dtype})"
+        )
+        if unit is None:
+            return None
+        return reference_rates(
+            REFERENCE,
+            unit,
+            retriever_dtype=student,
+            scorer_dtype=teacher,
+            index_dtype=config.index.dtype,
+        )
+    if sample is None or parts.retriever is None or parts.scorer is None:
+        result.basis.append("only counts: rates are measured where models and texts are here")
+        return None
+    device = parts.retriever.device
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    result.basis.append(
+        f"rates measured just now with these models and texts on this machine ({name}{threads}), a "
+        "second or so for each kind of work; other work beside it shows in them"
+    )
+    return measure_rates(
+        parts.retriever,
+        parts.scorer,
+        sample,
+        questions_per_micro_batch=config.training.questions_per_micro_batch,
+        top_k=config.training.top_k,
+        batch_tokens=config.index.batch_tokens,
+        questions_per_search=max(1, result.work.questions_per_step // result.world_size),
+        num_passages=result.work.num_passages,
+        index_dtype=config.index.dtype,
+    )
+
+
+def _dtypes(config: Config, *, on_gpu: bool) -> tuple[str, str]:
+    """Return what the retriever and the scorer compute in."""
+    automatic = "bfloat16" if on_gpu else automatic_dtype(torch.device("cpu"))
+    teacher = automatic if config.scorer.dtype == "auto" else config.scorer.dtype
+    return config.retriever.dtype or "float32", teacher
+
+
+def _add_memory(result: Forecast, parts: AtHand, lengths: Lengths, *, reference: bool) -> None:
+    config, tower, scorer = parts.config, parts.tower, parts.scorer_shape
+    on_gpu = reference or (torch.cuda.is_available() and not config.training.cpu)
+    student, teacher = _dtypes(config, on_gpu=on_gpu)
+    if tower is not None:
+        result.memory["retriever: weights, gradients, Adam"] = costs.student_memory(
+            *parts.num_parameters
+        )
+        num_passages = config.training.questions_per_micro_batch * config.training.top_k
+        tokens = num_passages * costs.expected_longest(lengths.passages, num_passages)
+        recomputed = config.retriever.activation_checkpointing
+        result.memory["activations of a micro-batch, about"] = costs.activation_memory(
+            tower, tokens, student, recomputed=recomputed
+        )
+    if scorer is not None:
+        batch_tokens = config.scorer.batch_tokens or (16_384 if on_gpu else 4_096)
+        result.memory["scorer: weights, logits of a batch"] = costs.scorer_memory(
+            scorer,
+            teacher,
+            batch_tokens=batch_tokens,
+            context=float(np.mean(lengths.contexts)),
+            target=float(np.mean(lengths.targets)),
+        )
+    result.memory_limit = REFERENCE.memory if reference else _memory(on_gpu)
+    needed = sum(result.memory.values())
+    if needed > result.memory_limit:
+        result.warnings.append(
+            f"memory: about {needed / 1e9:.1f} GB a process, but the device has "
+            f"{result.memory_limit / 1e9:.1f}; lower training.questions_per_micro_batch, set "
+            "retriever.activation_checkpointing, or take a smaller scorer"
+        )
+
+
+def _memory(on_gpu: bool) -> int:
+    if on_gpu:
+        total: int = torch.cuda.get_device_properties(0).total_memory
+        return total
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _add_disk(result: Forecast, parts: AtHand, lengths: Lengths, *, elsewhere: bool) -> None:
+    config, tower, work = parts.config, parts.tower, result.work
+    num_passages = work.num_passages
+    text = _ASSUMED_TEXT_BYTES * num_passages
+    if parts.store is not None:
+        stored = (parts.store.folder / "text.bin").stat().st_size
+        text = stored * num_passages // len(parts.store)
+    result.disk["passages"] = text + 24 * num_passages
+    result.disk["token ids, of both models"] = sum(
+        costs.token_bytes(num_passages, float(np.mean(each)), size)
+        for each, size in zip((lengths.passages, lengths.contexts), parts.vocab_sizes, strict=True)
+    )
+    if tower is not None:
+        # The last two checkpoints each name an index, and a third is written beside them.
+        num_indexes = min(3, work.num_refreshes)
+        one = costs.index_bytes(num_passages, tower.embedding_size, config.index.dtype)
+        result.disk[f"index, {num_indexes} of them"] = num_indexes * one
+        parameters, learning = parts.num_parameters
+        # Three checkpoints while the oldest is still there, the best weights, the result.
+        result.disk["checkpoints and result"] = (
+            3 * costs.checkpoint_bytes(parameters, learning) + 2 * 4 * parameters
+        )
+    result.disk["scores"] = costs.score_log_bytes(work.pairs_most)
+    folder = Path(config.output.folder).absolute()
+    existing = next(one for one in (folder, *folder.parents) if one.exists())
+    result.free_disk = shutil.disk_usage(existing).free
+    needed = sum(result.disk.values())
+    if needed > result.free_disk and not elsewhere:
+        advice = (
+            "; index.dtype: float16 halves the index" if config.index.dtype != "float16" else ""
+        )
+        result.warnings.append(
+            f"disk: up to {needed / 1e9:.1f} GB, but {result.free_disk / 1e9:.1f} GB are free in "
+            f"{existing}{advice}"
+        )

@@ -1,0 +1,278 @@
+"""How fast things go: measured in a few seconds here, or assumed for a machine that is not here."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from art.data.tokens import pad
+from art.retriever.encoders import Retriever
+from art.retriever.search import search
+from art.retriever.shards import Shards, VectorType, stored_type, write_shard
+from art.scorer.likelihood import Scorer
+from art.training.plan import Rates, UnitFlops
+
+_ENOUGH_SECONDS = 1.0
+_MOST_ITEMS = 4096
+_SEARCHED_ROWS = 32_768
+
+Ids = Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Token ids of some of the run's own texts.
+
+    Attributes:
+        questions: as the question tower reads them.
+        passages: as the passage tower reads them.
+        contexts: as the scorer reads passages.
+        targets: as the scorer reads questions.
+    """
+
+    questions: Ids
+    passages: Ids
+    contexts: Ids
+    targets: Ids
+
+
+@dataclass(frozen=True)
+class Machine:
+    """An accelerator as it is assumed to be, a process for each.
+
+    Attributes:
+        name: what it is called.
+        flops: operations a second that training sustains, by precision.
+        memory: in bytes.
+        search_bytes: bytes of float32 vectors that a search gets through in a second, by the type
+            they are stored in.
+    """
+
+    name: str
+    flops: dict[str, float]
+    memory: int
+    search_bytes: dict[str, float]
+
+
+# 40 % of the 312 TFLOP/s that its maker names for bfloat16, half of the 19.5 for float32. Vectors
+# come from the host's memory: 20 of the 32 GB/s of PCIe 4.0; but 16 bits are first widened by NumPy
+# on one core, which gave 2.3 GB/s where this was written.
+REFERENCE = Machine(
+    name="A100-40GB",
+    flops={"bfloat16": 125e12, "float16": 125e12, "float32": 10e12},
+    memory=40 << 30,
+    search_bytes={"float32": 20e9, "float16": 2.3e9},
+)
+
+
+def reference_rates(
+    machine: Machine, unit: UnitFlops, *, retriever_dtype: str, scorer_dtype: str, index_dtype: str
+) -> Rates:
+    """Return what each piece of work would take on a machine.
+
+    Args:
+        machine: as it is assumed to be.
+        unit: operations of each piece.
+        retriever_dtype: what the retriever computes in.
+        scorer_dtype: what the scorer computes in.
+        index_dtype: of the stored vectors.
+    """
+    student, teacher = machine.flops[retriever_dtype], machine.flops[scorer_dtype]
+    return Rates(
+        question=unit.question / student,
+        passage=unit.passage / student,
+        pair=unit.pair / teacher,
+        micro_batch=unit.micro_batch / student,
+        update=0.0,
+        search_question=0.0,
+        search_row=4 * unit.embedding_size / machine.search_bytes[index_dtype],
+        search_row_question=2 * unit.embedding_size / machine.flops["float32"],
+    )
+
+
+def measure_rates(
+    retriever: Retriever,
+    scorer: Scorer,
+    sample: Sample,
+    *,
+    questions_per_micro_batch: int,
+    top_k: int,
+    batch_tokens: int,
+    questions_per_search: int,
+    num_passages: int,
+    index_dtype: VectorType,
+) -> Rates:
+    """Measure each piece of work with these models on texts of the run, about a second for each.
+
+    The retriever's weights change.
+
+    Args:
+        retriever: on its device.
+        scorer: on its device.
+        sample: texts to work on.
+        questions_per_micro_batch: B.
+        top_k: K.
+        batch_tokens: padded tokens that a refresh embeds at once.
+        questions_per_search: of one process, G / W.
+        num_passages: N.
+        index_dtype: of the stored vectors.
+    """
+    device = retriever.device
+
+    def embed_questions(count: int) -> None:
+        retriever.embed_tokens("question", _some(sample.questions, count))
+
+    def embed_passages(count: int) -> None:
+        chosen = _some(sample.passages, count)
+        retriever.embed_tokens("passage", chosen, batch_tokens=batch_tokens)
+
+    def score(count: int) -> None:
+        # Every passage meets another question in each round of the sample.
+        shift = range(count)
+        targets = [
+            sample.targets[(i + i // len(sample.contexts)) % len(sample.targets)] for i in shift
+        ]
+        scorer.log_likelihoods(_some(sample.contexts, count), targets)
+
+    question = _seconds_each(embed_questions, questions_per_search, device)
+    passage = _seconds_each(embed_passages, min(num_passages, _MOST_ITEMS), device)
+    pair = _seconds_each(score, _MOST_ITEMS, device)
+    micro_batch = _micro_batch_seconds(
+        retriever, sample, num_questions=questions_per_micro_batch, top_k=top_k
+    )
+    update = _update_seconds(retriever)
+    search_question, search_row, search_row_question = _search_seconds(
+        retriever.embedding_size,
+        index_dtype,
+        num_rows=min(num_passages, _SEARCHED_ROWS),
+        num_questions=questions_per_search,
+        top_k=top_k,
+    )
+    return Rates(
+        question=question,
+        passage=passage,
+        pair=pair,
+        micro_batch=micro_batch,
+        update=update,
+        search_question=search_question,
+        search_row=search_row,
+        search_row_question=search_row_question,
+    )
+
+
+def _some(items: Ids, count: int) -> list[Sequence[int]]:
+    return [items[i % len(items)] for i in range(count)]
+
+
+def _seconds_each(run: Callable[[int], None], most: int, device: torch.device) -> float:
+    """Return the seconds per item: of twice as many items each time, until that is long enough."""
+    _timed(run, 1, device)  # whatever is set up at the first call
+    count = 1
+    while (elapsed := _timed(run, count, device)) < _ENOUGH_SECONDS and count < most:
+        # Straight on to what should be enough, if little work was done so far.
+        count = min(most, max(2 * count, int(count * _ENOUGH_SECONDS / 2 / elapsed)))
+    return elapsed / count
+
+
+def _timed(run: Callable[[int], None], count: int, device: torch.device) -> float:
+    start = time.perf_counter()
+    run(count)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def _micro_batch_seconds(
+    retriever: Retriever, sample: Sample, *, num_questions: int, top_k: int
+) -> float:
+    """Return the seconds of B questions with K passages each, from fewer of them if it is slow."""
+
+    def learn(count: int) -> None:
+        questions = pad(_some(sample.questions, count), pad_id=retriever.pad_id)
+        passages = pad(_some(sample.passages, count * top_k), pad_id=retriever.pad_id)
+        inputs = (tensor.to(retriever.device) for tensor in (*questions, *passages))
+        question_vectors, passage_vectors = retriever(*inputs)
+        total = question_vectors.sum() + passage_vectors.sum()
+        if total.requires_grad:
+            total.backward()
+
+    retriever.train()
+    each = _seconds_each(learn, num_questions, retriever.device)
+    return each * num_questions
+
+
+def _update_seconds(retriever: Retriever) -> float:
+    learning = [p for p in retriever.parameters() if p.grad is not None]
+    if not learning:
+        return 0.0
+    optimizer = torch.optim.AdamW(learning)
+
+    def update(count: int) -> None:
+        for _ in range(count):
+            nn.utils.clip_grad_norm_(learning, 1.0)
+            optimizer.step()
+
+    return _seconds_each(update, 8, retriever.device)
+
+
+def _search_seconds(
+    embedding_size: int, dtype: VectorType, *, num_rows: int, num_questions: int, top_k: int
+) -> tuple[float, float, float]:
+    """Return the seconds of a search per question, per row, and per row and question."""
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((num_rows, embedding_size), dtype=np.float32)
+    questions = rng.standard_normal((4 * num_questions, embedding_size), dtype=np.float32)
+    few, less = num_questions, max(num_rows // 4, 1)
+    with tempfile.TemporaryDirectory() as folder:
+
+        def seconds(asked: int, rows: int) -> float:
+            place = Path(folder) / str(rows)
+            place.mkdir(exist_ok=True)
+            record = write_shard(place, 0, vectors[:rows].astype(stored_type(dtype)), "measured")
+            shards = Shards(
+                place,
+                num_rows=rows,
+                embedding_size=embedding_size,
+                dtype=dtype,
+                shard_rows=rows,
+                blocks=[record.blocks],
+            )
+
+            def run(_: int) -> None:
+                search(shards, questions[:asked], min(top_k, rows), max_norm=record.max_norm)
+
+            run(1)  # maps the file and checks its contents
+            return min(_timed(run, 1, torch.device("cpu")) for _ in range(3))
+
+        small, large, many = seconds(few, less), seconds(few, num_rows), seconds(4 * few, num_rows)
+    return fit_search(small, large, many, num_rows=num_rows, less=less, num_questions=few)
+
+
+def fit_search(
+    small: float, large: float, many: float, *, num_rows: int, less: int, num_questions: int
+) -> tuple[float, float, float]:
+    """Return f, a, b of seconds = questions × f + rows × (a + questions × b), none below zero.
+
+    Args:
+        small: seconds of a search of `less` rows with `num_questions` questions.
+        large: of `num_rows` rows with as many questions.
+        many: of `num_rows` rows with four times as many.
+        num_rows: see there.
+        less: see there.
+        num_questions: see there.
+    """
+    if less == num_rows:
+        return large / num_questions, 0.0, 0.0
+    slope = max(large - small, 0.0) / (num_rows - less)  # a + questions × b
+    fixed = max(large - num_rows * slope, 0.0) / num_questions
+    slope_of_many = max(many - 4 * num_questions * fixed, 0.0) / num_rows
+    per_question = max(slope_of_many - slope, 0.0) / (3 * num_questions)
+    per_question = min(per_question, slope / num_questions)
+    return fixed, slope - num_questions * per_question, per_question

