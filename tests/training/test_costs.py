@@ -70,7 +70,8 @@ def test_a_pairs_operations_are_those_counted(model, request) -> None:
     scorer = load_scorer(
         str(request.getfixturevalue(model)), dtype="float32", attention="eager", device="cpu"
     )
-    contexts, targets = [[5] * 23] * 4, [[6] * 9] * 4
+    contexts = [[5 + i] * 23 for i in range(4)]  # distinct: shared ones are read once
+    targets = [[6] * 9] * 4
     expected = 4 * scorer_shape(scorer).flops(23, 9)
     assert counted(lambda: scorer.log_likelihoods(contexts, targets)) == expected
 
