@@ -50,6 +50,9 @@ def run_demo(folder: Path) -> None:
             f"Everything goes to {folder}; stop and start again as you like.\n"
         )
         result = train(config)
+        print(
+            "\nComparing on the locked questions; the scorer re-orders BM25's top 20 …", flush=True
+        )
         results = compare_run(config, folder / "data" / _LOCKED)
     finally:
         distributed.stop()
