@@ -94,7 +94,9 @@ def take_step(job: Job) -> StepFigures:
 
 def finish(job: Job) -> TrainingResult:
     """Put the chosen weights where the user looks for them and gather what the run has to say."""
-    job.accelerator.end_training()
+    # Not `end_training`, which also disbands the processes while there is something left to say.
+    for tracker in job.accelerator.trackers:
+        tracker.finish()
     assert job.best is not None  # step 0 evaluates
     result = None
     with distributed.fail_together():

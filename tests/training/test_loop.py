@@ -299,6 +299,7 @@ def test_two_processes_train_what_one_trains(settings, finished, tmp_path) -> No
     command = ["-m", "art", "train", "--config", str(tmp_path / "c.yaml")]
     statuses = run_processes(command, 2)
     assert [status for status, _ in statuses] == [0, 0], statuses
+    assert ["after training" in said for _, said in statuses] == [True, False]
     ours, theirs = weights(tmp_path / "run"), weights(finished)
     assert set(ours) == set(theirs)
     for name in ours:  # float32, and Adam divides by small numbers: not the bits, but the training
