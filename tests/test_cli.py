@@ -9,19 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from command import run
 
-from art import cli
 from art.evaluation.runs import read_run
-
-
-def run(*words: object) -> int:
-    """Run the command line in this process; return its exit status."""
-    sys.argv = ["art", *map(str, words)]
-    try:
-        cli.main()
-    except SystemExit as leaving:
-        return int(leaving.code or 0)
-    return 0
 
 
 @pytest.fixture(scope="module")

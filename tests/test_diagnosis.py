@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from command import run
 
-from art import cli
 from art.data.formats import Passage, Question
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
@@ -56,16 +55,6 @@ def open_scorer(folder: Path, store: PassageStore, prompt: str, **given: object)
 
 def scorers(folder: Path, store: PassageStore, prompts: list[str], **given: object) -> dict:
     return {prompt: partial(open_scorer, folder, store, prompt, **given) for prompt in prompts}
-
-
-def run(*words: object) -> int:
-    """Run the command line in this process; return its exit status."""
-    sys.argv = ["art", *map(str, words)]
-    try:
-        cli.main()
-    except SystemExit as leaving:
-        return int(leaving.code or 0)
-    return 0
 
 
 def test_figures_are_those_of_plain_rerankings(corpus, store, tiny_llama, tiny_bert) -> None:

@@ -9,17 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from art import cli
-
-
-def run(*words: object) -> int:
-    sys.argv = ["art", *map(str, words)]
-    try:
-        cli.main()
-    except SystemExit as leaving:
-        return int(leaving.code or 0)
-    return 0
+from command import run
 
 
 @pytest.fixture(scope="module")

@@ -137,7 +137,8 @@ def _trec_lines(
     tag = _one_word(tag, "tag")
     for question, its_rows, its_scores in zip(questions, rows, scores, strict=True):
         question_id = _one_word(question.question_id, "question id")
-        hits = zip(store.ids(its_rows[its_rows >= 0]), its_scores, strict=False)
+        found = its_rows >= 0  # a shorter list than the longest is filled up behind
+        hits = zip(store.ids(its_rows[found]), its_scores[found], strict=True)
         for rank, (passage_id, score) in enumerate(hits, start=1):
             name = _one_word(passage_id, "passage id")
             yield f"{question_id} Q0 {name} {rank} {score!s} {tag}\n"

@@ -163,10 +163,10 @@ def _start(
     _check_same_kind(sources, models, tokenizers)
     settings = _complete(given, models[0], tokenizers[0])
     head = _new_head(models[0].config.hidden_size, settings.head_size, seed)
-    heads = [head, copy.deepcopy(head)]
+    heads = [head, copy.deepcopy(head)][: len(models)]
     towers = [
         _tower(one, settings, head, cut=settings.num_layers)
-        for one, head in zip(models, heads, strict=False)
+        for one, head in zip(models, heads, strict=True)
     ]
     return _assemble(towers, tokenizers[0], settings)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from command import run
 
-from art import cli
 from art.config import check_config, read_config
 from art.errors import ArtError
 from art.training import starter
@@ -17,15 +16,6 @@ from art.training.plan import plan_run
 from art.training.starter import Surroundings, choose
 
 ROOT = Path(__file__).parent.parent.parent
-
-
-def run(*words: object) -> int:
-    sys.argv = ["art", *map(str, words)]
-    try:
-        cli.main()
-    except SystemExit as leaving:
-        return int(leaving.code or 0)
-    return 0
 
 
 @pytest.fixture(scope="module")
