@@ -289,7 +289,9 @@ def _question_table(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 
 def _answers_come_first(path: Path) -> bool:
-    """Return whether a table's first row has a list of answers beside its question."""
+    """Return whether this is DPR's table: it ends in .csv, or its first row has a list of answers."""
+    if ".csv" in path.suffixes:
+        return True
     try:
         _, columns = next(csv_rows(path), (0, []))
     except DataError:  # MS MARCO's questions have quotation marks of their own

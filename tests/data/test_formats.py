@@ -143,6 +143,7 @@ def test_a_malformed_passage_is_named_by_file_and_line(name, contents, line):
     ("name", "contents", "line"),
     [
         ("q.csv", "who?\t['a']\nwhat?\t'b'\n", 2),
+        ("q.csv", "who?\t__import__('os')\n", 1),
         ("q.csv", "who?\t['a']\nwhat?\t__import__('os')\n", 2),
         ("q.csv", "who?\t[1]\n", 1),
         ("q.csv", "question\tanswers\nwho?\t['a']\n", 2),
