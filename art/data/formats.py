@@ -274,6 +274,7 @@ def _question_table(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
                 raise DataError(
                     "not a question and a Python list of its answers, separated by a tab",
                     where=f"{path}:{number}",
+                    hint="such a file has no header line",
                 )
             yield number, {"question": columns[0], "answers": answers}
         return
@@ -289,7 +290,7 @@ def _question_table(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 
 def _answers_come_first(path: Path) -> bool:
-    """Return whether this is DPR's table: it ends in .csv, or its first row has a list of answers."""
+    """Return whether this is DPR's table: a .csv, or a list of answers in its first row."""
     if ".csv" in path.suffixes:
         return True
     try:

@@ -146,7 +146,7 @@ def test_a_malformed_passage_is_named_by_file_and_line(name, contents, line):
         ("q.csv", "who?\t__import__('os')\n", 1),
         ("q.csv", "who?\t['a']\nwhat?\t__import__('os')\n", 2),
         ("q.csv", "who?\t[1]\n", 1),
-        ("q.csv", "question\tanswers\nwho?\t['a']\n", 2),
+        ("q.csv", "question\tanswers\nwho?\t['a']\n", 1),
         ("q.csv", "who?,['a']\n", 1),
         ("q.tsv", "1\twho?\n2\t\n", 2),
         ("q.tsv", "1\twho?\n1\twhat?\n", 2),
