@@ -2,8 +2,8 @@
 
 `manifest` is JSON files of ours.
 
-Only the wiring (`cli`, `demo`, `training.loop`, `training.plan`, `training.checkpoints`) sees a
-settings object; every other module takes plain keyword arguments.
+Only the wiring sees a settings object (`cli`, `demo`, `diagnosis`, and in `training` what sets up,
+plans and keeps a run); every other module takes plain keyword arguments.
 """
 
 from art.config.manifest import Manifest
