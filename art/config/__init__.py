@@ -2,7 +2,7 @@
 
 `manifest` is JSON files of ours.
 
-Only the wiring sees a settings object (`cli`, `demo`, `diagnosis`, and in `training` what sets up,
+Only the wiring sees a settings object (`cli`, `demo`, and in `training` what sets up,
 plans and keeps a run); every other module takes plain keyword arguments.
 """
 
