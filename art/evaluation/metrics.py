@@ -38,16 +38,6 @@ def top_k_found(hits: ArrayLike, ks: Iterable[int]) -> dict[str, NDArray[np.bool
     return {f"top_{k}": np.asarray(marks[:, :k].any(axis=1)) for k in ks}
 
 
-def top_k_accuracy(hits: ArrayLike, ks: Iterable[int]) -> dict[str, float]:
-    """Return the share of questions with a hit among their first k passages, as `top_<k>`.
-
-    Args:
-        hits: as for `top_k_found`, [Q, K] bool, of one question at least.
-        ks: the depths.
-    """
-    return {name: float(found.mean()) for name, found in top_k_found(hits, ks).items()}
-
-
 def wilson(successes: int, count: int) -> tuple[float, float]:
     """Return the Wilson 95 % interval of a share (Wilson 1927), (0, 1) when nothing was counted."""
     if count == 0:

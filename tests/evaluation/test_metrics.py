@@ -16,17 +16,23 @@ from art.evaluation.metrics import (
     mcnemar,
     rank_agreement,
     spaced_scores,
-    top_k_accuracy,
+    top_k_found,
     wilson,
 )
 
 TINY = np.finfo(np.float32).smallest_normal
 
 
-def test_top_k_accuracy_counts_questions_with_a_hit_by_then():
+def test_a_question_is_answered_at_k_if_a_hit_stands_there_or_before():
     hits = [[0, 1, 0, 1], [0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
-    expected = {"top_1": 0.25, "top_2": 0.5, "top_4": 0.75, "top_9": 0.75}
-    assert top_k_accuracy(hits, (1, 2, 4, 9)) == expected
+    found = {name: each.tolist() for name, each in top_k_found(hits, (1, 2, 4, 9)).items()}
+    by_the_end = [True, False, True, True]
+    assert found == {
+        "top_1": [False, False, True, False],
+        "top_2": [True, False, True, False],
+        "top_4": by_the_end,
+        "top_9": by_the_end,
+    }
 
 
 def test_wilson_gives_the_textbook_interval():
