@@ -1,7 +1,7 @@
 """How good a ranking is: the same figures for the training loop, the command and any other ranking.
 
     answers     does a passage contain an answer, exactly as DPR asks it
-    metrics     top-k accuracy, judged relevance through trec_eval, intervals, paired tests, agreement
+    metrics     top-k, judged relevance through trec_eval, intervals, paired tests, agreement
     runs        result files: TREC runs and DPR's JSON, written and read
     labels      which passages answer which question: by the ids it names, else by its answers
     sharing     questions dealt out to the processes and their results gathered
