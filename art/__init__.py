@@ -10,6 +10,7 @@ The rooms, in the order of the method; each imports only from those before it:
 - `art.retriever`, `art.scorer`: the student and its index; the frozen teacher
 - `art.evaluation`: rankings → figures
 - `art.training`: the method (`steps`), the loop around it, its checkpoints
+- `art.planning`: what a run will take, and settings to begin with
 - `art.diagnosis`: what a teacher could teach, before training
 - `art.demo`, `art.dialogue`, `art.cli`: the built-in demonstration, questions at a prompt, the
   command line

@@ -23,11 +23,11 @@ from art.evaluation.evaluate import Evaluation, evaluate_rows
 from art.evaluation.labels import is_labelled
 from art.evaluation.metrics import PairedTest, rank_agreement, wilson
 from art.evaluation.rescoring import score_in_blocks
+from art.planning.flatness import Flatness
 from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages
 from art.retriever.encoders import Retriever
 from art.scorer.cache import CachedScorer
-from art.training.flatness import Flatness
 from art.training.schedule import Schedule
 
 BM25_NAME, RETRIEVER_NAME = "BM25", "retriever"

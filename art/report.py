@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from art.diagnosis import Agreement, Diagnosis, Work
     from art.evaluation.evaluate import Evaluation
-    from art.training.flatness import Flatness
+    from art.planning.flatness import Flatness
 
 
 def figures(results: Mapping[str, Mapping[str, float]]) -> str:

@@ -17,11 +17,11 @@ from art.data.tokens import TokenStore
 from art.diagnosis import Work, choose_questions, diagnose
 from art.errors import ArtError
 from art.evaluation.ceiling import score_rows
+from art.planning.flatness import Flatness
 from art.retriever.bm25 import BM25
 from art.retriever.loading import create_retriever
 from art.scorer.cache import CachedScorer
 from art.scorer.likelihood import load_scorer
-from art.training.flatness import Flatness
 from art.training.schedule import Schedule
 
 PROMPTS = ["Passage: {passage} . Ask.", "{passage}"]

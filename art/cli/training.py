@@ -65,7 +65,7 @@ def init(
 ) -> None:
     """Write a commented settings file chosen for a corpus, its questions and this machine."""
     from art.files import write_text
-    from art.training.starter import starter_config
+    from art.planning.starter import starter_config
 
     if output.exists():
         raise ArtError("exists already", where=output, hint="choose another name, or delete it")
@@ -90,9 +90,9 @@ def _plan_run(
     from art.config import read_config_with_origins
 
     settings, origins = read_config_with_origins(config, overrides)
-    from art.training import telling
-    from art.training.at_hand import WhatIf
-    from art.training.forecast import forecast
+    from art.planning import telling
+    from art.planning.at_hand import WhatIf
+    from art.planning.forecast import forecast
 
     print(telling.settings(settings, origins), flush=True)
     what_if = WhatIf(num_passages=passages, num_questions=questions, num_gpus=gpus)

@@ -12,17 +12,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from art.data.formats import Passage
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
-from art.retriever.embedding import embed_passages
-from art.retriever.loading import create_retriever
-from art.scorer.likelihood import load_scorer
-from art.training import costs
-from art.training.shapes import (
+from art.planning import costs
+from art.planning.shapes import (
     published_scorer,
     published_tower,
     retriever_shape,
     scorer_shape,
     tower_shape,
 )
+from art.retriever.embedding import embed_passages
+from art.retriever.loading import create_retriever
+from art.scorer.likelihood import load_scorer
 
 
 def counted(run) -> int:

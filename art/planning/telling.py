@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import yaml
 
 from art.config import Config
-from art.training.forecast import Forecast
+from art.planning.forecast import Forecast
 from art.training.plan import describe
 
 _SCORING = (

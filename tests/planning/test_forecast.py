@@ -11,9 +11,9 @@ from command import run
 
 from art.config import check_config, read_config
 from art.errors import ArtError
-from art.training import starter
+from art.planning import starter
+from art.planning.starter import Surroundings, choose
 from art.training.plan import plan_run
-from art.training.starter import Surroundings, choose
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -51,7 +51,7 @@ def config(files, tiny_bert, tiny_t5, tmp_path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _briefly(monkeypatch) -> None:
-    monkeypatch.setattr("art.training.rates._ENOUGH_SECONDS", 0.01)
+    monkeypatch.setattr("art.planning.rates._ENOUGH_SECONDS", 0.01)
 
 
 def test_a_dry_run_tells_settings_hours_memory_and_disk_and_trains_nothing(

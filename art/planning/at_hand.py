@@ -16,13 +16,13 @@ from art.data.formats import read_qrels
 from art.data.passages import PassageStore
 from art.errors import ArtError, ConfigError
 from art.evaluation.labels import is_labelled
+from art.planning import shapes
+from art.planning.costs import ScorerShape, TowerShape
+from art.planning.rates import Sample
 from art.retriever.encoders import Retriever
 from art.retriever.loading import DEFAULT_PASSAGE_LENGTH, DEFAULT_QUESTION_LENGTH, create_retriever
 from art.scorer.likelihood import Scorer, load_scorer
-from art.training import shapes
-from art.training.costs import ScorerShape, TowerShape
 from art.training.plan import Questions, num_held_out, read_run_questions
-from art.training.rates import Sample
 
 T = TypeVar("T")
 Model = TypeVar("Model", Retriever, Scorer)

@@ -18,9 +18,9 @@ from transformers import (
     T5Config,
 )
 
+from art.planning.costs import ScorerShape, Stack, TowerShape
 from art.retriever.encoders import Retriever, Tower
 from art.scorer.likelihood import Scorer
-from art.training.costs import ScorerShape, Stack, TowerShape
 
 # What the decoder multiplies the context's tokens with, as T5 and as BART's kin name it.
 _CROSS = re.compile(r"(EncDecAttention\.[kv]|encoder_attn\.[kv]_proj)\.weight$")

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from art.data.tokens import pad
+from art.planning.work import Rates, UnitFlops
 from art.retriever.encoders import Retriever
 from art.retriever.search import search
 from art.retriever.shards import Shards, VectorType, stored_type, write_shard
 from art.scorer.likelihood import Scorer
-from art.training.plan import Rates, UnitFlops
 
 _ENOUGH_SECONDS = 1.0
 _MOST_ITEMS = 4096

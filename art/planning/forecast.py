@@ -11,22 +11,21 @@ import numpy as np
 import torch
 
 from art.config import Config
-from art.scorer.models import automatic_dtype
-from art.training import costs
-from art.training.at_hand import AtHand, Lengths, WhatIf, find, sample_texts
-from art.training.checkpoints import RunFolder
-from art.training.costs import ScorerShape, TowerShape
-from art.training.plan import (
+from art.planning import costs
+from art.planning.at_hand import AtHand, Lengths, WhatIf, find, sample_texts
+from art.planning.costs import ScorerShape, TowerShape
+from art.planning.rates import REFERENCE, Sample, measure_rates, reference_rates
+from art.planning.work import (
     Rates,
     UnitFlops,
     Work,
-    check_passages,
     count_work,
     flops_by_phase,
-    plan_run,
     seconds_by_phase,
 )
-from art.training.rates import REFERENCE, Sample, measure_rates, reference_rates
+from art.scorer.models import automatic_dtype
+from art.training.checkpoints import RunFolder
+from art.training.plan import check_passages, plan_run
 from art.training.schedule import Schedule
 
 _ASSUMED_TEXT_BYTES = 700  # of a passage, where none are here

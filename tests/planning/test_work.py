@@ -8,18 +8,17 @@ from pathlib import Path
 import pytest
 
 from art.config import Config, check_config
-from art.training.costs import checkpoint_bytes, score_log_bytes, search_flops
-from art.training.plan import (
+from art.planning.costs import checkpoint_bytes, score_log_bytes, search_flops
+from art.planning.rates import REFERENCE, fit_search, reference_rates
+from art.planning.work import (
     Rates,
     UnitFlops,
     Work,
     count_work,
     flops_by_phase,
-    num_held_out,
-    schedule_of,
     seconds_by_phase,
 )
-from art.training.rates import REFERENCE, fit_search, reference_rates
+from art.training.plan import num_held_out, schedule_of
 
 UNIT = UnitFlops(question=2e9, passage=2e10, pair=5e11, micro_batch=1e13, embedding_size=768)
 

@@ -1,0 +1,180 @@
+"""What a run consists of: how often it does what, and what that takes at given rates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from art.config import Config
+from art.planning.costs import search_flops
+from art.training.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Work:
+    """How often each piece of work is done in a run, over all processes.
+
+    Attributes:
+        num_steps: optimiser steps.
+        questions_per_step: G.
+        micro_batches_per_step: G / B.
+        num_passages: N.
+        shard_rows: passages that one process embeds at a time.
+        dense_candidates: whether each step searches the index.
+        num_refreshes: embeddings of the whole corpus.
+        num_evaluations: evaluations of the index.
+        questions_per_evaluation: how many each of them asks.
+        pairs_per_evaluation: how many the scorer judges in each of them.
+        pairs_least: pairs to score in training if the proposals never changed: the first epoch's.
+        pairs_most: pairs to score in training if no question met a passage twice.
+    """
+
+    num_steps: int
+    questions_per_step: int
+    micro_batches_per_step: int
+    num_passages: int
+    shard_rows: int
+    dense_candidates: bool
+    num_refreshes: int
+    num_evaluations: int
+    questions_per_evaluation: int
+    pairs_per_evaluation: int
+    pairs_least: int
+    pairs_most: int
+
+
+@dataclass(frozen=True)
+class UnitFlops:
+    """Floating-point operations of one piece of work each.
+
+    Attributes:
+        question: embedding a question.
+        passage: embedding a passage.
+        pair: scoring a pair.
+        micro_batch: forward and backward pass of B questions and their passages.
+        embedding_size: D; a search multiplies that many numbers per question and row.
+    """
+
+    question: float
+    passage: float
+    pair: float
+    micro_batch: float
+    embedding_size: int
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Seconds of one piece of work each, on one process.
+
+    Attributes:
+        question: embedding a question.
+        passage: embedding a passage.
+        pair: scoring a pair.
+        micro_batch: forward and backward pass of B questions and their passages.
+        update: one step of the optimiser.
+        search_question: of a search, per question, whatever the index.
+        search_row: of a search, per row of the index, whatever the questions.
+        search_row_question: of a search, per row and question.
+    """
+
+    question: float
+    passage: float
+    pair: float
+    micro_batch: float
+    update: float
+    search_question: float
+    search_row: float
+    search_row_question: float
+
+    def search(self, num_questions: float, num_passages: int) -> float:
+        """Return the seconds of one search of the whole index."""
+        per_row = self.search_row + num_questions * self.search_row_question
+        return num_questions * self.search_question + num_passages * per_row
+
+
+def count_work(
+    config: Config,
+    schedule: Schedule,
+    *,
+    num_passages: int,
+    num_evaluated: int,
+    judged_by_scorer: bool,
+) -> Work:
+    """Return how often a run does what.
+
+    Args:
+        config: its settings.
+        schedule: its steps.
+        num_passages: N.
+        num_evaluated: questions that it chooses on.
+        judged_by_scorer: whether those have no labels.
+    """
+    due = [schedule.due(step) for step in range(schedule.num_steps + 1)]
+    num_refreshes = sum("refresh" in names for names in due)
+    pairs_per_step = schedule.questions_per_step * config.training.top_k
+    return Work(
+        num_steps=schedule.num_steps,
+        questions_per_step=schedule.questions_per_step,
+        micro_batches_per_step=schedule.questions_per_step // schedule.questions_per_micro_batch,
+        num_passages=num_passages,
+        shard_rows=config.index.shard_rows,
+        dense_candidates=config.training.candidates != "bm25",
+        # A passage tower that does not learn keeps its first index.
+        num_refreshes=1 if config.retriever.freeze == "passage" else num_refreshes,
+        num_evaluations=sum("evaluate" in names for names in due),
+        questions_per_evaluation=num_evaluated,
+        pairs_per_evaluation=num_evaluated if judged_by_scorer else 0,
+        pairs_least=min(schedule.num_steps, schedule.steps_per_epoch) * pairs_per_step,
+        pairs_most=schedule.num_steps * pairs_per_step,
+    )
+
+
+def flops_by_phase(work: Work, unit: UnitFlops) -> dict[str, float]:
+    """Return the operations of each phase, of scoring as if no pair came twice."""
+    size = unit.embedding_size
+    asked, evaluated = work.questions_per_step, work.questions_per_evaluation
+    retrieval = asked * unit.question + search_flops(asked, work.num_passages, size)
+    evaluation = evaluated * unit.question + search_flops(evaluated, work.num_passages, size)
+    judgement = work.pairs_per_evaluation * unit.pair
+    return {
+        "retrieve": work.num_steps * work.dense_candidates * retrieval,
+        "score": work.pairs_most * unit.pair,
+        "learn": work.num_steps * work.micro_batches_per_step * unit.micro_batch,
+        "refresh": work.num_refreshes * work.num_passages * unit.passage,
+        "evaluate": work.num_evaluations * (evaluation + judgement),
+    }
+
+
+def seconds_by_phase(
+    work: Work, rates: Rates, *, world_size: int = 1
+) -> dict[str, tuple[float, float]]:
+    """Return the least and the most seconds that each phase takes.
+
+    Args:
+        work: of the run.
+        rates: of each process.
+        world_size: W, processes that share the work.
+    """
+    asked = work.questions_per_step / world_size
+    evaluated = work.questions_per_evaluation / world_size
+    # Processes take whole shards, so on a small corpus some have none.
+    num_shards = -(-work.num_passages // work.shard_rows)
+    busiest = min(-(-num_shards // world_size) * work.shard_rows, work.num_passages)
+    retrieval = asked * rates.question + rates.search(asked, work.num_passages)
+    update = work.micro_batches_per_step / world_size * rates.micro_batch + rates.update
+    # After each refresh but the first, both indexes are searched to see how much has changed.
+    compared = 2 * rates.search(work.questions_per_step, work.num_passages)
+    evaluation = evaluated * rates.question + rates.search(evaluated, work.num_passages)
+    judgement = work.pairs_per_evaluation / world_size * rates.pair
+    exact = {
+        "retrieve": work.num_steps * work.dense_candidates * retrieval,
+        "learn": work.num_steps * update,
+        "refresh": work.num_refreshes * busiest * rates.passage
+        + (work.num_refreshes - 1) * compared,
+        "evaluate": work.num_evaluations * (evaluation + judgement),
+    }
+    scoring = (
+        work.pairs_least / world_size * rates.pair,
+        work.pairs_most / world_size * rates.pair,
+    )
+    phases = ("retrieve", "score", "learn", "refresh", "evaluate")
+    return {name: scoring if name == "score" else (exact[name],) * 2 for name in phases}
