@@ -21,8 +21,8 @@ from art.files import fingerprint_blocks, fingerprint_file, lock, read_blocks
 
 T = TypeVar("T")
 
-# Writes a file's folder again, unless the check it is given says that somebody else did.
-Mend = Callable[[Callable[[], bool]], None]
+# Writes the folder of a damaged file again, unless the check says that somebody else did.
+Mend = Callable[[CorruptionError, Callable[[], bool]], None]
 
 BLOCK_BYTES = 4 << 20
 CHECKSUMS = "checksums.json"
@@ -127,17 +127,19 @@ class CheckedFile:
             return
         damaged = self._damaged(due)
         if damaged and self._mend is not None:
-            self._mend(lambda: bool(self._damaged_now(due)))
+            self._mend(self._damage(damaged), lambda: bool(self._damaged_now(due)))
             damaged = self._damaged_now(due)
         if damaged:
-            raise CorruptionError(
-                f"block {damaged[0]} (bytes {damaged[0] * BLOCK_BYTES} and on) is not what was "
-                "written",
-                where=self.path,
-                hint=self._hint,
-            )
+            raise self._damage(damaged)
         for block in due:
             self._checked[block] = True
+
+    def _damage(self, blocks: list[int]) -> CorruptionError:
+        return CorruptionError(
+            f"block {blocks[0]} (bytes {blocks[0] * BLOCK_BYTES} and on) is not what was written",
+            where=self.path,
+            hint=self._hint,
+        )
 
     def _damaged(self, blocks: list[int]) -> list[int]:
         found = block_checksums(self._contents, blocks)
@@ -232,7 +234,7 @@ def open_or_build(folder: Path, open_folder: Callable[[Path], T], build: Callabl
         try:
             return open_folder(folder)
         except CorruptionError as error:
-            _rebuild(folder, error, build, partial(_is_damaged, folder, open_folder))
+            mending(folder, build)(error, partial(_is_damaged, folder, open_folder))
     else:
         with lock(_lock_file(folder)):
             if not folder.exists():  # another process may have built it meanwhile
@@ -241,25 +243,15 @@ def open_or_build(folder: Path, open_folder: Callable[[Path], T], build: Callabl
 
 
 def mending(folder: Path, build: Callable[[], object]) -> Mend:
-    """Return what builds a folder of the cache again when a file of it turns out damaged."""
+    """Return what builds a folder of the cache again when something in it turns out damaged."""
 
-    def mend(is_damaged: Callable[[], bool]) -> None:
-        damage = CorruptionError("a file of it is not what was written", where=folder)
-        _rebuild(folder, damage, build, is_damaged)
+    def mend(damage: CorruptionError, is_damaged: Callable[[], bool]) -> None:
+        with lock(_lock_file(folder)):
+            if is_damaged():  # another process may have built it meanwhile
+                tell(f"{damage.where}: {damage.what}; building it again")
+                build()
 
     return mend
-
-
-def _rebuild(
-    folder: Path,
-    damage: CorruptionError,
-    build: Callable[[], object],
-    is_damaged: Callable[[], bool],
-) -> None:
-    with lock(_lock_file(folder)):
-        if is_damaged():  # another process may have built it meanwhile
-            tell(f"{damage.where}: {damage.what}; building it again")
-            build()
 
 
 def _is_damaged(folder: Path, open_folder: Callable[[Path], object]) -> bool:

@@ -12,7 +12,7 @@ from torch import nn
 from art import distributed
 from art.config import Config
 from art.errors import ArtError
-from art.training import checkpoints
+from art.training import checkpoints, recovery
 from art.training.checkpoints import RunFolder, TrainingResult
 from art.training.job import Job
 from art.training.setup import set_up
@@ -32,6 +32,9 @@ def train(config: Config) -> TrainingResult:
             run.claim(config)
         if distributed.broadcast_object(run.result_file.exists()):
             return TrainingResult.read(run.result_file)
+        with distributed.fail_together():
+            if distributed.is_main():
+                recovery.put_damaged_aside(run)
         job = set_up(config, run, device)
         try:
             fit(job)

@@ -21,7 +21,7 @@ from art.retriever.encoders import Retriever
 from art.retriever.loading import create_retriever
 from art.scorer.cache import CachedScorer, ScoreLog
 from art.scorer.likelihood import Scorer, load_scorer
-from art.training import checkpoints
+from art.training import checkpoints, recovery
 from art.training.checkpoints import CheckpointState, RunFolder
 from art.training.job import Job
 from art.training.plan import check_passages, plan_run, read_run_questions
@@ -53,7 +53,7 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
         # Models
         steps = run.steps()
         state = checkpoints.load_state(run, steps[-1]) if steps else None
-        retriever = _student(config, run, state, cache).to(device)
+        retriever = _student(config, run, steps[-1] if steps else None, cache).to(device)
         scorer = _teacher(config, state, device, cache)
         workers = config.data.num_workers
         tokens, scorer_tokens = (
@@ -101,16 +101,23 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
             fingerprints=fingerprints,
         )
         job.go_back_to(state)
+    if state is not None:
+        job.index = recovery.open_index(
+            run,
+            state,
+            store_fingerprint=store.fingerprint,
+            retriever=retriever,
+            weights_at=lambda step: _student(config, run, step, cache).to(device),
+            embed=job.embed,
+        )
     job.model = accelerator.prepare_model(retriever)  # talks to the other processes
     return job
 
 
-def _student(
-    config: Config, run: RunFolder, state: CheckpointState | None, cache: Path | None
-) -> Retriever:
+def _student(config: Config, run: RunFolder, step: int | None, cache: Path | None) -> Retriever:
     settings = config.retriever.model_dump()
-    if state is not None:
-        weights = run.checkpoint_folder(state.step) / "retriever"
+    if step is not None:
+        weights = run.checkpoint_folder(step) / "retriever"
         settings.update(model=str(weights), passage_model=None)
     return create_retriever(**settings, seed=config.training.seed, cache=cache)
 
