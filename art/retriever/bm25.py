@@ -16,6 +16,8 @@ or two at the top and loses two at 50; titles stay, as elsewhere they name what 
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from array import array
 from collections.abc import Sequence
@@ -143,7 +145,18 @@ def _build(store: PassageStore, folder: Path) -> None:
     inner.index((passages, vocabulary), create_empty_token=False, show_progress=False)
     with atomic_folder(folder) as unfinished:
         inner.save(unfinished)
+        _check_written(unfinished)
         Checksums.of(unfinished).write(unfinished / CHECKSUMS)
+
+
+def _check_written(folder: Path) -> None:
+    """Raise OSError where a full disk took only a part, which NumPy does not notice."""
+    import bm25s
+
+    try:
+        bm25s.BM25.load(folder, mmap=True, load_vocab=False)
+    except (OSError, ValueError) as error:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
 
 def _best(scores: NDArray[np.float32], num_best: int) -> NDArray[np.int64]:
