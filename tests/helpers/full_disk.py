@@ -40,7 +40,7 @@ def told_when_full(write: Callable[[], Any], limit: int) -> str:
 
 
 def _outcome(write: Callable[[], Any], limit: int) -> tuple[bool, str]:
-    signal.alarm(60)
+    signal.alarm(300)
     torch.set_num_threads(1)  # the parent's threads are not here
     load_faiss().omp_set_num_threads(1)
     silent = os.open(os.devnull, os.O_WRONLY)
