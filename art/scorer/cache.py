@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from art import distributed
 from art.data.tokens import TokenStore
 from art.errors import ArtError, CorruptionError, MismatchError
-from art.files import cannot_write, write_bytes
+from art.files import write_bytes
 from art.scorer.likelihood import Scorer
 
 Hashes = NDArray[np.uint64]
@@ -199,7 +199,7 @@ def _disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise cannot_write(error, path) from error
+        raise ArtError(f"score log: {error.strerror or error}", where=path) from error
 
 
 @dataclass(frozen=True, slots=True)

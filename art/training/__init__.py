@@ -2,5 +2,5 @@
 
 `schedule` (what happens at which step) → `candidates` (who proposes passages) → `steps` (the
 method, one screen) → `losses` (its formulae) → `loop` (set-up, main, fit) → `checkpoints` and
-`progress` (what it leaves behind).
+`progress` (what it leaves behind), `recovery` (where it goes on when some of that is damaged).
 """
