@@ -7,8 +7,9 @@ plans and keeps a run); every other module takes plain keyword arguments.
 """
 
 from art.config.manifest import Manifest
-from art.config.reading import check_config, read_config, read_config_with_origins
+from art.config.reading import Stage, check_config, read_config, read_stages
 from art.config.settings import (
+    RETRIEVER_FOLDER,
     Config,
     DataConfig,
     EvaluationConfig,
@@ -23,6 +24,7 @@ from art.config.settings import (
 from art.config.writing import commented_yaml
 
 __all__ = [
+    "RETRIEVER_FOLDER",
     "Config",
     "DataConfig",
     "EvaluationConfig",
@@ -31,11 +33,12 @@ __all__ = [
     "OutputConfig",
     "RetrieverConfig",
     "ScorerConfig",
+    "Stage",
     "TrainingConfig",
     "check_config",
     "commented_yaml",
     "differences",
     "fields",
     "read_config",
-    "read_config_with_origins",
+    "read_stages",
 ]

@@ -8,6 +8,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt
 
+# Within a run folder: the trained retriever, from which a later stage starts.
+RETRIEVER_FOLDER = "retriever"
+
 
 def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str) else value

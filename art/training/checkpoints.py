@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from art import distributed
-from art.config import Config, Manifest, differences, read_config
+from art.config import RETRIEVER_FOLDER, Config, Manifest, differences, read_config
 from art.errors import CorruptionError, MismatchError
 from art.files import atomic_folder, link, lock, remove_leftovers, write_text
 from art.retriever.encoders import Retriever
@@ -118,7 +118,7 @@ class RunFolder:
     @property
     def result_folder(self) -> Path:
         """The trained retriever, an ordinary folder."""
-        return self.path / "retriever"
+        return self.path / RETRIEVER_FOLDER
 
     @property
     def result_file(self) -> Path:

@@ -12,7 +12,7 @@ import pytest
 from processes import run_processes
 from safetensors.numpy import load_file
 
-from art.config import Config, check_config
+from art.config import Config, check_config, read_stages
 from art.errors import ArtError, ConfigFaults, MismatchError
 from art.files import lock
 from art.retriever.index import Index
@@ -21,6 +21,7 @@ from art.training import job as job_module
 from art.training import loop
 from art.training.checkpoints import RunFolder, load_state
 from art.training.loop import train
+from art.training.stages import train_stages
 
 NUM_STEPS = 7
 
@@ -349,3 +350,32 @@ def test_settings_that_do_not_fit_the_data_are_refused_before_any_model_loads(
     config = configure(settings, tmp_path, training={"top_k": 61})
     with pytest.raises(ConfigFaults, match="only 60 passages"):
         train(config)
+
+
+def test_stages_chain_runs_and_a_second_call_keeps_what_is_finished(settings, tmp_path) -> None:
+    training = {**settings["training"], "max_steps": 1}
+    document = {**settings, "training": training, "output": {"folder": str(tmp_path / "run")}}
+    document["stages"] = [{"name": "one"}, {"name": "two", "training": {"learning_rate": 0.01}}]
+    (tmp_path / "c.yaml").write_text(json.dumps(document))  # JSON is YAML
+    told: list[tuple[str | None, bool]] = []
+
+    def run() -> list[float]:
+        results = []
+        stages = read_stages(tmp_path / "c.yaml")
+        train_stages(
+            stages,
+            begin=lambda stage: None,
+            end=lambda stage, result, before: (
+                told.append((stage.name, before)),
+                results.append(result.before["top_20"]),
+            ),
+        )
+        return results
+
+    first = run()
+    assert run() == first
+    assert told == [("one", False), ("two", False), ("one", True), ("two", True)]
+    # The second starts from what the first keeps, and the folder's retriever is the last one's.
+    one, two = tmp_path / "run" / "1-one", tmp_path / "run" / "2-two"
+    assert first[1] == json.loads((one / "result.json").read_text())["after"]["top_20"]
+    assert (tmp_path / "run" / "retriever").resolve() == (two / "retriever").resolve()
