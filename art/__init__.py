@@ -5,10 +5,11 @@ The rooms, in the order of the method; each imports only from those before it:
 - `art.errors`, `art.files`: what a user is told; writes that survive a kill
 - `art.config`: every setting, declared once
 - `art.distributed`: the processes of one job
-- `art.data`: documents, passages, questions, prompts, tokens
+- `art.data`: documents, passages, questions, supervised examples, prompts, tokens
 - `art.weights`: where models come from
 - `art.retriever`, `art.scorer`: the student and its index; the frozen teacher
 - `art.evaluation`: rankings → figures
+- `art.mining`: hard negatives, from an index or BM25
 - `art.training`: the method (`steps`), the loop around it, its checkpoints
 - `art.planning`: what a run will take, and settings to begin with
 - `art.diagnosis`: what a teacher could teach, before training

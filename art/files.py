@@ -157,6 +157,12 @@ def fingerprint(*parts: bytes | str) -> str:
     return digest.hexdigest()
 
 
+def file_state(path: Path) -> str:
+    """Return what tells a changed file without reading it: its path, size and time of change."""
+    state = path.stat()
+    return f"{path.resolve()} {state.st_size} {state.st_mtime_ns}"
+
+
 def fingerprint_file(path: str | Path) -> str:
     """Return the fingerprint of a file's contents, read in blocks."""
     return fingerprint_blocks(_blocks(Path(path)))

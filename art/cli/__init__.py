@@ -1,6 +1,6 @@
 """The command line. Whatever is heavy is imported inside the command that needs it.
 
-`training` (train, init), `searching` (embed, search, evaluate), `scoring` (score, diagnose).
+`training` (train, init), `searching` (embed, search, evaluate, mine), `scoring` (score, diagnose).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from art.cli.scoring import diagnose, score
-from art.cli.searching import embed, evaluate, search
+from art.cli.searching import embed, evaluate, mine, search
 from art.cli.training import init, train
 from art.errors import ArtError
 
@@ -79,6 +79,7 @@ app.command()(init)
 app.command()(embed)
 app.command()(search)
 app.command()(evaluate)
+app.command()(mine)
 app.command()(score)
 app.command()(diagnose)
 

@@ -1,4 +1,4 @@
-"""`art embed`, `art search` and `art evaluate`: a retriever, its index, and questions."""
+"""`art embed`, `search`, `evaluate` and `mine`: a retriever, its index, and questions."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from art.data.passages import PassageStore
+    from art.mining import Search
     from art.retriever.encoders import Retriever
     from art.retriever.index import Index
 
@@ -146,6 +147,81 @@ def evaluate(
                     }
                     figures = {"figures": result.figures, "table": result.table()}
                     write_json(output, {**figures, "notes": result.notes, **provenance})
+
+
+def mine(
+    questions: QuestionsFile,
+    output: Annotated[
+        Path, typer.Option(help="DPR JSON lines, which `art train` reads; whole or not at all.")
+    ],
+    retriever: Annotated[
+        str | None, typer.Option(help="A retriever's folder, with --index; or give --bm25.")
+    ] = None,
+    index: Annotated[Path | None, typer.Option(help="The index that `art embed` made.")] = None,
+    bm25: Annotated[
+        bool, typer.Option("--bm25", help="Search --passages by words, without a retriever.")
+    ] = False,
+    passages: Annotated[
+        Path | None,
+        typer.Option(help="The corpus: for --bm25, or where the index no longer finds it."),
+    ] = None,
+    num_negatives: Annotated[int, typer.Option(min=1, help="Of a question, at most.")] = 30,
+    skip_top: Annotated[int, typer.Option(min=0, help="Best ranks left out.")] = 0,
+    depth: Annotated[int, typer.Option(min=1, help="The last rank that is looked at.")] = 100,
+    margin: Annotated[
+        float | None,
+        typer.Option(help="Leave out what scores higher than the positive less this; off."),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Draw from the ranks; without, the best-ranked are taken."),
+    ] = None,
+    cpu: OnCpu = False,
+) -> None:
+    """Find hard negatives: high in the ranking, not named as a positive, without an answer."""
+    from art import distributed, mining
+    from art.data.formats import read_questions
+
+    choice = mining.Choice(num_negatives, skip_top, depth, margin, seed)
+    mining.check_output(output)
+    asked = read_questions(questions)
+    with processes(cpu) as device:
+        search_in, store = _searched(retriever, index, bm25, passages, device)
+        with distributed.fail_together():
+            if distributed.is_main():
+                mined = mining.mine(search_in, store, asked, output, choice=choice)
+                print(
+                    f"{output}: {mined.num_questions:,} questions, "
+                    f"{mined.num_negatives:,} hard negatives"
+                )
+                for note in mined.notes():
+                    print(f"note: {note}")
+
+
+def _searched(
+    retriever: str | None,
+    index: Path | None,
+    bm25: bool,
+    passages: Path | None,
+    device: torch.device,
+) -> tuple[Search, PassageStore]:
+    """Open what `art mine` searches: an index with its retriever, or the words of a corpus."""
+    from art import distributed
+    from art.data.passages import PassageStore
+    from art.mining import bm25_search, retriever_search
+    from art.retriever.bm25 import BM25
+
+    if retriever is not None and index is not None and not bm25:
+        model, opened, store = _open(retriever, index, passages, device)
+        return retriever_search(model, opened), store
+    if not (bm25 and passages) or retriever is not None or index is not None:
+        raise ArtError(
+            "nothing to search, or two things",
+            hint="give --retriever with its --index, or --bm25 with --passages",
+        )
+    with distributed.fail_together():
+        store = PassageStore.open_or_build(passages)
+        return bm25_search(BM25.build(store)), store
 
 
 def _open(

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from art.config import Manifest
 from art.data.formats import Passage, passage_files, read_passages
 from art.errors import ArtError, CorruptionError, DataError
-from art.files import atomic_folder, cache_folder, fingerprint, lock
+from art.files import atomic_folder, cache_folder, file_state, fingerprint, lock
 
 _HEADER = struct.Struct("<III")  # bytes of the id, of the title, of the text
 _FORMAT = "passage store 1"
@@ -264,8 +264,7 @@ def _source_key(source: str | Path) -> str:
         parts.append(str(source))  # a dataset's splits and configurations share files
     try:
         for path in passage_files(source):
-            state = path.stat()
-            parts.append(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}")
+            parts.append(file_state(path))
     except OSError as error:
         raise ArtError(f"cannot read: {error.strerror}", where=source) from error
     return fingerprint(*parts)
