@@ -201,7 +201,7 @@ def token_log_probabilities(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor
     """Return each token's log-probability, float32 whatever the logits are, a few rows at a time.
 
     Args:
-        logits: [n, T, V], of any float type, on any device.
+        logits: [m, V] of the m tokens that count, of any float type, on any device.
         ids: the tokens they are about, [n, T] int64, on the CPU.
         mask: which of them count, [n, T] bool, on the CPU.
 
@@ -212,12 +212,12 @@ def token_log_probabilities(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor
     result = torch.zeros(ids.shape, dtype=torch.float32, device=device)
     rows_at_once = max(1, _CHUNK_LOGITS // logits.shape[-1])
     # Indices are found on the CPU, where counting them does not make a GPU wait.
-    for chunk in torch.split(mask.nonzero(), rows_at_once):
-        row, column = chunk.to(device).unbind(dim=1)
-        wanted = ids[chunk[:, 0], chunk[:, 1]].to(device)
-        result[row, column] = -F.cross_entropy(
-            logits[row, column].float(), wanted, reduction="none"
-        )
+    places = mask.nonzero()  # [m, 2]
+    chunks = (torch.split(one, rows_at_once) for one in (logits, places))
+    for some, where in zip(*chunks, strict=True):
+        wanted = ids[where[:, 0], where[:, 1]].to(device)
+        row, column = where.to(device).unbind(dim=1)
+        result[row, column] = -F.cross_entropy(some.float(), wanted, reduction="none")
     return result
 
 
