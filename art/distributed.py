@@ -99,6 +99,27 @@ def broadcast_object(value: T) -> T:
     return box[0]
 
 
+def gather_rows(rows: torch.Tensor) -> torch.Tensor:
+    """Return every process's rows, by rank; gradient flows to this process's own alone.
+
+    Args:
+        rows: [n, ...], n a number of its own on each process, the other sizes the same.
+
+    Returns:
+        [Σn, ...].
+    """
+    if world_size() == 1:
+        return rows
+    counts = gather_objects(len(rows))
+    padded = rows.new_zeros(max(counts), *rows.shape[1:])
+    padded[: len(rows)] = rows.detach()
+    gathered = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(gathered, padded)
+    parts = [one[:count] for one, count in zip(gathered, counts, strict=True)]
+    parts[rank()] = rows
+    return torch.cat(parts)
+
+
 @contextmanager
 def gradient_average(model: torch.nn.Module, *, enabled: bool) -> Iterator[None]:
     """Average gradients over processes in this block's backward pass, or only accumulate them."""

@@ -171,6 +171,21 @@ def split_text(lines: Iterable[str], words: int = PASSAGE_WORDS) -> Iterator[str
         yield _joined(held)
 
 
+def sentences(text: str) -> list[list[str]]:
+    """Cut a text into its sentences, and these into their words.
+
+    A word keeps a space before it where it had white space there, so that joining any run of words
+    gives that part of the text again, its white space single spaces. Scripts without spaces between
+    words are cut between characters. A blank line ends a sentence.
+    """
+    found: list[list[str]] = [[]]
+    for piece in _pieces(text.splitlines(), PASSAGE_WORDS * _WORD_CHARACTERS):
+        found[-1].append(" " * piece.is_parted + piece.text)
+        if piece.ends:
+            found.append([])
+    return found[:-1]  # the last piece ends a sentence
+
+
 def _cut(pieces: Iterable[_Piece], wanted: int) -> int:
     """Return how many of the pieces make the next passage, at least one."""
     length = full = 0

@@ -56,7 +56,11 @@ def build_world(bert: Path, t5: Path, corpus, folder: Path, *, dropout: float = 
 
 
 def gradients(
-    world: World, micro_batches: list[MicroBatch], model: torch.nn.Module | None = None
+    world: World,
+    micro_batches: list[MicroBatch],
+    model: torch.nn.Module | None = None,
+    *,
+    chunk_tokens: int | None = None,
 ) -> tuple[float, dict[str, torch.Tensor]]:
     world.retriever.zero_grad(set_to_none=True)
     figures = art_step(
@@ -72,6 +76,7 @@ def gradients(
         seed=1,
         step=7,
         clock=Clock(),
+        chunk_tokens=chunk_tokens,
     )
     named = world.retriever.named_parameters()
     loss = figures.sums["loss"] / len(QUESTIONS)
