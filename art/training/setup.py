@@ -79,8 +79,8 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
         if state:
             checkpoints.check_unchanged(run, state, fingerprints)
             checkpoints.load_optimizer(run, state.step, optimizer)
-            if is_main():
-                metrics.cut_back(state.metrics_bytes)
+        if is_main():
+            metrics.cut_back(state.metrics_bytes if state else 0)
         num_scores = state.num_scores if state else 0
         log = ScoreLog(run.scores_file, fingerprint=scorer.fingerprint, length=num_scores)
         job = Job(
