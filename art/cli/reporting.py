@@ -13,7 +13,7 @@ _PAGE, _PICTURE = (".html", ".htm"), ".svg"
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run folders.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders.")],
     output: Annotated[
         Path, typer.Option(help="A page, .html, or the curve alone, .svg; overwritten.")
     ],

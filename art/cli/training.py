@@ -54,6 +54,7 @@ def train(
             if result.best_step == 0:
                 print(f"by {result.figure} no step was better than the start, which is kept")
             print(f"the retriever is in {run.result_folder}")
+            print(f"curves and questions: art report {run.path} --output report.html")
     finally:
         distributed.stop()
 

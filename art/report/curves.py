@@ -35,6 +35,7 @@ class Chart:
     svg: str
 
 
+_PER_CENT = 100
 # Kind of record, its value, the factor that it is shown with, title and caption.
 _VALUES = (
     ("train", "loss", 1, "Loss", "The training loss of each step."),
@@ -48,14 +49,14 @@ _VALUES = (
     (
         "refresh",
         "top_k_changed",
-        100,
+        _PER_CENT,
         "How stale the index was, %",
         "The share of the passages found that each refresh of the index exchanged.",
     ),
     (
         "train",
         "known_share",
-        100,
+        _PER_CENT,
         "Pairs scored before, %",
         "The share of a step's pairs whose score was known already and cost nothing.",
     ),
@@ -70,7 +71,8 @@ def charts(histories: Sequence[History]) -> list[Chart]:
     ]
     for kind, value, factor, title, caption in _VALUES:
         if curves := _curves(histories, kind, value, factor):
-            found.append(Chart(title, caption, draw_curves(curves)))
+            picture = draw_curves(curves, from_zero=factor == _PER_CENT)
+            found.append(Chart(title, caption, picture))
     if stacks := _seconds(histories):
         caption = "What the seconds of a step were spent on; the table below has the whole run."
         found.append(Chart("Seconds of a step", caption, draw_stacks(stacks)))
@@ -79,17 +81,20 @@ def charts(histories: Sequence[History]) -> list[Chart]:
 
 def curve_picture(histories: Sequence[History]) -> str:
     """Draw the figures that choose the step, with their intervals, beside the loss, as SVG."""
-    first = next(_evaluations(histories))
-    return draw_side_by_side(dict([first]) | {"Loss": _curves(histories, "train", "loss", 1)})
+    found = dict(_evaluations(histories))
+    title = _title(histories[0].figure)
+    if title not in found:
+        title = next(iter(found))
+    loss = _curves(histories, "train", "loss", 1)
+    return draw_side_by_side({title: found[title]} | ({"Loss": loss} if loss else {}))
 
 
 def _evaluations(histories: Sequence[History]) -> Iterator[tuple[str, list[Curve]]]:
-    """Yield titled curves of the figures, the figure that chooses among the first of them.
+    """Yield titled curves of the figures.
 
     The shares of a single run go together; with several runs each figure has its own chart.
     """
     names = list(dict.fromkeys(name for history in histories for name in history.figures))
-    names.sort(key=lambda name: name != histories[0].figure)
     if len(histories) == 1 and (shares := [n for n in histories[0].figures if _is_share(n)]):
         curves = [_evaluation(histories[0], name, figure_name(name)) for name in shares]
         yield "Questions answered within the first k, %", curves
@@ -111,7 +116,7 @@ def _title(figure: str) -> str:
 
 def _evaluation(history: History, figure: str, label: str) -> Curve:
     records = history.records["evaluation"]
-    factor = 1 if figure == SCORER_FIGURE else 100
+    factor = 1 if figure == SCORER_FIGURE else _PER_CENT
     intervals = [history.interval(record, figure) for record in records]
     ends = np.array([one for one in intervals if one is not None])
     return Curve(

@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", ":")
 _STYLE = {
+    "axes.axisbelow": True,
     "axes.edgecolor": "#888888",
     "axes.grid": True,
     "axes.spines.right": False,
@@ -34,7 +35,7 @@ _STYLE = {
     "svg.hashsalt": "art",
     "text.parse_math": False,  # a run may be called anything
 }
-_NUM_POINTS = 250  # a longer curve is drawn as the means of so many stretches
+_NUM_POINTS = 150  # a longer curve is drawn as the means of so many stretches
 _NUM_MARKED = 30  # points that are shown one by one
 _LEGEND_COLUMNS = 4
 
@@ -74,12 +75,19 @@ class Stack:
     layers: Mapping[str, Floats]
 
 
-def draw_curves(curves: Sequence[Curve]) -> str:
-    """Return one chart, with a legend where there are several curves."""
+def draw_curves(curves: Sequence[Curve], *, from_zero: bool = False) -> str:
+    """Return one chart, with a legend where there are several curves.
+
+    Args:
+        curves: of the chart.
+        from_zero: whether the values' axis goes from 0 to 1 at least.
+    """
     with style.context(["default", _STYLE]):
         figure = Figure(figsize=(6.0, 3.2), layout="constrained")
         axes = figure.add_subplot()
         lines = _draw_curves(axes, curves)
+        if from_zero:
+            axes.set_ylim(0, max(1.0, axes.get_ylim()[1]))
         if len(curves) > 1:
             columns = min(len(curves), _LEGEND_COLUMNS)
             labels = _labels(curve.label for curve in curves)
@@ -96,7 +104,9 @@ def draw_side_by_side(charts: Mapping[str, Sequence[Curve]]) -> str:
             axes.set_title(title)
             lines = _draw_curves(axes, curves)
             if len(curves) > 1:
-                axes.legend(lines, _labels(curve.label for curve in curves))
+                labels = _labels(curve.label for curve in curves)
+                beside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+                axes.legend(lines, labels, reverse=True, **beside)
         return _svg(figure)
 
 
@@ -108,10 +118,9 @@ def draw_stacks(stacks: Sequence[Stack]) -> str:
         for axes, stack in zip(columns, stacks, strict=True):
             layers = [_thinned(stack.steps, values) for values in stack.layers.values()]
             areas = axes.stackplot(layers[0][0], [values for _, values in layers], colors=_COLOURS)
-            axes.margins(x=0)
             if len(stacks) > 1:
                 axes.set_title(stack.label, loc="left")
-        _label_steps(columns[-1])
+        _label_steps(columns[-1], max(stack.steps[-1] for stack in stacks))
         figure.legend(
             areas, _labels(stacks[0].layers), loc="outside upper left", ncols=_LEGEND_COLUMNS + 1
         )
@@ -140,15 +149,16 @@ def _draw_curves(axes: Axes, curves: Sequence[Curve]) -> list[Line2D]:
         lines += axes.plot(steps, values, color=colour, linestyle=dashes, marker=marker)
         if curve.band is not None:
             low, high = (_thinned(curve.steps, end)[1] for end in curve.band)
-            axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
+            axes.fill_between(steps, low, high, color=colour, alpha=0.12, linewidth=0)
         there = curve.steps == curve.ringed
         points = axes.plot(curve.steps[there], curve.values[there], "o", color=colour)
         points[0].set(markersize=8, fillstyle="none")
-    _label_steps(axes)
+    _label_steps(axes, max(curve.steps[-1] for curve in curves))
     return lines
 
 
-def _label_steps(axes: Axes) -> None:
+def _label_steps(axes: Axes, last: float) -> None:
+    axes.set_xlim(-0.02 * last, 1.02 * last)  # all of a run's charts show the same steps
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
 

@@ -19,6 +19,7 @@ from art.training.checkpoints import RunFolder, TrainingResult, load_state
 
 Record = Mapping[str, Any]
 
+_PHASES = ("retrieve", "score", "learn", "update", "save")
 _NOT_FIGURES = ("kind", "step", "num_questions", "seconds")
 
 
@@ -96,7 +97,8 @@ class History:
     def seconds_by_phase(self) -> dict[str, float]:
         """Return the seconds of the whole run by phase, step 0's refresh and evaluation included.
 
-        Where not every step was logged, the others count as those do on average.
+        Where not every step was logged, the others count as those do on average; the save after the
+        last step is in no line.
         """
         trained = self.records["train"]
         steps = max((record["step"] for record in trained), default=0)
@@ -111,9 +113,10 @@ class History:
 
 
 def phases(trained: Sequence[Record]) -> list[str]:
-    """Return the names of the phases of the steps, in the order in which they first appear."""
+    """Return the names of the phases of the steps, in the order of a step."""
     names = {name: None for record in trained for name in record if name.endswith("_seconds")}
-    return [name.removesuffix("_seconds") for name in names]
+    found = [name.removesuffix("_seconds") for name in names]
+    return sorted(found, key=lambda name: _PHASES.index(name) if name in _PHASES else len(_PHASES))
 
 
 def read_histories(folders: Sequence[Path]) -> list[History]:
@@ -227,7 +230,8 @@ def _read_rankings(
         read_rankings(path) if path.exists() else None
         for path in (run.rankings_file(0), run.rankings_file(best_step))
     )
-    if before and after and [one.id for one in before] != [one.id for one in after]:
+    asked = [[one.id for one in found] for found in (before, after) if found is not None]
+    if any(ids != asked[0] for ids in asked):
         raise CorruptionError(
             "is about other questions than step 0", where=run.rankings_file(best_step)
         )

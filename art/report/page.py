@@ -58,7 +58,8 @@ def render_page(histories: Sequence[History]) -> str:
 def _facts(histories: Sequence[History]) -> Table:
     by_run = [_facts_of(history) for history in histories]
     rows = [[name, *(facts[name] for facts in by_run)] for name in by_run[0]]
-    return Table([history.name for history in histories], rows)
+    # The heading of the page names a single run.
+    return Table([history.name for history in histories] if len(histories) > 1 else [], rows)
 
 
 def _facts_of(history: History) -> dict[str, str]:
@@ -108,10 +109,11 @@ def _figures(histories: Sequence[History]) -> Table:
     rows = []
     for history in histories:
         lead = f"{history.name}: " if len(histories) > 1 else ""
-        for when, step in (("before training", 0), ("after training", history.best_step)):
-            record = history.evaluation(step)
+        # One of them where no step was better than the start.
+        for step in sorted({0, history.best_step}):
+            record, when = history.evaluation(step), "after" if step else "before"
             cells = [_cell(history, record, name) for name in names]
-            rows.append([f"{lead}{when} (step {step:,})", *cells])
+            rows.append([f"{lead}{when} training (step {step:,})", *cells])
     return Table([figure_name(name) for name in names], rows)
 
 
@@ -130,10 +132,8 @@ def _notes(histories: Sequence[History]) -> Iterator[str]:
         if history.best_step and (found := history.paired_test()) is not None:
             figure, test = found
             yield f"{lead}{figure_name(figure)}, after training against before: {outcome(test)}."
-    yield (
-        "The step was chosen on these same questions, which flatters it a little; "
-        "`art evaluate` on others tells how good the retriever is."
-    )
+    if any(name.startswith("top_") for history in histories for name in history.figures):
+        yield "Shares in %; in brackets their 95 % intervals (Wilson)."
     for name in ("evaluation questions", "passages"):
         if len({history.fingerprints.get(name) for history in histories}) > 1:
             yield f"The runs did not have the same {name}: do not compare their figures."
