@@ -13,6 +13,7 @@ The rooms, in the order of the method; each imports only from those before it:
 - `art.training`: the method (`steps`), the loop around it, its checkpoints
 - `art.planning`: what a run will take, and settings to begin with
 - `art.diagnosis`: what a teacher could teach, before training
+- `art.report`: figures as text, runs as one page
 - `art.demo`, `art.dialogue`, `art.cli`: the built-in demonstration, questions at a prompt, the
   command line
 

@@ -1,6 +1,7 @@
 """The command line. Whatever is heavy is imported inside the command that needs it.
 
-`training` (train, init), `searching` (embed, search, evaluate, mine), `scoring` (score, diagnose).
+`training` (train, init), `searching` (embed, search, evaluate, mine), `scoring` (score, diagnose),
+`reporting` (report).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from art.cli.reporting import report
 from art.cli.scoring import diagnose, score
 from art.cli.searching import embed, evaluate, mine, search
 from art.cli.training import init, train
@@ -82,6 +84,7 @@ app.command()(evaluate)
 app.command()(mine)
 app.command()(score)
 app.command()(diagnose)
+app.command()(report)
 
 
 @app.command()

@@ -66,7 +66,9 @@ def _tell(stage: Stage, result: TrainingResult, finished_before: bool) -> None:
     print(report.figures(names))
     if result.best_step == 0:
         print(f"by {result.figure} no step was better than the start, which is kept")
-    print(f"the retriever is in {Path(stage.config.output.folder) / RETRIEVER_FOLDER}")
+    folder = Path(stage.config.output.folder)
+    print(f"the retriever is in {folder / RETRIEVER_FOLDER}")
+    print(f"curves and questions: art report {folder} --output report.html")
 
 
 def init(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -24,12 +24,21 @@ class Manifest(BaseModel):
             ArtError: the file cannot be read or is not JSON.
             CorruptionError: a field is missing, unknown or of another type.
         """
+        return cls.of(read_json(path), where=path)
+
+    @classmethod
+    def of(cls, document: Any, *, where: str | Path) -> Self:
+        """Check a document that was read from `where`.
+
+        Raises:
+            CorruptionError: a field is missing, unknown or of another type.
+        """
         try:
-            return cls.model_validate(read_json(path))
+            return cls.model_validate(document)
         except ValidationError as error:
             fault = error.errors()[0]
             field = ".".join(str(part) for part in fault["loc"])
-            raise CorruptionError(f"{field}: {fault['msg']}", where=path) from error
+            raise CorruptionError(f"{field}: {fault['msg']}", where=where) from error
 
     def write(self, path: str | Path) -> None:
         """Write the manifest atomically."""

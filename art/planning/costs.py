@@ -149,6 +149,14 @@ def score_log_bytes(num_pairs: int) -> int:
     return 12 * num_pairs + 48
 
 
+def rankings_bytes(num_questions: int) -> int:
+    """Return about how many bytes it takes to keep what so many evaluated questions found.
+
+    Five passages each of at most 400 characters, with ids, titles and figures.
+    """
+    return 4096 * num_questions
+
+
 def checkpoint_bytes(num_parameters: int, num_learning: int) -> int:
     """Return the bytes of a checkpoint: float32 weights, and Adam's two moments of what learns."""
     return 4 * num_parameters + 8 * num_learning

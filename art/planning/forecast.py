@@ -251,6 +251,11 @@ def _add_disk(result: Forecast, parts: AtHand, lengths: Lengths, *, elsewhere: b
         result.disk["checkpoints and result"] = (
             3 * costs.checkpoint_bytes(parameters, learning) + 2 * 4 * parameters
         )
+    # Of step 0, of the best steps that the last two checkpoints name, and of a better one.
+    num_kept = min(4, work.num_evaluations)
+    result.disk["what the evaluated questions found"] = num_kept * costs.rankings_bytes(
+        work.questions_per_evaluation
+    )
     result.disk["scores"] = costs.score_log_bytes(work.pairs_most)
     folder = Path(config.output.folder).absolute()
     existing = next(one for one in (folder, *folder.parents) if one.exists())

@@ -125,6 +125,10 @@ class RunFolder:
         """The figures of a finished run; its existence says that the run is finished."""
         return self.path / "result.json"
 
+    def rankings_file(self, step: int) -> Path:
+        """Return the place of what the evaluated questions found at a step."""
+        return self.path / "evaluations" / f"step-{step:08d}.jsonl"
+
     def index_folder(self, name: str) -> Path:
         """Return the place of an index."""
         return self.path / "index" / name
@@ -161,7 +165,7 @@ class RunFolder:
             return
         self.refuse_other_settings(config)
         write_text(self.config_file, config.to_yaml())
-        for folder in (self.path, self.path / "checkpoints"):
+        for folder in (self.path, self.path / "checkpoints", self.path / "evaluations"):
             remove_leftovers(folder)
 
     def refuse_other_settings(self, config: Config) -> None:
@@ -274,7 +278,10 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 def prune(run: RunFolder) -> None:
-    """Delete checkpoints before the last two, and whatever none of those two names."""
+    """Delete checkpoints before the last two, and whatever none of those two names.
+
+    What the questions found at step 0 is kept for comparison.
+    """
     steps = run.steps()
     for step in steps[:-_NUM_KEPT]:
         shutil.rmtree(run.checkpoint_folder(step))
@@ -284,6 +291,10 @@ def prune(run: RunFolder) -> None:
     for folder in [*(run.path / "index").glob("step-*"), *run.path.glob("checkpoints/best-*")]:
         if folder.name not in named:
             shutil.rmtree(folder)
+    wanted = {run.rankings_file(step) for step in (0, *(s.best.step for s in states if s.best))}
+    for file in run.path.glob("evaluations/step-*.jsonl"):
+        if file not in wanted:
+            file.unlink()
 
 
 def publish(run: RunFolder, best_step: int) -> None:

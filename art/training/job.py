@@ -16,6 +16,7 @@ from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.errors import MismatchError
 from art.evaluation.evaluate import evaluate
+from art.evaluation.rankings import write_rankings
 from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages
 from art.retriever.encoders import Retriever
@@ -98,7 +99,15 @@ class Job:
             raise MismatchError("the index holds other passages than the run reads", where=folder)
 
     def introduce(self) -> None:
-        """Say what is about to happen."""
+        """Say what is about to happen, and begin the metrics of a new run with it."""
+        with distributed.fail_together():
+            if distributed.is_main() and not self.metrics.num_bytes:
+                sizes = {
+                    "num_passages": len(self.store),
+                    "num_questions": self.schedule.num_questions,
+                    "num_steps": self.schedule.num_steps,
+                }
+                self.metrics.write("start", 0, {**sizes, "unix_seconds": int(time.time())})
         self.progress = ProgressLine(
             self.schedule.num_steps, self.step, enabled=distributed.is_main()
         )
@@ -221,6 +230,7 @@ class Job:
             if distributed.is_main():
                 if better:
                     checkpoints.keep_best(self.run, self.step)
+                    write_rankings(self.run.rankings_file(self.step), result, self.store)
                 values = {"num_questions": result.num_questions, "seconds": seconds}
                 self._record("evaluation", {**result.figures, **values})
         self.progress.say(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from art.config import Config, TrainingConfig
 from art.data.batching import epoch_order
 from art.data.formats import Question, read_many_questions
 from art.errors import ConfigFaults, DataError
+from art.files import fingerprint
 from art.training.schedule import Schedule
 
 _HELD_OUT_SHARE = 0.05
@@ -60,6 +62,15 @@ def read_run_questions(config: Config) -> Questions:
         ],
         held_out=True,
     )
+
+
+def evaluation_fingerprint(
+    questions: Sequence[Question], qrels: Mapping[str, Mapping[str, int]] | None
+) -> str:
+    """Return a fingerprint of the questions that choose and of all their labels."""
+    # A set has another order in each process.
+    asked = [(q.question_id, q.text, q.answers, sorted(q.positive_passage_ids)) for q in questions]
+    return fingerprint(repr(asked), repr(qrels))
 
 
 def num_held_out(num_questions: int) -> int:

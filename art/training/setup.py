@@ -24,7 +24,12 @@ from art.scorer.likelihood import Scorer, load_scorer
 from art.training import checkpoints
 from art.training.checkpoints import CheckpointState, RunFolder
 from art.training.job import Job
-from art.training.plan import check_passages, plan_run, read_run_questions
+from art.training.plan import (
+    check_passages,
+    evaluation_fingerprint,
+    plan_run,
+    read_run_questions,
+)
 from art.training.progress import MetricsLog
 
 _KINDS = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
@@ -73,14 +78,14 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
             "passages": store.fingerprint,
             "scorer": scorer.fingerprint,
             "training questions": fingerprint(*questions.training),
-            "evaluation questions": fingerprint(repr(questions.evaluation), repr(qrels)),
+            "evaluation questions": evaluation_fingerprint(questions.evaluation, qrels),
         }
         metrics = MetricsLog(run.metrics_file)
         if state:
             checkpoints.check_unchanged(run, state, fingerprints)
             checkpoints.load_optimizer(run, state.step, optimizer)
-            if is_main():
-                metrics.cut_back(state.metrics_bytes)
+        if is_main():
+            metrics.cut_back(state.metrics_bytes if state else 0)
         num_scores = state.num_scores if state else 0
         log = ScoreLog(run.scores_file, fingerprint=scorer.fingerprint, length=num_scores)
         job = Job(

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from art.config import Config, check_config
-from art.planning.costs import checkpoint_bytes, score_log_bytes, search_flops
+from art.planning.costs import (
+    checkpoint_bytes,
+    rankings_bytes,
+    score_log_bytes,
+    search_flops,
+)
 from art.planning.rates import REFERENCE, fit_search, reference_rates
 from art.planning.work import (
     Rates,
@@ -101,6 +106,10 @@ def test_the_files_of_a_run_are_no_larger_than_planned(run) -> None:
     assert len(list((folder / "index").glob("step-*"))) <= 3
     scores = (folder / "scores.log").stat().st_size
     assert scores == score_log_bytes((scores - 48) // 12)
+    rankings = list((folder / "evaluations").iterdir())
+    assert 1 <= len(rankings) <= 4
+    for path in rankings:
+        assert path.stat().st_size <= rankings_bytes(len(path.read_text().splitlines()))
     from art.retriever.loading import load_retriever
 
     parameters = list(load_retriever(folder / "last" / "retriever").parameters())

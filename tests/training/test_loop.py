@@ -303,6 +303,8 @@ def test_two_processes_train_what_one_trains(settings, finished, tmp_path) -> No
     assert ["after training" in said for _, said in statuses] == [True, False]
     ours, theirs = weights(tmp_path / "run"), weights(finished)
     assert set(ours) == set(theirs)
+    found = "evaluations/step-00000000.jsonl"
+    assert (tmp_path / "run" / found).read_bytes() == (finished / found).read_bytes()
     for name in ours:  # float32, and Adam divides by small numbers: not the bits, but the training
         np.testing.assert_allclose(ours[name], theirs[name], atol=2e-4, err_msg=name)
     for mine, other in zip(records(tmp_path / "run"), records(finished), strict=True):
