@@ -49,7 +49,8 @@ def build_world(bert: Path, t5: Path, corpus, folder: Path, *, dropout: float = 
         [Passage(*one) for one in corpus], folder / "store", source="test", progress=False
     )
     retriever = create_retriever(str(bert), passage_length=128, dropout=dropout).double()
-    scorer = load_scorer(str(t5), dtype="float32")
+    # In float32 the scores would depend, in their last bits, on how pairs fall into batches.
+    scorer = load_scorer(str(t5), dtype="float64")
     tokens = TokenStore.open_or_build(store, retriever.passage_template, cache=folder)
     scorer_tokens = TokenStore.open_or_build(store, scorer.template, cache=folder)
     return World(retriever, CachedScorer(scorer, None, scorer_tokens), tokens)
