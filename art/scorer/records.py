@@ -80,12 +80,14 @@ def read_log(path: Path, *, fingerprint: str, length: int | None = None) -> Stor
     is_seal = np.isnan(found["score"])
     seals = np.flatnonzero(is_seal)
     if length is not None:
-        # A checkpoint seals the log, so one of them stands right behind its last score.
-        seals = seals[seals - np.arange(len(seals)) <= length]
+        # A checkpoint seals the log, so one stands right behind its last score. What follows that
+        # one may be damaged.
+        num_before = seals - np.arange(len(seals))
+        seals = seals[: np.searchsorted(num_before, length) + 1]
     digest = _checked(path, header, found, seals)
     end = int(seals[-1]) + 1 if len(seals) else 0
     records = found[:end][~is_seal[:end]]
-    if length is not None and len(records) < length:
+    if length is not None and len(records) != length:
         raise CorruptionError(
             f"the log holds {len(records)} sealed scores, but the checkpoint counts {length}",
             where=path,

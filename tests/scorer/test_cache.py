@@ -135,6 +135,8 @@ def test_a_flipped_bit_is_noticed_wherever_it_is(tmp_path: Path) -> None:
             ScoreLog(path, fingerprint=MINE, length=5)
         if bit // 8 >= first_seal:  # what the checkpoint before counts is as it was
             assert ScoreLog(path, fingerprint=MINE, length=2).length == 2
+    path.write_bytes(whole[:first_seal] + bytes([255]) * 4 * RECORD)
+    assert ScoreLog(path, fingerprint=MINE, length=2).length == 2
 
 
 def test_a_damaged_log_is_left_as_it_is(tmp_path: Path) -> None:
