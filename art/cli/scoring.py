@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from art.cli.common import OnCpu, PassagesFile, QuestionsFile, processes
+
+if TYPE_CHECKING:
+    from art.config import Config
 
 _SEED = 1234  # of the questions drawn
 _PAPER_TOP_K = 32
@@ -50,6 +53,10 @@ def score(
     chat_template: ChatTemplate = False,
     dtype: ScorerType = None,
     batch_tokens: BatchTokens = None,
+    known_scores: Annotated[
+        list[Path] | None,
+        typer.Option(help="Run folder or score log of the same scorer, to reuse; repeatable."),
+    ] = None,
     cpu: OnCpu = False,
 ) -> None:
     """Put anybody's results into the order of a frozen language model, without any training."""
@@ -77,7 +84,7 @@ def score(
             wanted, rows = match_run(found, asked, store, where=run)
             model = load_scorer(scorer, device=device, **settings)
             tokens = TokenStore.open_or_build(store, model.template, progress=distributed.is_main())
-        rescore_run(model, tokens, wanted, rows, store, output)
+        rescore_run(model, tokens, wanted, rows, store, output, known_scores=known_scores or ())
         if distributed.is_main():
             print(f"{output}: {len(wanted):,} questions, {int((rows >= 0).sum()):,} pairs")
 
@@ -114,18 +121,21 @@ def diagnose(
     from art.data.passages import PassageStore
     from art.data.prompts import PAPER_PASSAGE_PROMPT
     from art.data.tokens import PassageEncoder, TokenStore
-    from art.diagnosis import Work, choose_questions
+    from art.diagnosis import choose_questions
     from art.diagnosis import diagnose as run_diagnosis
+    from art.planning.at_hand import WhatIf
+    from art.planning.forecast import forecast_beside
     from art.retriever.loading import create_retriever
     from art.scorer.cache import CachedScorer
     from art.scorer.likelihood import load_scorer
-    from art.training.plan import plan_run, read_run_questions
+    from art.training.plan import check_passages, plan_run, read_run_questions
 
     wanted = read_config(config) if config else None
     cache = Path(wanted.data.cache_folder) if wanted and wanted.data.cache_folder else None
     given = read_questions(questions)
     asked = choose_questions(given, num_questions, seed=_SEED)
-    settings = wanted.scorer.model_dump(exclude={"model", "temperature"}) if wanted else {}
+    left_out = {"model", "temperature", "known_scores"}
+    settings = wanted.scorer.model_dump(exclude=left_out) if wanted else {}
     settings |= _given(
         reduction=reduction,
         max_length=max_length,
@@ -135,18 +145,26 @@ def diagnose(
     )
     prompts = prompt or [settings.get("passage_prompt") or PAPER_PASSAGE_PROMPT]
     student = wanted.retriever.model_dump() if wanted else {}
-    if retriever != student.get("model"):
+    if retriever and retriever != student.get("model"):
         student["passage_model"] = None  # it belonged to the other model
-    schedule = None
+    planned = None
     if wanted:
-        schedule = plan_run(
-            wanted, num_questions=len(read_run_questions(wanted).training), world_size=1
+        student["model"] = retriever or wanted.retriever.model
+        teacher = settings | {"model": scorer, "passage_prompt": prompts[0]}
+        planned = _changed(
+            wanted, passages=str(passages), retriever=student, scorer=teacher, cpu=cpu
         )
 
     with processes(cpu) as device:
         progress = distributed.is_main()
         with distributed.fail_together():
             store = PassageStore.open_or_build(passages, cache=cache, progress=progress)
+            if planned:  # what a run would refuse should not wait for the diagnosis
+                num_training = len(read_run_questions(planned).training)
+                schedule = plan_run(
+                    planned, num_questions=num_training, world_size=distributed.world_size()
+                )
+                check_passages(planned, len(store))
 
         def tokens(template: PassageEncoder) -> TokenStore:
             return TokenStore.open_or_build(store, template, cache=cache, progress=progress)
@@ -160,8 +178,7 @@ def diagnose(
         start = None
         with distributed.fail_together():
             if retriever:
-                student["model"] = retriever
-                model = create_retriever(**student, cache=cache).to(device)
+                model = create_retriever(**student | {"model": retriever}, cache=cache).to(device)
                 start = model, tokens(model.passage_template)
         found = run_diagnosis(
             {one: partial(open_scorer, one) for one in prompts},
@@ -174,10 +191,31 @@ def diagnose(
         if distributed.is_main():
             print(f"{len(asked):,} of {len(given):,} questions, {len(store):,} passages")
             print(report.diagnosis(found))
-            if wanted and schedule:
-                top_k = wanted.training.top_k
-                work = Work.of(schedule, top_k=top_k, num_passages=len(store))
-                print(report.hours(work, found))
+            if planned:
+                seconds = None
+                if retriever:
+                    seconds = forecast_beside(
+                        planned,
+                        WhatIf(),
+                        world_size=distributed.world_size(),
+                        pairs_per_second=found.pairs_per_second,
+                    ).seconds
+                num_questions = schedule.num_steps * schedule.questions_per_step
+                print(report.hours(num_questions * planned.training.top_k, seconds, found))
+
+
+def _changed(
+    config: Config, *, passages: str, retriever: dict[str, Any], scorer: dict[str, Any], cpu: bool
+) -> Config:
+    """Return the settings of a run with what the command line says instead."""
+    from art.config import check_config
+
+    document = config.model_dump(mode="json")
+    document["data"]["passages"] = passages
+    document["retriever"] |= retriever
+    document["scorer"] |= scorer | {"known_scores": []}
+    document["training"]["cpu"] = cpu
+    return check_config(document, source="command line")
 
 
 def _given(**settings: Any) -> dict[str, Any]:

@@ -168,6 +168,12 @@ class ScorerConfig(_Section):
         description="Padded tokens scored at once; bounds the memory of scoring. Null: a value "
         "that suits the device.",
     )
+    known_scores: Annotated[list[str], BeforeValidator(_one_or_many)] = Field(
+        [],
+        description="Run folders or score logs whose scores are taken over when the run begins, "
+        "e.g. of a run with another retriever; of the same scorer, else they are refused. Rounding "
+        "may differ from a run that scores all itself. Empty: none.",
+    )
 
 
 class TrainingConfig(_Section):

@@ -107,7 +107,8 @@ def compare_run(config: Config, questions_file: Path) -> dict[str, Evaluation]:
     settings = config.retriever.model_dump()
     start = create_retriever(**settings, seed=config.training.seed, cache=cache)
     trained = load_retriever(Path(config.output.folder) / "retriever")
-    scorer = load_scorer(**config.scorer.model_dump(exclude={"temperature"}), cache=cache)
+    settings = config.scorer.model_dump(exclude={"temperature", "known_scores"})
+    scorer = load_scorer(**settings, cache=cache)
 
     def tokens(template: PassageEncoder) -> TokenStore:
         return TokenStore.open_or_build(store, template, cache=cache)

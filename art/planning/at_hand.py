@@ -22,6 +22,7 @@ from art.planning.rates import Sample
 from art.retriever.encoders import Retriever
 from art.retriever.loading import DEFAULT_PASSAGE_LENGTH, DEFAULT_QUESTION_LENGTH, create_retriever
 from art.scorer.likelihood import Scorer, load_scorer
+from art.scorer.records import read_known
 from art.training.plan import Questions, num_held_out, read_run_questions
 
 T = TypeVar("T")
@@ -172,10 +173,13 @@ def find(config: Config, asked: WhatIf) -> AtHand:
         config.retriever.model,
         basis,
     )
-    settings = config.scorer.model_dump(exclude={"temperature"})
+    settings = config.scorer.model_dump(exclude={"temperature", "known_scores"})
     scorer = _unless_elsewhere(
         lambda: load_scorer(**settings, device=device, cache=cache), config.scorer.model, basis
     )
+    if scorer is not None and config.scorer.known_scores:
+        known = read_known(config.scorer.known_scores, scorer.fingerprint)
+        basis.append(f"{len(known):,} scores are known from other runs, which is not counted on")
     if questions is None and config.evaluation.questions:
         basis.append(f"{_ASSUMED_EVALUATED} questions to choose on, assumed")
     return AtHand(

@@ -145,7 +145,7 @@ def token_bytes(num_passages: int, tokens_per_passage: float, vocab_size: int) -
 
 
 def score_log_bytes(num_pairs: int) -> int:
-    """Return the bytes of so many scores on disk."""
+    """Return the bytes of so many scores on disk, without the 12 that each save seals them with."""
     return 12 * num_pairs + 48
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +78,27 @@ def forecast(config: Config, what_if: WhatIf | None = None, *, world_size: int =
     """
     asked = what_if or WhatIf()
     RunFolder(Path(config.output.folder)).refuse_other_settings(config)
-    world_size = asked.num_gpus or world_size
+    return forecast_beside(config, asked, world_size=asked.num_gpus or world_size)
+
+
+def forecast_beside(
+    config: Config,
+    asked: WhatIf,
+    *,
+    world_size: int,
+    pairs_per_second: float | None = None,
+) -> Forecast:
+    """Return `forecast` whatever run the output folder may hold.
+
+    Args:
+        config: the run's settings.
+        asked: what to plan with in place of what is here.
+        world_size: W.
+        pairs_per_second: that all processes together score, where that was measured at length.
+
+    Raises:
+        ArtError: the run would refuse to start.
+    """
     parts = find(config, asked)
     schedule = plan_run(config, num_questions=parts.num_questions, world_size=world_size)
     check_passages(config, parts.num_passages)
@@ -90,11 +110,13 @@ def forecast(config: Config, what_if: WhatIf | None = None, *, world_size: int =
         judged_by_scorer=parts.judged_by_scorer,
     )
     result = Forecast(schedule, world_size, work, basis=parts.basis)
-    _add_costs(result, parts, asked)
+    _add_costs(result, parts, asked, pairs_per_second)
     return result
 
 
-def _add_costs(result: Forecast, parts: AtHand, asked: WhatIf) -> None:
+def _add_costs(
+    result: Forecast, parts: AtHand, asked: WhatIf, pairs_per_second: float | None
+) -> None:
     config, tower, scorer = parts.config, parts.tower, parts.scorer_shape
     sample, lengths = sample_texts(parts)
     for name, shape in ((config.retriever.model, tower), (config.scorer.model, scorer)):
@@ -104,6 +126,8 @@ def _add_costs(result: Forecast, parts: AtHand, asked: WhatIf) -> None:
     unit = _unit_flops(config, tower, scorer, lengths) if tower and scorer else None
     rates = _rates(parts, sample, unit, result, reference=reference)
     result.flops = flops_by_phase(result.work, unit) if unit else None
+    if rates and pairs_per_second:
+        rates = replace(rates, pair=result.world_size / pairs_per_second)
     if rates:
         result.seconds = seconds_by_phase(result.work, rates, world_size=result.world_size)
     _add_memory(result, parts, lengths, reference=reference)

@@ -6,10 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from art.diagnosis import Agreement, Diagnosis, Work
+    from art.diagnosis import Agreement, Diagnosis
     from art.evaluation.evaluate import Evaluation
     from art.evaluation.metrics import PairedTest
     from art.planning.flatness import Flatness
+
+_PHASES = {
+    "retrieve": "retrieving",
+    "score": "scoring",
+    "learn": "learning",
+    "refresh": "refreshing",
+    "evaluate": "evaluating",
+}
 
 
 def figures(results: Mapping[str, Mapping[str, float]]) -> str:
@@ -73,14 +81,26 @@ def diagnosis(found: Diagnosis) -> str:
     return "\n\n".join(parts)
 
 
-def hours(work: Work, found: Diagnosis) -> str:
-    """Return how long a run would take at the rates measured here."""
-    by_phase = work.hours(found)
-    phases = " + ".join(f"{name} {_duration(value)}" for name, value in by_phase.items())
-    left_out = "" if "learning" in by_phase else "; name a --retriever to count the rest as well"
+def hours(
+    num_pairs: int, seconds: Mapping[str, tuple[float, float]] | None, found: Diagnosis
+) -> str:
+    """Return how long a run would take.
+
+    Args:
+        num_pairs: to score, at most.
+        seconds: least and most by phase, from a forecast; None to tell of the scoring only.
+        found: has the rate of scoring.
+    """
+    scoring = num_pairs / found.pairs_per_second
+    most = {
+        _PHASES[name]: longest / 3600
+        for name, (_, longest) in (seconds or {"score": (scoring, scoring)}).items()
+    }
+    phases = " + ".join(f"{name} {_duration(value)}" for name, value in most.items())
+    left_out = "" if seconds else "; name a --retriever to count the rest as well"
     return (
-        f"the configured run would take {_duration(sum(by_phase.values()))} at most: {phases} "
-        f"({work.num_pairs:,} pairs, fewer where a passage is found again{left_out})"
+        f"the configured run would take {_duration(sum(most.values()))} at most: {phases} "
+        f"({num_pairs:,} pairs, fewer where a passage is found again{left_out})"
     )
 
 

@@ -20,9 +20,10 @@ from art.config import RETRIEVER_FOLDER, Config, Manifest, differences, read_con
 from art.errors import CorruptionError, MismatchError
 from art.files import atomic_folder, link, lock, remove_leftovers, write_text
 from art.retriever.encoders import Retriever
+from art.scorer.records import LOG_NAME
 from art.weights import saving_weights
 
-FORMAT = 1
+FORMAT = 2
 _CHECKPOINT = re.compile(r"step-(\d{8})")
 # The newest, and the one before it in case the newest turns out damaged.
 _NUM_KEPT = 2
@@ -36,6 +37,18 @@ class Best(Manifest):
     value: float
 
 
+class EpochPairs(Manifest):
+    """Pairs of question and passage that the steps of this epoch asked for, over all processes.
+
+    Attributes:
+        asked: how many.
+        known: of these, those whose score was known before their step.
+    """
+
+    asked: int = 0
+    known: int = 0
+
+
 class CheckpointState(Manifest):
     """All that a run is at one step, besides weights and optimiser; there is no random state.
 
@@ -45,7 +58,9 @@ class CheckpointState(Manifest):
         due: what is still to be done at this step, in order; resuming does it first.
         index: name under `index/` of the last finished index, None before the first.
         metrics_bytes: length of `metrics.jsonl`.
-        num_scores: entries of the score log.
+        num_scores: entries of the score log, which vouches for its bytes itself.
+        num_scored: pairs put through the scorer so far; the other entries were taken over.
+        epoch_pairs: asked for in the epoch under way.
         scorer_prompt: the scorer's prompt as rendered; some chat templates insert today's date.
         best: the best evaluation before this step.
         evaluations_without_better: for early stopping.
@@ -60,6 +75,8 @@ class CheckpointState(Manifest):
     index: str | None
     metrics_bytes: int
     num_scores: int
+    num_scored: int
+    epoch_pairs: EpochPairs
     scorer_prompt: str
     best: Best | None
     evaluations_without_better: int
@@ -113,7 +130,7 @@ class RunFolder:
     @property
     def scores_file(self) -> Path:
         """Every score the scorer gave."""
-        return self.path / "scores.log"
+        return self.path / LOG_NAME
 
     @property
     def result_folder(self) -> Path:

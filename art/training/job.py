@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ from art.retriever.index import Index
 from art.scorer.cache import CachedScorer
 from art.training import checkpoints
 from art.training.candidates import Propose, from_bm25, from_both, from_retriever
-from art.training.checkpoints import Best, CheckpointState, RunFolder
+from art.training.checkpoints import Best, CheckpointState, EpochPairs, RunFolder
 from art.training.plan import Questions, describe
 from art.training.progress import Clock, MetricsLog, ProgressLine
 from art.training.schedule import Schedule
@@ -57,6 +57,8 @@ class Job:
     evaluations_without_better: int = 0
     still_due: tuple[str, ...] = ()
     grad_norm: float = 0.0
+    epoch_pairs: EpochPairs = field(default_factory=EpochPairs)
+    num_taken_over: int = 0
 
     @property
     def stopped_early(self) -> bool:
@@ -89,6 +91,7 @@ class Job:
             return
         self.step, self.still_due = state.step, state.due
         self.best, self.evaluations_without_better = state.best, state.evaluations_without_better
+        self.epoch_pairs, self.scorer.num_scored = state.epoch_pairs, state.num_scored
         if state.index is None:
             return
         folder = self.run.index_folder(state.index)
@@ -124,6 +127,10 @@ class Job:
                 f"choosing on {len(self.questions.evaluation)} training questions held out "
                 "(evaluation.questions is empty)"
             )
+        if self.num_taken_over:
+            self.progress.say(
+                f"{self.num_taken_over:,} scores taken over from other runs (scorer.known_scores)"
+            )
         if self.step:
             self.progress.say(f"going on from the checkpoint of step {self.step}")
 
@@ -148,6 +155,8 @@ class Job:
                     index=self.index.folder.name if self.index else None,
                     metrics_bytes=self.metrics.num_bytes,
                     num_scores=self.scorer.num_scores,
+                    num_scored=self.scorer.num_scored,
+                    epoch_pairs=self.epoch_pairs,
                     scorer_prompt=self.scorer.scorer.template.prompt,
                     best=self.best,
                     evaluations_without_better=self.evaluations_without_better,
@@ -245,7 +254,9 @@ class Job:
     def log_step(self, figures: StepFigures) -> None:
         """Write a line about a step: loss, agreement, spread, rates, seconds by phase."""
         seconds = self.clock.read()
-        values = _summary(distributed.gather_objects(figures), seconds)
+        by_rank = distributed.gather_objects(figures)
+        self._count_pairs(by_rank)
+        values = _summary(by_rank, seconds)
         values["learning_rate"] = self.schedule.learning_rate(self.step - 1)
         values["grad_norm"] = self.grad_norm
         self.progress.step(
@@ -260,6 +271,35 @@ class Job:
             with distributed.fail_together():
                 if distributed.is_main():
                     self._record("train", values)
+        if self.step % self.schedule.steps_per_epoch == 0 or self.step == self.schedule.num_steps:
+            self._end_epoch()
+
+    def _count_pairs(self, by_rank: list[StepFigures]) -> None:
+        self.epoch_pairs = EpochPairs(
+            asked=self.epoch_pairs.asked + sum(figures.num_pairs for figures in by_rank),
+            known=self.epoch_pairs.known + sum(figures.num_known for figures in by_rank),
+        )
+
+    def _end_epoch(self) -> None:
+        """Say how much of an epoch the scorer had seen before, and begin to count anew."""
+        epoch = self.schedule.epoch(self.step - 1) + 1
+        asked = self.epoch_pairs.asked
+        values = {
+            "epoch": epoch,
+            "num_pairs": asked,
+            "known_share": self.epoch_pairs.known / asked,
+            "num_scored": self.scorer.num_scored,
+            "num_distinct": self.scorer.num_scores,
+        }
+        self.epoch_pairs = EpochPairs()
+        with distributed.fail_together():
+            if distributed.is_main():
+                self._record("epoch", values)
+        self.progress.say(
+            f"epoch {epoch}: {values['known_share']:.1%} of its {asked:,} pairs were known; "
+            f"so far {self.scorer.num_scored:,} scored, {self.scorer.num_scores:,} distinct ones "
+            "in the log"
+        )
 
     def _warn_if_nothing_can_be_learnt(self, values: dict[str, float]) -> None:
         if values["retriever_spread"] < 0.05:

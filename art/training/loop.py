@@ -100,6 +100,7 @@ def finish(job: Job) -> TrainingResult:
     assert job.best is not None  # step 0 evaluates
     result = None
     with distributed.fail_together():
+        job.scorer.sync()  # the last evaluation's scores are good for other runs
         if distributed.is_main():
             evaluations = job.metrics.records("evaluation")
             result = TrainingResult(

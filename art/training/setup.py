@@ -21,6 +21,7 @@ from art.retriever.encoders import Retriever
 from art.retriever.loading import create_retriever
 from art.scorer.cache import CachedScorer, ScoreLog
 from art.scorer.likelihood import Scorer, load_scorer
+from art.scorer.records import read_known
 from art.training import checkpoints
 from art.training.checkpoints import CheckpointState, RunFolder
 from art.training.job import Job
@@ -60,6 +61,9 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
         state = checkpoints.load_state(run, steps[-1]) if steps else None
         retriever = _student(config, run, state, cache).to(device)
         scorer = _teacher(config, state, device, cache)
+        # Only at the beginning: from then on they are in the run's own log.
+        known = [] if state else config.scorer.known_scores
+        scores = read_known(known, scorer.fingerprint) if is_main() else None
         workers = config.data.num_workers
         tokens, scorer_tokens = (
             TokenStore.open_or_build(
@@ -106,7 +110,9 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
             fingerprints=fingerprints,
         )
         job.go_back_to(state)
-    job.model = accelerator.prepare_model(retriever)  # talks to the other processes
+    # What talks to the other processes
+    job.num_taken_over = log.take_over(scores)
+    job.model = accelerator.prepare_model(retriever)
     return job
 
 
@@ -123,7 +129,7 @@ def _student(
 def _teacher(
     config: Config, state: CheckpointState | None, device: torch.device, cache: Path | None
 ) -> Scorer:
-    settings = config.scorer.model_dump(exclude={"temperature"})
+    settings = config.scorer.model_dump(exclude={"temperature", "known_scores"})
     if state is not None and config.scorer.chat_template:
         # As it was rendered when the run began, whatever date the template would insert today.
         settings.update(passage_prompt=state.scorer_prompt, question_prefix="", chat_template=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from command import run
@@ -12,7 +13,11 @@ from command import run
 from art.config import check_config, read_config
 from art.errors import ArtError
 from art.planning import starter
+from art.planning.at_hand import WhatIf
+from art.planning.forecast import forecast_beside
 from art.planning.starter import Surroundings, choose
+from art.scorer.cache import ScoreLog
+from art.scorer.likelihood import load_scorer
 from art.training.plan import plan_run
 
 ROOT = Path(__file__).parent.parent.parent
@@ -95,6 +100,28 @@ def test_the_published_settings_can_be_planned_without_models_or_data(
     assert "bigscience/T0_3B is not on this machine" in said
     assert "lengths assumed" in said
     assert "?" not in said.partition("phase")[2]
+
+
+def test_a_rate_that_was_measured_at_length_is_taken_as_it_is(config) -> None:
+    planned = forecast_beside(read_config(config), WhatIf(), world_size=1, pairs_per_second=2.0)
+    work = planned.work
+    assert planned.seconds["score"] == (work.pairs_least / 2.0, work.pairs_most / 2.0)
+    judged = work.num_evaluations * work.pairs_per_evaluation / 2.0
+    assert planned.seconds["evaluate"][0] > judged > 0
+
+
+def test_a_plan_tells_how_many_scores_are_known(config, tmp_path, capsys) -> None:
+    words = ["train", "--config", config, "--dry-run"]
+    ScoreLog(tmp_path / "other.log", fingerprint="b" * 32).close()
+    assert run(*words, "--scorer.known_scores", tmp_path / "other.log") == 1
+    assert "other.log: the log holds scores of the scorer" in capsys.readouterr().err
+    settings = read_config(config).scorer
+    fingerprint = load_scorer(settings.model, dtype=settings.dtype, device="cpu").fingerprint
+    known = ScoreLog(tmp_path / "scores.log", fingerprint=fingerprint)
+    known.append(np.arange(3, dtype=np.uint64), np.full(3, -1.0, dtype=np.float32))
+    known.close()
+    assert run(*words, "--scorer.known_scores", tmp_path) == 0
+    assert "3 scores are known" in capsys.readouterr().out
 
 
 def test_models_that_are_elsewhere_leave_counts_and_say_so(config, capsys) -> None:

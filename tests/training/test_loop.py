@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from processes import run_processes
+from run_world import NUM_STEPS, configure, records
 from safetensors.numpy import load_file
 
-from art.config import Config, check_config, read_stages
+from art.config import Config, read_stages
 from art.errors import ArtError, ConfigFaults, MismatchError
 from art.files import lock
 from art.retriever.index import Index
@@ -23,74 +24,9 @@ from art.training.checkpoints import RunFolder, load_state
 from art.training.loop import train
 from art.training.stages import train_stages
 
-NUM_STEPS = 7
-
 
 class KilledError(Exception):
     """Stands for a SIGKILL: nothing in the code under test catches it."""
-
-
-@pytest.fixture(scope="module")
-def settings(tiny_bert, tiny_t5, corpus, tmp_path_factory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("data")
-    with open(folder / "passages.jsonl", "w") as file:
-        for passage_id, title, text in corpus:
-            file.write(json.dumps({"id": passage_id, "title": title, "text": text}) + "\n")
-    words = [text.split() for _, _, text in corpus]
-    (folder / "questions.txt").write_text(
-        "\n".join(f"what is {' '.join(text[3:7])} of {i} ?" for i, text in enumerate(words[:30]))
-    )
-    labelled = [
-        {"question": f"where is {' '.join(words[i][:6])}", "positive_passage_ids": [corpus[i][0]]}
-        for i in range(40, 52)
-    ]
-    (folder / "dev.jsonl").write_text("\n".join(map(json.dumps, labelled)))
-    return {
-        "data": {
-            "passages": str(folder / "passages.jsonl"),
-            "questions": str(folder / "questions.txt"),
-            "cache_folder": str(folder / "cache"),
-        },
-        "retriever": {"model": str(tiny_bert), "passage_length": 64, "dropout": 0.1},
-        "index": {"shard_rows": 25, "batch_tokens": 512},
-        "scorer": {"model": str(tiny_t5), "dtype": "float32", "temperature": 0.05},
-        "training": {
-            "questions_per_step": 8,
-            "questions_per_micro_batch": 4,
-            "top_k": 4,
-            "epochs": 3,
-            "max_steps": NUM_STEPS,
-            "learning_rate": 0.003,
-            "refresh_steps": 2,
-            "evaluate_steps": 4,
-            "save_steps": 3,
-            "cpu": True,
-        },
-        "evaluation": {"questions": str(folder / "dev.jsonl"), "top_k": [1, 5, 20]},
-    }
-
-
-def configure(settings: dict[str, Any], folder: Path, **sections: dict[str, Any]) -> Config:
-    document = {name: {**values, **sections.get(name, {})} for name, values in settings.items()}
-    document["output"] = {"folder": str(folder)}
-    return check_config(document, source="test")
-
-
-@pytest.fixture(scope="module")
-def finished(settings, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    train(configure(settings, folder))
-    return folder
-
-
-def records(folder: Path) -> list[dict[str, Any]]:
-    """Every line of the metrics, without what a clock wrote."""
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    timed = ("seconds", "per_second")
-    return [
-        {name: value for name, value in json.loads(line).items() if not name.endswith(timed)}
-        for line in lines
-    ]
 
 
 def weights(folder: Path) -> dict[str, np.ndarray]:
