@@ -93,8 +93,7 @@ class ScorerShape:
             target: tokens of the question.
         """
         if self.encoder is None:
-            # Logits are made at the question's tokens and at the one before them.
-            return self.decoder.flops(context + target) + 2 * (target + 1) * self.head_parameters
+            return self.decoder.flops(context + target) + 2 * target * self.head_parameters
         crossing = (
             2 * context * self.cross.matrix_parameters
             + 4 * context * target * self.cross.attention_size
@@ -196,5 +195,5 @@ def scorer_memory(
         target: tokens of a question.
     """
     pairs = batch_tokens / (context + target)
-    logits = pairs * (target + 1) * shape.vocab_size
+    logits = pairs * target * shape.vocab_size
     return _ITEM_BYTES[dtype] * (shape.num_parameters + logits)
