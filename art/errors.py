@@ -5,6 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def one_line(text: str) -> str:
+    """Return a text for a terminal: white space as single spaces, what is unprintable escaped."""
+    text = " ".join(text.split())
+    return text if text.isprintable() else "".join(map(_printable, text))
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else repr(character)[1:-1]
+
+
 class ArtError(Exception):
     """Something the user can mend: what is wrong, where, and what to do about it.
 
@@ -22,9 +32,9 @@ class ArtError(Exception):
     ) -> None:
         # Set where another process of the job says it already.
         self.told_elsewhere = False
-        self.what = " ".join(what.split())
-        self.where = None if where is None else str(where)
-        self.hint = None if hint is None else " ".join(hint.split())
+        self.what = one_line(what)
+        self.where = None if where is None else one_line(str(where))
+        self.hint = None if hint is None else one_line(hint)
         super().__init__(str(self))
 
     def __str__(self) -> str:
@@ -35,6 +45,16 @@ class ArtError(Exception):
 
 class DataError(ArtError):
     """A corpus, question, relevance or result file that cannot be read as what it should be."""
+
+
+class RowError(DataError):
+    """A malformed row of a data file; readers that are asked to skip such rows go on behind it."""
+
+    def __init__(
+        self, what: str, *, where: str | Path | None = None, hint: str | None = None
+    ) -> None:
+        advice = "mend it, or skip such rows with --skip-bad-rows, in training data.skip_bad_rows"
+        super().__init__(what, where=where, hint=hint or advice)
 
 
 class ConfigError(ArtError):
@@ -49,8 +69,8 @@ class ConfigFaults(ConfigError):
     """
 
     def __init__(self, faults: list[str]) -> None:
-        self.faults = faults
-        super().__init__("; ".join(faults))
+        self.faults = [one_line(fault) for fault in faults]
+        super().__init__("; ".join(self.faults))
 
     def __str__(self) -> str:
         if len(self.faults) == 1:

@@ -8,7 +8,15 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from art.cli.common import OnCpu, PassagesFile, QuestionsFile, processes
+from art.cli.common import (
+    OnCpu,
+    PassagesFile,
+    QuestionsFile,
+    SkipBadRows,
+    processes,
+    read_rows,
+    tell_skipped,
+)
 
 _SEED = 1234  # of the questions drawn
 _PAPER_TOP_K = 32
@@ -50,6 +58,7 @@ def score(
     chat_template: ChatTemplate = False,
     dtype: ScorerType = None,
     batch_tokens: BatchTokens = None,
+    skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
 ) -> None:
     """Put anybody's results into the order of a frozen language model, without any training."""
@@ -62,7 +71,8 @@ def score(
     from art.scorer.likelihood import load_scorer
 
     run_format(output)  # scoring takes long; a wrong ending should not wait for it
-    found, asked = read_run(run), read_questions(questions)
+    found = read_rows(read_run, run, skip_bad_rows=skip_bad_rows)
+    asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
     settings = _given(
         passage_prompt=prompt,
         reduction=reduction,
@@ -73,7 +83,10 @@ def score(
     )
     with processes(cpu) as device:
         with distributed.fail_together():
-            store = PassageStore.open_or_build(passages, progress=distributed.is_main())
+            store = PassageStore.open_or_build(
+                passages, skip_bad_rows=skip_bad_rows, progress=distributed.is_main()
+            )
+            tell_skipped(store.bad_rows)
             wanted, rows = match_run(found, asked, store, where=run)
             model = load_scorer(scorer, device=device, **settings)
             tokens = TokenStore.open_or_build(store, model.template, progress=distributed.is_main())
@@ -105,6 +118,7 @@ def diagnose(
     chat_template: ChatTemplate = False,
     dtype: ScorerType = None,
     batch_tokens: BatchTokens = None,
+    skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
 ) -> None:
     """Find out in minutes what a scorer could teach, and what training with it would take."""
@@ -123,7 +137,8 @@ def diagnose(
 
     wanted = read_config(config) if config else None
     cache = Path(wanted.data.cache_folder) if wanted and wanted.data.cache_folder else None
-    given = read_questions(questions)
+    skip = skip_bad_rows or bool(wanted and wanted.data.skip_bad_rows)
+    given = read_rows(read_questions, questions, skip_bad_rows=skip)
     asked = choose_questions(given, num_questions, seed=_SEED)
     settings = wanted.scorer.model_dump(exclude={"model", "temperature"}) if wanted else {}
     settings |= _given(
@@ -139,14 +154,17 @@ def diagnose(
         student["passage_model"] = None  # it belonged to the other model
     schedule = None
     if wanted:
-        schedule = plan_run(
-            wanted, num_questions=len(read_run_questions(wanted).training), world_size=1
-        )
+        of_run = read_run_questions(wanted)
+        tell_skipped(of_run.bad_rows)
+        schedule = plan_run(wanted, num_questions=len(of_run.training), world_size=1)
 
     with processes(cpu) as device:
         progress = distributed.is_main()
         with distributed.fail_together():
-            store = PassageStore.open_or_build(passages, cache=cache, progress=progress)
+            store = PassageStore.open_or_build(
+                passages, skip_bad_rows=skip, cache=cache, progress=progress
+            )
+            tell_skipped(store.bad_rows)
 
         def tokens(template: PassageEncoder) -> TokenStore:
             return TokenStore.open_or_build(store, template, cache=cache, progress=progress)
