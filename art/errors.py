@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import reprlib
 from pathlib import Path
+from typing import Any
+
+_shown = reprlib.Repr()
+_shown.maxstring = _shown.maxlong = _shown.maxother = 60
 
 
 def one_line(text: str) -> str:
@@ -13,6 +18,11 @@ def one_line(text: str) -> str:
 
 def _printable(character: str) -> str:
     return character if character.isprintable() else repr(character)[1:-1]
+
+
+def shown(value: Any) -> str:
+    """Return any value as a few words of a message, however long or deep it is."""
+    return _shown.repr(value)
 
 
 class ArtError(Exception):

@@ -81,9 +81,13 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise ArtError(f"cannot read: {error.strerror or error}", where=path) from error
-    except ValueError as error:
-        raise ArtError(f"not a JSON document: {error}", where=path) from error
+        raise ArtError(
+            f"cannot read: {error.strerror or error}", where=path, hint="check the path"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ArtError(
+            f"not a JSON document: {error}", where=path, hint="have it written again"
+        ) from error
 
 
 @contextmanager

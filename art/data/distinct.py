@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from art.data.formats import Passage, numbered_passages
-from art.data.rows import BadRows, refuse, shown
-from art.errors import RowError
+from art.data.rows import BadRows, refuse
+from art.errors import RowError, shown
 
 
 def distinct_passages(source: str | Path, bad_rows: BadRows | None) -> Iterator[Passage]:

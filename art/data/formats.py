@@ -37,9 +37,8 @@ from art.data.rows import (
     json_objects,
     plain_lines,
     refuse,
-    shown,
 )
-from art.errors import DataError, RowError
+from art.errors import DataError, RowError, shown
 
 __all__ = [
     "Passage",

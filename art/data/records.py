@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from art.data.rows import field, id_value, shown, text_value
-from art.errors import RowError
+from art.data.rows import field, id_value, text_value
+from art.errors import RowError, shown
 
 ID_KEYS = ("id", "_id", "docid")
 TEXT_KEYS = ("text", "contents")

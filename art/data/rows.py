@@ -10,7 +10,6 @@ import csv
 import gzip
 import io
 import json
-import reprlib
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,16 +18,13 @@ from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from art.errors import DataError, RowError
+from art.errors import DataError, RowError, shown
 
 Raw = TypeVar("Raw")
 Value = TypeVar("Value")
 
 ROW_BYTES = 16 << 20  # a longer row is a broken file: an unclosed quote, a missing line break
 _NUM_LISTED = 10
-
-_shown = reprlib.Repr()
-_shown.maxstring = _shown.maxlong = _shown.maxother = 60
 
 
 @dataclass
@@ -209,11 +205,6 @@ def id_value(value: Any, what: str, where: str) -> str:
     if not name.strip():
         raise RowError(f"the {what} is empty", where=where)
     return name
-
-
-def shown(value: Any) -> str:
-    """Return any value as a few words of a message, however long or deep it is."""
-    return _shown.repr(value)
 
 
 class _RowLines:

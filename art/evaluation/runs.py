@@ -24,10 +24,9 @@ from art.data.rows import (
     json_value,
     plain_lines,
     refuse,
-    shown,
     text_lines,
 )
-from art.errors import ArtError, DataError, RowError
+from art.errors import ArtError, DataError, RowError, shown
 from art.evaluation.answers import AnswerMatcher
 from art.evaluation.metrics import spaced_scores
 from art.files import atomic_write
