@@ -6,13 +6,17 @@ import reprlib
 from pathlib import Path
 from typing import Any
 
+_MOST_CHARACTERS = 1000
+
 _shown = reprlib.Repr()
 _shown.maxstring = _shown.maxlong = _shown.maxother = 60
 
 
 def one_line(text: str) -> str:
-    """Return a text for a terminal: white space as single spaces, what is unprintable escaped."""
+    """Return a text for a terminal: short, without line breaks, what is unprintable escaped."""
     text = " ".join(text.split())
+    if len(text) > _MOST_CHARACTERS:
+        text = f"{text[: _MOST_CHARACTERS // 2]} … {text[-_MOST_CHARACTERS // 4 :]}"
     return text if text.isprintable() else "".join(map(_printable, text))
 
 

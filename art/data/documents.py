@@ -100,7 +100,7 @@ def read_documents(
     """
     root = Path(source)
     if not root.exists():
-        raise DataError("there is no such file or folder", where=root)
+        raise DataError("there is no such file or folder", where=root, hint="check the path")
     if root.is_dir():
         excluded = exclude.resolve() if exclude else None
         return _Walk(root, skipped, excluded, bad_rows).documents()
@@ -142,7 +142,9 @@ class _Walk:
         try:
             entries = [folder / name for name in sorted(os.listdir(folder))]
         except OSError as error:
-            raise DataError(f"cannot read: {error.strerror or error}", where=folder) from error
+            raise DataError(
+                f"cannot read: {error.strerror or error}", where=folder, hint="is it yours to read?"
+            ) from error
         self._seen.add(_identity(folder))
         for path in entries:
             name = _printable(path.relative_to(self._root).as_posix())
@@ -183,7 +185,9 @@ def _unreadable(path: Path) -> str:
             start = file.read(_SNIFFED_BYTES)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"cannot read: {reason}", where=path) from error
+        raise DataError(
+            f"cannot read: {reason}", where=path, hint="is it complete, and yours to read?"
+        ) from error
     # UTF-16 is text, which the reader refuses with advice.
     return "binary" if b"\0" in start and not start.startswith(_UTF_16) else ""
 

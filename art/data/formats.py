@@ -233,8 +233,14 @@ def _passage_table(path: Path, bad_rows: BadRows | None) -> Iterator[tuple[int, 
     if set(header).isdisjoint(ID_KEYS) or set(header).isdisjoint(TEXT_KEYS):
         # Without csv quoting: MS MARCO's passages have quotation marks of their own.
         return converted(plain_lines(path, bad_rows), ms_marco_passage, path, bad_rows)
-    if len(set(header)) < len(header):
-        raise DataError("a column stands twice", where=f"{path}:{place}", hint="name each once")
+    _, columns = next(csv_rows(path))
+    # A quotation mark left open in the header would take rows with it.
+    if len(set(header)) < len(header) or len(columns) != len(header) or "\n" in "".join(columns):
+        raise DataError(
+            "the header does not name every column once",
+            where=f"{path}:{place}",
+            hint="begin the file with a line such as id<TAB>text<TAB>title",
+        )
     rows = ((number, row) for number, row in csv_rows(path, bad_rows) if number != place)
     return converted(rows, partial(named_passage, header), path, bad_rows)
 

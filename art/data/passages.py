@@ -23,7 +23,7 @@ from art.config import Manifest
 from art.data.distinct import distinct_passages
 from art.data.formats import Passage, passage_files, read_passages
 from art.data.rows import BadRows
-from art.errors import ArtError, CorruptionError, DataError
+from art.errors import ArtError, CorruptionError, DataError, shown
 from art.files import atomic_folder, cache_folder, fingerprint, lock
 
 _HEADER = struct.Struct("<III")  # bytes of the id, of the title, of the text
@@ -127,7 +127,11 @@ class PassageStore:
         folder = Path(folder)
         manifest = _StoreManifest.read(folder / "manifest.json")
         if manifest.format != _FORMAT:
-            raise CorruptionError(f"not a {_FORMAT!r} but {manifest.format!r}", where=folder)
+            raise CorruptionError(
+                f"not a {_FORMAT!r} but {shown(manifest.format)}",
+                where=folder,
+                hint="delete it to have it built again",
+            )
         return cls(folder, manifest)
 
     @classmethod
@@ -288,7 +292,11 @@ def check_size(path: Path, expected: int) -> None:
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise CorruptionError(f"cannot read: {error.strerror}", where=path) from error
+        raise CorruptionError(
+            f"cannot read: {error.strerror}",
+            where=path,
+            hint=f"delete {path.parent} to have it built again",
+        ) from error
     if size != expected:
         raise CorruptionError(
             f"holds {size} bytes instead of {expected}",

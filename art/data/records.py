@@ -164,4 +164,4 @@ def judgement_of(line: str, where: str) -> tuple[str, str, int]:
         raise RowError(f"not a judgement: {shown(line)}", where=where, hint=hint)
     if not (columns[0].strip() and columns[-2].strip()):
         raise RowError("an id is empty", where=where, hint=hint)
-    return columns[0], columns[-2], int(columns[-1])
+    return columns[0], columns[-2], int(columns[-1].strip())

@@ -224,6 +224,7 @@ def check_fits(backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, le
     if max(tokenizer.get_vocab().values(), default=0) >= rows:
         raise ArtError(
             f"the tokenizer has more tokens than the model's {rows} embeddings",
+            where=backbone.name_or_path or None,
             hint="take both from the same folder",
         )
 

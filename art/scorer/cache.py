@@ -100,7 +100,9 @@ class ScoreLog:
                 hint="remove the newest folder under checkpoints/ to go on from the one before",
             )
         if not np.isfinite(found["score"]).all():
-            raise CorruptionError("a score in the log is not a number", where=path)
+            raise CorruptionError(
+                "a score in the log is not a number", where=path, hint="remove it"
+            )
         return found
 
     def _open(self, path: Path, count: int) -> IO[bytes]:

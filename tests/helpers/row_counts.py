@@ -16,8 +16,9 @@ def num_lines(data: bytes) -> int:
 def num_judgements(data: bytes) -> int:
     """Count lines that are not blank, without a header that names the columns."""
     filled = [line for line in map(_text, _lines(data)) if line.strip()]
-    first = filled[0].replace("\t", " ").split() if filled else []
-    return len(filled) - (len(first) == 3 and first[0].lower().startswith("query-id"))
+    first = filled[0] if filled and "\ufffd" not in filled[0] else ""
+    names = first.split("\t") if "\t" in first else first.split()
+    return len(filled) - (len(names) == 3 and names[0].strip().lower() == "query-id")
 
 
 def num_passages(data: bytes) -> int:
@@ -40,7 +41,8 @@ def num_questions(data: bytes) -> int:
             continue
         columns = _text(line).rstrip("\r\n").split("\t")
         with contextlib.suppress(Exception):
-            if isinstance(ast.literal_eval(columns[1].strip().strip('"').strip()), list):
+            # Without the quotation marks of csv.
+            if isinstance(ast.literal_eval(columns[1].strip('" ').replace('""', '"')), list):
                 return num_csv_rows(data)
         break
     return num_lines(data)
