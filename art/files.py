@@ -94,8 +94,10 @@ def read_json(path: str | Path) -> Any:
     """
     try:
         return json.loads(read_text(path))
-    except ValueError as error:
-        raise ArtError(f"not a JSON document: {error}", where=path) from error
+    except (ValueError, RecursionError) as error:
+        raise ArtError(
+            f"not a JSON document: {error}", where=path, hint="have it written again"
+        ) from error
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from art.cli.common import SkipBadRows, read_rows
 from art.cli.reporting import report
 from art.cli.scoring import diagnose, score
 from art.cli.searching import embed, evaluate, mine, search
@@ -58,11 +59,16 @@ def split(
     words: Annotated[
         int, typer.Option(min=1, help="Words of a passage; 0.7 to 1.3 times as many to end well.")
     ] = 100,
+    skip_bad_rows: SkipBadRows = False,
 ) -> None:
     """Cut documents into passages that end with sentences, titles and sources kept."""
     from art.data.splitting import split_documents
 
-    result = split_documents(documents, output, words=words)
+    result = read_rows(
+        lambda source, bad_rows: split_documents(source, output, words=words, bad_rows=bad_rows),
+        documents,
+        skip_bad_rows=skip_bad_rows,
+    )
     print(f"{output}: {result.num_passages:,} passages from {result.num_documents:,} documents")
     for line in result.skipped.report():
         print(f"skipped {line}")

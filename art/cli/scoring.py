@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from art.cli.common import OnCpu, PassagesFile, QuestionsFile, processes
+from art.cli.common import (
+    OnCpu,
+    PassagesFile,
+    QuestionsFile,
+    SkipBadRows,
+    processes,
+    read_rows,
+    tell_skipped,
+)
 
 if TYPE_CHECKING:
     from art.config import Config
@@ -57,6 +65,7 @@ def score(
         list[Path] | None,
         typer.Option(help="Run folder or score log of the same scorer, to reuse; repeatable."),
     ] = None,
+    skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
 ) -> None:
     """Put anybody's results into the order of a frozen language model, without any training."""
@@ -69,7 +78,8 @@ def score(
     from art.scorer.likelihood import load_scorer
 
     run_format(output)  # scoring takes long; a wrong ending should not wait for it
-    found, asked = read_run(run), read_questions(questions)
+    found = read_rows(read_run, run, skip_bad_rows=skip_bad_rows)
+    asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
     settings = _given(
         passage_prompt=prompt,
         reduction=reduction,
@@ -80,7 +90,10 @@ def score(
     )
     with processes(cpu) as device:
         with distributed.fail_together():
-            store = PassageStore.open_or_build(passages, progress=distributed.is_main())
+            store = PassageStore.open_or_build(
+                passages, skip_bad_rows=skip_bad_rows, progress=distributed.is_main()
+            )
+            tell_skipped(store.bad_rows)
             wanted, rows = match_run(found, asked, store, where=run)
             model = load_scorer(scorer, device=device, **settings)
             tokens = TokenStore.open_or_build(store, model.template, progress=distributed.is_main())
@@ -112,6 +125,7 @@ def diagnose(
     chat_template: ChatTemplate = False,
     dtype: ScorerType = None,
     batch_tokens: BatchTokens = None,
+    skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
 ) -> None:
     """Find out in minutes what a scorer could teach, and what training with it would take."""
@@ -132,7 +146,8 @@ def diagnose(
 
     wanted = read_config(config) if config else None
     cache = Path(wanted.data.cache_folder) if wanted and wanted.data.cache_folder else None
-    given = read_questions(questions)
+    skip = skip_bad_rows or bool(wanted and wanted.data.skip_bad_rows)
+    given = read_rows(read_questions, questions, skip_bad_rows=skip)
     asked = choose_questions(given, num_questions, seed=_SEED)
     left_out = {"model", "temperature", "known_scores"}
     settings = wanted.scorer.model_dump(exclude=left_out) if wanted else {}
@@ -158,11 +173,17 @@ def diagnose(
     with processes(cpu) as device:
         progress = distributed.is_main()
         with distributed.fail_together():
-            store = PassageStore.open_or_build(passages, cache=cache, progress=progress)
+            store = PassageStore.open_or_build(
+                passages, skip_bad_rows=skip, cache=cache, progress=progress
+            )
+            tell_skipped(store.bad_rows)
             if planned:  # what a run would refuse should not wait for the diagnosis
-                num_training = len(read_run_questions(planned).training)
+                of_run = read_run_questions(planned)
+                tell_skipped(of_run.bad_rows)
                 schedule = plan_run(
-                    planned, num_questions=num_training, world_size=distributed.world_size()
+                    planned,
+                    num_questions=len(of_run.training),
+                    world_size=distributed.world_size(),
                 )
                 check_passages(planned, len(store))
 

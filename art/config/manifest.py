@@ -38,7 +38,11 @@ class Manifest(BaseModel):
         except ValidationError as error:
             fault = error.errors()[0]
             field = ".".join(str(part) for part in fault["loc"])
-            raise CorruptionError(f"{field}: {fault['msg']}", where=where) from error
+            raise CorruptionError(
+                f"{field or 'the document'}: {fault['msg']}",
+                where=where,
+                hint="not what was written there: have it written again",
+            ) from error
 
     def write(self, path: str | Path) -> None:
         """Write the manifest atomically."""

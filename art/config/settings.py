@@ -36,6 +36,11 @@ class DataConfig(_Section):
         description="Training questions, one file or a list that trains together: .txt (one a "
         "line), DPR .csv, .jsonl, .tsv or a BEIR folder. Answers and relevance are never used."
     )
+    skip_bad_rows: bool = Field(
+        False,
+        description="Go on without malformed rows of passages, questions and judgements, counted "
+        "and listed, instead of stopping at the first. Nothing is learned or measured on them.",
+    )
     cache_folder: str | None = Field(
         None,
         description="Folder for the memory-mapped store and token ids, which other runs on the "

@@ -20,8 +20,10 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from art.config import Manifest
+from art.data.distinct import distinct_passages
 from art.data.formats import Passage, passage_files, read_passages
-from art.errors import ArtError, CorruptionError, DataError
+from art.data.rows import BadRows
+from art.errors import ArtError, CorruptionError, DataError, shown
 from art.files import atomic_folder, cache_folder, file_state, fingerprint, lock
 
 _HEADER = struct.Struct("<III")  # bytes of the id, of the title, of the text
@@ -34,6 +36,11 @@ class _StoreManifest(Manifest):
     num_passages: int
     text_bytes: int
     fingerprint: str
+    bad_rows: BadRows = BadRows()
+
+
+class _RepeatedIdError(DataError):
+    """Two passages have the same id."""
 
 
 class PassageStore:
@@ -43,16 +50,19 @@ class PassageStore:
         folder: where it lies.
         source: what it was built from.
         fingerprint: stands for the ids, titles and texts in their order.
+        bad_rows: of the source, skipped when the store was built.
     """
 
     folder: Path
     source: str
     fingerprint: str
+    bad_rows: BadRows
 
     def __init__(self, folder: Path, manifest: _StoreManifest) -> None:
         self.folder = folder
         self.source = manifest.source
         self.fingerprint = manifest.fingerprint
+        self.bad_rows = manifest.bad_rows
         count = manifest.num_passages
         check_size(folder / "text.bin", manifest.text_bytes)
         check_size(folder / "offsets.bin", 8 * (count + 1))
@@ -70,6 +80,7 @@ class PassageStore:
         folder: str | Path,
         *,
         source: str,
+        bad_rows: BadRows | None = None,
         progress: bool = True,
     ) -> PassageStore:
         """Write a store; memory grows by 32 bytes a passage while its ids are sorted, no more.
@@ -78,17 +89,20 @@ class PassageStore:
             passages: the corpus in its order, read once.
             folder: appears whole or not at all; an older store in it is replaced.
             source: what the passages come from, for the manifest and for messages.
+            bad_rows: collects, while `passages` is read, what is skipped of the source.
             progress: draw a progress bar.
 
         Raises:
             DataError: there is no passage, or two have the same id.
         """
         folder = Path(folder)
+        skipped = bad_rows or BadRows()
         bar = tqdm(passages, desc="passages", unit="", unit_scale=True, disable=not progress)
         with atomic_folder(folder) as beside:
             hashes, text_bytes, digest = _write_records(bar, beside)
             if not hashes:
-                raise DataError("there is no passage", where=source)
+                what = "; ".join(["there is no passage", *filter(None, [skipped.report()])])
+                raise DataError(what, where=source, hint="is it the file you meant?")
             _write_hashes(hashes, beside / "hashes.bin")
             manifest = _StoreManifest(
                 format=_FORMAT,
@@ -96,6 +110,7 @@ class PassageStore:
                 num_passages=len(hashes),
                 text_bytes=text_bytes,
                 fingerprint=digest,
+                bad_rows=skipped,
             )
             manifest.write(beside / "manifest.json")
             cls(beside, manifest)._refuse_duplicates()
@@ -112,33 +127,54 @@ class PassageStore:
         folder = Path(folder)
         manifest = _StoreManifest.read(folder / "manifest.json")
         if manifest.format != _FORMAT:
-            raise CorruptionError(f"not a {_FORMAT!r} but {manifest.format!r}", where=folder)
+            raise CorruptionError(
+                f"not a {_FORMAT!r} but {shown(manifest.format)}",
+                where=folder,
+                hint="delete it to have it built again",
+            )
         return cls(folder, manifest)
 
     @classmethod
     def open_or_build(
-        cls, source: str | Path, *, cache: Path | None = None, progress: bool = True
+        cls,
+        source: str | Path,
+        *,
+        skip_bad_rows: bool = False,
+        cache: Path | None = None,
+        progress: bool = True,
     ) -> PassageStore:
         """Open the store of a corpus, building it in the cache when the source is new or changed.
 
         Args:
             source: a corpus that `read_passages` reads, or the folder of a store.
+            skip_bad_rows: build it without malformed rows and repeated ids, kept in `bad_rows`.
             cache: folder for things that can be built again; None for the user's.
             progress: draw a progress bar while building.
 
         Raises:
             ArtError: the source cannot be read, or the store is damaged.
         """
-        if (Path(source) / "manifest.json").is_file():
+        if _is_store(source):
             return cls.open(source)
         stores = (cache or cache_folder()) / "stores"
-        key = _source_key(source)
+        key = _source_key(source, skip_bad_rows)
         folder = stores / key
         if not folder.exists():
             with lock(stores / f"{key}.lock"):
                 if not folder.exists():  # another process may have built it meanwhile
-                    cls.build(read_passages(source), folder, source=str(source), progress=progress)
+                    cls._build_from(source, folder, skip_bad_rows, progress)
         return cls.open(folder)
+
+    @classmethod
+    def _build_from(cls, source: str | Path, folder: Path, skip: bool, progress: bool) -> None:
+        bad_rows = BadRows() if skip else None
+        passages = distinct_passages(source, bad_rows) if skip else read_passages(source)
+        try:
+            cls.build(passages, folder, source=str(source), bad_rows=bad_rows, progress=progress)
+        except _RepeatedIdError:
+            for _ in distinct_passages(source, None):
+                pass  # it raises with the line of the id, which the store does not know
+            raise
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -196,7 +232,7 @@ class PassageStore:
             # The search ends at the lowest row of this id, whichever other ids share its hash.
             first = self.row_of(passage_id)
             if first != second:
-                raise DataError(
+                raise _RepeatedIdError(
                     f"passage id {passage_id!r} occurs twice: passages {(first or 0) + 1} and "
                     f"{second + 1} of the corpus",
                     where=self.source,
@@ -243,12 +279,24 @@ def mapped(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.memmap(path, dtype=dtype, mode="r").view(np.ndarray)
 
 
+def _is_store(source: str | Path) -> bool:
+    """Return whether a source is the folder of a store."""
+    try:
+        return (Path(source) / "manifest.json").is_file()
+    except OSError:  # a name that is too long
+        return False
+
+
 def check_size(path: Path, expected: int) -> None:
     """Raise CorruptionError unless the file is there and holds this many bytes."""
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise CorruptionError(f"cannot read: {error.strerror}", where=path) from error
+        raise CorruptionError(
+            f"cannot read: {error.strerror}",
+            where=path,
+            hint=f"delete {path.parent} to have it built again",
+        ) from error
     if size != expected:
         raise CorruptionError(
             f"holds {size} bytes instead of {expected}",
@@ -257,9 +305,9 @@ def check_size(path: Path, expected: int) -> None:
         )
 
 
-def _source_key(source: str | Path) -> str:
+def _source_key(source: str | Path, skip_bad_rows: bool) -> str:
     """Return the cache key of a corpus: its files' paths, sizes and times of change."""
-    parts = [_FORMAT]
+    parts = [_FORMAT, *["without bad rows"] * skip_bad_rows]
     if str(source).startswith("hf:"):
         parts.append(str(source))  # a dataset's splits and configurations share files
     try:

@@ -156,15 +156,17 @@ def find(config: Config, asked: WhatIf) -> AtHand:
     questions = _unless_assumed(
         lambda: read_run_questions(config), files, asked.num_questions, "questions", basis
     )
+    skip = config.data.skip_bad_rows
     if config.evaluation.qrels and questions is not None:
-        read_qrels(config.evaluation.qrels)
+        read_qrels(config.evaluation.qrels, questions.bad_rows if skip else None)
     store = _unless_assumed(
-        lambda: PassageStore.open_or_build(config.data.passages, cache=cache),
+        lambda: PassageStore.open_or_build(config.data.passages, skip_bad_rows=skip, cache=cache),
         [config.data.passages],
         asked.num_passages,
         "passages",
         basis,
     )
+    basis += [one.bad_rows.report() for one in (store, questions) if one and one.bad_rows.count]
     device = "cuda" if torch.cuda.is_available() and not config.training.cpu else "cpu"
     retriever = _unless_elsewhere(
         lambda: create_retriever(

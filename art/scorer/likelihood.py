@@ -261,8 +261,8 @@ def load_scorer(
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     folder = resolve_model(model, cache=cache)
     with loading_model(model):
-        config = AutoConfig.from_pretrained(folder)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     family = family_of(config, model)
     template = ScorerTemplate(
         tokenizer,

@@ -82,7 +82,12 @@ def load_weights(
     chosen = {} if attention is None else {"attn_implementation": attention}
     with loading_model(model):
         weights, report = kind.from_pretrained(
-            folder, config=config, dtype=getattr(torch, dtype), output_loading_info=True, **chosen
+            folder,
+            config=config,
+            dtype=getattr(torch, dtype),
+            output_loading_info=True,
+            trust_remote_code=False,
+            **chosen,
         )
         weights = weights.to(device)
     # transformers would go on with random numbers in their place.

@@ -122,6 +122,9 @@ class Job:
                 world_size=distributed.world_size(),
             )
         )
+        for skipped in (self.store.bad_rows, self.questions.bad_rows):
+            if skipped.count:
+                self.progress.say(skipped.report())
         if self.questions.held_out:
             self.progress.say(
                 f"choosing on {len(self.questions.evaluation)} training questions held out "

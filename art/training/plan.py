@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 
 from art.config import Config, TrainingConfig
 from art.data.batching import epoch_order
 from art.data.formats import Question, read_many_questions
+from art.data.rows import BadRows
 from art.errors import ConfigFaults, DataError
 from art.files import fingerprint
 from art.training.schedule import Schedule
@@ -26,11 +28,13 @@ class Questions:
         training: texts to train on; labels are left behind here.
         evaluation: questions to choose on, with whatever labels they have.
         held_out: whether `evaluation` was taken out of the training questions.
+        bad_rows: skipped, where the settings say so.
     """
 
     training: list[str]
     evaluation: list[Question]
     held_out: bool
+    bad_rows: BadRows = dataclass_field(default_factory=BadRows)
 
 
 def read_run_questions(config: Config) -> Questions:
@@ -39,10 +43,13 @@ def read_run_questions(config: Config) -> Questions:
     Raises:
         DataError: a file cannot be read as questions.
     """
-    training = read_many_questions(config.data.questions)
+    bad_rows = BadRows()
+    collector = bad_rows if config.data.skip_bad_rows else None
+    training = read_many_questions(config.data.questions, collector)
     if config.evaluation.questions:
-        evaluation = read_many_questions(config.evaluation.questions)
-        return Questions([question.text for question in training], evaluation, held_out=False)
+        evaluation = read_many_questions(config.evaluation.questions, collector)
+        texts_to_train = [question.text for question in training]
+        return Questions(texts_to_train, evaluation, held_out=False, bad_rows=bad_rows)
     if len(training) < 2:
         raise DataError(
             "one training question cannot both train and choose",
@@ -61,6 +68,7 @@ def read_run_questions(config: Config) -> Questions:
             if i in held_out
         ],
         held_out=True,
+        bad_rows=bad_rows,
     )
 
 

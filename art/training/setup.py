@@ -52,8 +52,13 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
             num_questions=len(questions.training),
             world_size=distributed.world_size(),
         )
-        qrels = read_qrels(config.evaluation.qrels) if config.evaluation.qrels else None
-        store = PassageStore.open_or_build(config.data.passages, cache=cache, progress=is_main())
+        skip = config.data.skip_bad_rows
+        collector = questions.bad_rows if skip else None
+        judged = config.evaluation.qrels
+        qrels = read_qrels(judged, collector) if judged else None
+        store = PassageStore.open_or_build(
+            config.data.passages, skip_bad_rows=skip, cache=cache, progress=is_main()
+        )
         check_passages(config, len(store))
 
         # Models
