@@ -8,6 +8,7 @@ plans and keeps a run); every other module takes plain keyword arguments.
 
 from art.config.manifest import Manifest
 from art.config.reading import check_config, read_config, read_config_with_origins
+from art.config.scorers import TeacherKind, scorer_contradictions
 from art.config.settings import (
     Config,
     DataConfig,
@@ -31,6 +32,7 @@ __all__ = [
     "OutputConfig",
     "RetrieverConfig",
     "ScorerConfig",
+    "TeacherKind",
     "TrainingConfig",
     "check_config",
     "commented_yaml",
@@ -38,4 +40,5 @@ __all__ = [
     "fields",
     "read_config",
     "read_config_with_origins",
+    "scorer_contradictions",
 ]

@@ -20,7 +20,7 @@ from art.evaluation.evaluate import Evaluation
 from art.files import write_bytes
 from art.retriever.loading import create_retriever, load_retriever
 from art.scorer.cache import CachedScorer
-from art.scorer.likelihood import load_scorer
+from art.scorer.teachers import answers_for, load_teacher
 from art.training.loop import train
 
 _TRAINING, _CHOOSING, _LOCKED = (
@@ -79,7 +79,12 @@ def compare_run(config: Config, questions_file: Path) -> dict[str, Evaluation]:
     settings = config.retriever.model_dump()
     start = create_retriever(**settings, seed=config.training.seed, cache=cache)
     trained = load_retriever(Path(config.output.folder) / "retriever")
-    scorer = load_scorer(**config.scorer.model_dump(exclude={"temperature"}), cache=cache)
+    questions = read_questions(questions_file)
+    scorer = load_teacher(
+        **config.scorer.model_dump(exclude={"temperature"}),
+        answers=answers_for(config.scorer.kind, questions, where=questions_file),
+        cache=cache,
+    )
 
     def tokens(template: PassageEncoder) -> TokenStore:
         return TokenStore.open_or_build(store, template, cache=cache)
@@ -90,7 +95,7 @@ def compare_run(config: Config, questions_file: Path) -> dict[str, Evaluation]:
             _AFTER: (trained, tokens(trained.passage_template)),
         },
         store,
-        read_questions(questions_file),
+        questions,
         scorer=CachedScorer(scorer, None, tokens(scorer.template)),
         cache=cache,
     )

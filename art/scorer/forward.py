@@ -21,11 +21,10 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 from transformers.modeling_outputs import BaseModelOutput
 
+from art.data.pairs import Ids
 from art.data.prompts import Family
 from art.data.tokens import pad
 from art.errors import ArtError
-
-Ids = Sequence[int] | NDArray[np.integer[Any]]
 
 # What fills up short sequences is masked; any id of the vocabulary does.
 _PAD_ID = 0
