@@ -15,7 +15,17 @@ _PAPER_TOP_K = 32
 
 ScorerModel = Annotated[
     str,
-    typer.Option("--scorer", help="Frozen T5-like or decoder-only language model: name or folder."),
+    typer.Option(
+        "--scorer",
+        help="Frozen T5-like or decoder-only language model, or reranker: name or folder.",
+    ),
+]
+Kind = Annotated[
+    Literal["question-likelihood", "answer-likelihood", "cross-encoder"] | None,
+    typer.Option(
+        help="How the scorer scores: how likely the question is (where not given), its answer is, "
+        "or as a reranker."
+    ),
 ]
 ScorerType = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"] | None,
@@ -23,7 +33,7 @@ ScorerType = Annotated[
 ]
 Reduction = Annotated[
     Literal["mean", "sum"] | None,
-    typer.Option(help="Of the question's token log-probabilities: mean (ART), sum (UPR)."),
+    typer.Option(help="Of the token log-probabilities: mean (ART), sum (UPR)."),
 ]
 MaxLength = Annotated[int | None, typer.Option(min=1, help="Tokens of the prompt; 512.")]
 ChatTemplate = Annotated[
@@ -42,6 +52,7 @@ def score(
     output: Annotated[
         Path, typer.Option(help="Result file, .json or .trec; a killed job goes on beside it.")
     ],
+    kind: Kind = None,
     prompt: Annotated[
         str | None, typer.Option(help="Prompt with one {passage}; the paper's where not given.")
     ] = None,
@@ -52,18 +63,20 @@ def score(
     batch_tokens: BatchTokens = None,
     cpu: OnCpu = False,
 ) -> None:
-    """Put anybody's results into the order of a frozen language model, without any training."""
+    """Put anybody's results into the order of a frozen scorer, without any training."""
     from art import distributed
     from art.data.formats import read_questions
     from art.data.passages import PassageStore
     from art.data.tokens import TokenStore
     from art.evaluation.rescoring import match_run, rescore_run
     from art.evaluation.runs import read_run, run_format
-    from art.scorer.likelihood import load_scorer
+    from art.scorer.teachers import answers_for, load_teacher
 
     run_format(output)  # scoring takes long; a wrong ending should not wait for it
     found, asked = read_run(run), read_questions(questions)
-    settings = _given(
+    settings = _checked(
+        scorer,
+        kind=kind,
         passage_prompt=prompt,
         reduction=reduction,
         max_length=max_length,
@@ -75,7 +88,8 @@ def score(
         with distributed.fail_together():
             store = PassageStore.open_or_build(passages, progress=distributed.is_main())
             wanted, rows = match_run(found, asked, store, where=run)
-            model = load_scorer(scorer, device=device, **settings)
+            answers = answers_for(settings["kind"], wanted, where=questions)
+            model = load_teacher(**settings, answers=answers, device=device)
             tokens = TokenStore.open_or_build(store, model.template, progress=distributed.is_main())
         rescore_run(model, tokens, wanted, rows, store, output)
         if distributed.is_main():
@@ -100,6 +114,7 @@ def diagnose(
     num_questions: Annotated[
         int, typer.Option(min=1, help="At most so many questions, drawn at random.")
     ] = 100,
+    kind: Kind = None,
     reduction: Reduction = None,
     max_length: MaxLength = None,
     chat_template: ChatTemplate = False,
@@ -112,28 +127,32 @@ def diagnose(
     from art.config import read_config
     from art.data.formats import read_questions
     from art.data.passages import PassageStore
-    from art.data.prompts import PAPER_PASSAGE_PROMPT
     from art.data.tokens import PassageEncoder, TokenStore
     from art.diagnosis import Work, choose_questions
     from art.diagnosis import diagnose as run_diagnosis
     from art.retriever.loading import create_retriever
     from art.scorer.cache import CachedScorer
-    from art.scorer.likelihood import load_scorer
+    from art.scorer.teachers import answers_for, load_teacher
     from art.training.plan import plan_run, read_run_questions
 
     wanted = read_config(config) if config else None
     cache = Path(wanted.data.cache_folder) if wanted and wanted.data.cache_folder else None
     given = read_questions(questions)
     asked = choose_questions(given, num_questions, seed=_SEED)
-    settings = wanted.scorer.model_dump(exclude={"model", "temperature"}) if wanted else {}
-    settings |= _given(
+    base = wanted.scorer.model_dump() if wanted else {}
+    prompts = prompt or [base.get("passage_prompt")]
+    settings = _checked(
+        scorer,
+        base,
+        kind=kind,
+        passage_prompt=prompts[0],
         reduction=reduction,
         max_length=max_length,
         chat_template=chat_template or None,
         dtype=dtype,
         batch_tokens=batch_tokens,
     )
-    prompts = prompt or [settings.get("passage_prompt") or PAPER_PASSAGE_PROMPT]
+    answers = answers_for(settings["kind"], asked, where=questions)
     student = wanted.retriever.model_dump() if wanted else {}
     if retriever != student.get("model"):
         student["passage_model"] = None  # it belonged to the other model
@@ -151,10 +170,10 @@ def diagnose(
         def tokens(template: PassageEncoder) -> TokenStore:
             return TokenStore.open_or_build(store, template, cache=cache, progress=progress)
 
-        def open_scorer(passage_prompt: str) -> CachedScorer:
+        def open_scorer(passage_prompt: str | None) -> CachedScorer:
             with distributed.fail_together():
                 own = settings | {"passage_prompt": passage_prompt}
-                model = load_scorer(scorer, device=device, cache=cache, **own)
+                model = load_teacher(**own, answers=answers, device=device, cache=cache)
                 return CachedScorer(model, None, tokens(model.template))
 
         start = None
@@ -164,7 +183,7 @@ def diagnose(
                 model = create_retriever(**student, cache=cache).to(device)
                 start = model, tokens(model.passage_template)
         found = run_diagnosis(
-            {one: partial(open_scorer, one) for one in prompts},
+            {one or "the prompt": partial(open_scorer, one) for one in prompts},
             store,
             asked,
             retriever=start,
@@ -180,6 +199,17 @@ def diagnose(
                 print(report.hours(work, found))
 
 
-def _given(**settings: Any) -> dict[str, Any]:
-    """Return the settings that were given on the command line."""
-    return {name: value for name, value in settings.items() if value is not None}
+def _checked(model: str, base: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+    """Return a scorer's settings, those given on the command line before those of a base.
+
+    Raises:
+        ConfigFaults: the kind of scorer has no use for some.
+    """
+    from art.config import ScorerConfig, scorer_contradictions
+    from art.errors import ConfigFaults
+
+    given = {name: value for name, value in options.items() if value is not None}
+    settings = ScorerConfig.model_validate({**(base or {}), **given, "model": model})
+    if faults := list(scorer_contradictions(settings)):
+        raise ConfigFaults(faults)
+    return settings.model_dump(exclude={"temperature"})

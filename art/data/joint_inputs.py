@@ -146,7 +146,7 @@ def _question_ids(
 ) -> list[int]:
     (ids,) = encoder([question.strip()], after_space=after_space)
     if not ids:
-        raise DataError(f"nothing is left of {question!r} after tokenising", hint="remove it")
+        raise DataError(f"no tokens are left of {question!r}", hint="remove it")
     if len(ids) >= room:
         raise DataError(
             f"question {question!r:.80} has {len(ids)} tokens, which leaves no room for a passage",

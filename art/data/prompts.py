@@ -197,8 +197,8 @@ class ScorerTemplate(PassagePart):
         passage = np.asarray(passage_ids[: self._room - len(question_ids)]).tolist()
         ids = list(self._pieces[0])
         for slot, piece in zip(self._slots, self._pieces[1:], strict=True):
-            ids += passage if slot == _PASSAGE else question_ids
-            ids += piece
+            ids.extend(passage if slot == _PASSAGE else question_ids)
+            ids.extend(piece)
         return ids
 
     def target(self, question: str) -> list[int]:
@@ -210,7 +210,7 @@ class ScorerTemplate(PassagePart):
         text = self._target_prefix + question.strip()
         (ids,) = self._encoder([text], after_space=self._target_after_space)
         if not ids:
-            raise DataError(f"nothing is left of {question!r} after tokenising", hint="remove it")
+            raise DataError(f"no tokens are left of {question!r}", hint="remove it")
         return [*ids[: self.question_length - len(self._target_tail)], *self._target_tail]
 
     def asked(self, question: str) -> Asked:

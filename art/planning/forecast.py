@@ -224,7 +224,7 @@ def _add_memory(result: Forecast, parts: AtHand, lengths: Lengths, *, reference:
 
 
 def _packed_bytes(result: Forecast, parts: AtHand) -> int | None:
-    """Return the bytes of the scorer's weights where they are in few bits, as far as that is known."""
+    """Return the bytes of the scorer's weights where they are in few bits and loaded here."""
     if not parts.config.scorer.quantization:
         return None
     if parts.scorer is None:

@@ -12,6 +12,11 @@ from transformers.quantizers.auto import AutoQuantizationConfig
 from art.errors import ConfigError
 
 _WHERE = "scorer.quantization"
+# What transformers raises for an option that does not suit the method, the model or the machine.
+_FAULTS = (
+    *(AssertionError, AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError),
+    ValueError,
+)
 
 
 def quantization_config(quantization: Mapping[str, Any]) -> Any:
@@ -30,7 +35,8 @@ def quantization_config(quantization: Mapping[str, Any]) -> Any:
     known = {"quant_method", *inspect.signature(type(config)).parameters, *config.to_dict()}
     if strangers := sorted(quantization.keys() - known):
         raise ConfigError(
-            f"{config.quant_method} has no option {', '.join(strangers)}",
+            f"{quantization.get('quant_method', 'this method')} has no option "
+            f"{', '.join(strangers)}",
             where=_WHERE,
             hint=f"it has {', '.join(sorted(known - {'quant_method', 'kwargs'}))}",
         )
@@ -58,7 +64,7 @@ def _refusals() -> Iterator[None]:
     except ImportError as error:
         hint = "install the package it names"
         raise ConfigError(_first_line(error), where=_WHERE, hint=hint) from error
-    except (AttributeError, KeyError, NotImplementedError, TypeError, ValueError) as error:
+    except _FAULTS as error:
         raise ConfigError(_first_line(error), where=_WHERE) from error
 
 

@@ -91,7 +91,9 @@ class Teacher(ABC):
         if not len(pairs):
             return scores
         firsts, seconds = zip(*pairs, strict=True)
-        with torch.inference_mode(), self._enough_memory():
+        # Some quantised weights are unpacked into tensors that inference mode does not allow.
+        inference = not getattr(self.model, "is_quantized", False)
+        with torch.no_grad(), torch.inference_mode(inference), self._enough_memory():
             parts = list(self._parts(firsts, seconds))
             # One copy at the end, so that a GPU never waits for the next batch to be made.
             values = torch.cat([part for _, part in parts]).cpu().numpy()
