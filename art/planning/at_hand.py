@@ -109,6 +109,8 @@ class AtHand:
         """The scorer's shape; None where nothing is known of it."""
         if self.scorer is not None:
             return shapes.scorer_shape(self.scorer)
+        if self.config.scorer.kind == "cross-encoder":
+            return None  # no published one is known here
         return shapes.published_scorer(self.config.scorer.model)
 
     @property
