@@ -140,7 +140,7 @@ def diagnose(
     given = read_questions(questions)
     asked = choose_questions(given, num_questions, seed=_SEED)
     base = wanted.scorer.model_dump() if wanted else {}
-    prompts = prompt or [base.get("passage_prompt")]
+    prompts = [*prompt] if prompt else [base.get("passage_prompt")]
     settings = _checked(
         scorer,
         base,

@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import numpy as np
-
 from art.data.encoding import TextEncoder
-from art.data.pairs import Asked, Ids, Pair, PassagePart, as_ids
+from art.data.pairs import Asked, Ids, Pair, PassagePart, joined
 from art.data.prompts import Family, ScorerTemplate
 from art.errors import ArtError, DataError
 from art.files import fingerprint
@@ -74,7 +72,7 @@ class AnswerTemplate(ScorerTemplate):
             raise DataError(f"no answer to {question!r} is known", hint="give its answers")
         after_space = self._after_space["{question}"]
         ids = _question_ids(self._encoder, question, self._room, after_space=after_space)
-        return Asked(as_ids(ids), as_ids(self.target(self._answers[question])))
+        return Asked(joined(ids), joined(self.target(self._answers[question])))
 
 
 class PairTemplate(PassagePart):
@@ -126,7 +124,7 @@ class PairTemplate(PassagePart):
         Raises:
             DataError: nothing of it is left after tokenising, or no room for a passage.
         """
-        return Asked(as_ids(_question_ids(self._encoder, question, self._room)), ())
+        return Asked(joined(_question_ids(self._encoder, question, self._room)), joined())
 
     def pair(self, asked: Asked, passage_ids: Ids) -> Pair:
         """Return what the cross-encoder reads of a question and a passage; arrays of int32.
@@ -135,10 +133,8 @@ class PairTemplate(PassagePart):
             asked: what `asked` gave for the question.
             passage_ids: what `passages` gave for the passage.
         """
-        passage = np.asarray(passage_ids[: self._room - len(asked.question)]).tolist()
-        return Pair(
-            as_ids([*self._head, *asked.question, *self._between]), as_ids([*passage, *self._tail])
-        )
+        passage = passage_ids[: self._room - len(asked.question)]
+        return Pair(joined(self._head, asked.question, self._between), joined(passage, self._tail))
 
 
 def _question_ids(

@@ -74,6 +74,7 @@ class PassagePart:
     passages = __call__
 
 
-def as_ids(ids: Sequence[int]) -> NDArray[np.int32]:
-    """Return token ids as an array whose bytes are the same on every machine."""
-    return np.array(ids, dtype="<i4")
+def joined(*parts: Ids) -> NDArray[np.int32]:
+    """Return token ids, one part after the other, as an array with the same bytes everywhere."""
+    arrays = [np.asarray(part, dtype="<i4") for part in parts]
+    return np.concatenate(arrays) if arrays else np.zeros(0, dtype="<i4")

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from art.data.encoding import TextEncoder, prompt_ids, special_ends
-from art.data.pairs import Asked, Ids, Pair, PassagePart, as_ids
+from art.data.pairs import Asked, Ids, Pair, PassagePart, joined
 from art.errors import ConfigError, DataError
 from art.files import fingerprint
 
@@ -176,7 +177,8 @@ class ScorerTemplate(PassagePart):
             self._target_prefix, self._target_tail = prefix, _with_eos([], tokenizer)
         self._target_after_space = family == "causal" and not self.prompt[-1:].isspace()
         literals, self._slots = _around_slots(self.prompt, self.placeholders)
-        self._pieces, spaced = _pieces(tokenizer, literals, family)
+        pieces, spaced = _pieces(tokenizer, literals, family)
+        self._pieces = [*map(joined, pieces)]
         self._after_space = dict(zip(self._slots, spaced, strict=True))
         super().__init__(TextEncoder(tokenizer), after_space=self._after_space[_PASSAGE])
         self._room = max_length - sum(map(len, self._pieces))  # tokens
@@ -194,12 +196,14 @@ class ScorerTemplate(PassagePart):
             passage_ids: what `passages` gave for the passage.
             question_ids: where the prompt has a place for the question, its token ids.
         """
-        passage = np.asarray(passage_ids[: self._room - len(question_ids)]).tolist()
-        ids = list(self._pieces[0])
+        return [*map(int, self._context(passage_ids, question_ids))]
+
+    def _context(self, passage_ids: Ids, question_ids: Ids) -> NDArray[np.int32]:
+        passage = passage_ids[: self._room - len(question_ids)]
+        parts: list[Ids] = [self._pieces[0]]
         for slot, piece in zip(self._slots, self._pieces[1:], strict=True):
-            ids.extend(passage if slot == _PASSAGE else question_ids)
-            ids.extend(piece)
-        return ids
+            parts += [passage if slot == _PASSAGE else question_ids, piece]
+        return joined(*parts)
 
     def target(self, question: str) -> list[int]:
         """Return the token ids whose likelihood is the score, at most `question_length`.
@@ -219,7 +223,7 @@ class ScorerTemplate(PassagePart):
         Raises:
             DataError: nothing of the question is left after tokenising.
         """
-        return Asked((), as_ids(self.target(question)))
+        return Asked(joined(), joined(self.target(question)))
 
     def pair(self, asked: Asked, passage_ids: Ids) -> Pair:
         """Return what the scorer reads of a question and a passage; arrays of int32.
@@ -228,7 +232,7 @@ class ScorerTemplate(PassagePart):
             asked: what `asked` gave for the question.
             passage_ids: what `passages` gave for the passage.
         """
-        return Pair(as_ids(self.context(passage_ids, asked.question)), asked.target)
+        return Pair(self._context(passage_ids, asked.question), asked.target)
 
 
 def _causal_prompt(tokenizer: Any, prompt: str, prefix: str, chat_template: bool) -> str:

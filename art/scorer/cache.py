@@ -294,8 +294,12 @@ class CachedScorer:
             raise ArtError(f"rows {rows.min()} to {rows.max()} of {num_passages} passages to score")
         flat = rows.ravel()
         hashes = np.empty(flat.size, dtype=np.uint64)
-        for pair in np.argsort(flat, kind="stable"):  # as the passages lie on the disk
-            read = self._pair(questions[pair // rows.shape[1]], int(flat[pair]))
+        row, ids = -1, np.zeros(0, dtype=np.int64)
+        for pair in np.argsort(flat, kind="stable"):  # each passage is looked up once
+            if flat[pair] != row:
+                row = int(flat[pair])
+                ids = self.passage_tokens[row]
+            read = self.scorer.template.pair(self._asked(questions[pair // rows.shape[1]]), ids)
             digest = hashlib.blake2b(np.asarray(read.first).tobytes(), digest_size=8)
             digest.update(_SEPARATOR)
             digest.update(np.asarray(read.second).tobytes())

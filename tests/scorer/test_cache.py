@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from art import distributed
-from art.data.pairs import Pair, as_ids
+from art.data.pairs import Pair, joined
 from art.data.passages import Passage, PassageStore
 from art.data.tokens import TokenStore
 from art.errors import ArtError, CorruptionError, MismatchError
@@ -141,8 +141,8 @@ class FakeScorer:
 
     def __init__(self) -> None:
         self.template = SimpleNamespace(
-            asked=lambda text: as_ids([3, *text.encode()]),
-            pair=lambda asked, ids: Pair(as_ids([1, *ids.tolist(), 2]), asked),
+            asked=lambda text: joined([3, *text.encode()]),
+            pair=lambda asked, ids: Pair(joined([1, *ids.tolist(), 2]), asked),
         )
         self.asked: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
 
