@@ -28,6 +28,7 @@ from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages
 from art.retriever.encoders import Retriever
 from art.scorer.cache import CachedScorer
+from art.scorer.likelihood import Scorer
 
 BM25_NAME, RETRIEVER_NAME = "BM25", "retriever"
 
@@ -91,7 +92,8 @@ class Diagnosis:
             `results`.
         tested: a figure such as `top_5`.
         agreements: by proposer, over its first K.
-        reductions: flatness for the mean and the sum of token log-probabilities.
+        reductions: flatness for the mean and the sum of token log-probabilities; for the scores of
+            a cross-encoder, which has none.
         prompts: by prompt; the first one is what all else was measured with.
         pairs_per_second: scored by all processes together.
     """
@@ -278,9 +280,11 @@ def _score(
 def _both_reductions(
     scorer: CachedScorer, texts: list[str], log_likelihoods: NDArray[np.float32]
 ) -> dict[str, Flatness]:
-    """Measure mean and sum: they order alike, since a question's length is the same throughout."""
-    template = scorer.scorer.template
-    lengths = np.array([len(template.target(text)) for text in texts])[:, None]
+    """Measure mean and sum: they order alike, since a target's length is the same throughout."""
+    teacher = scorer.scorer
+    if not isinstance(teacher, Scorer):
+        return {"scores": Flatness.of(log_likelihoods)}
+    lengths = np.array([len(teacher.template.asked(text).target) for text in texts])[:, None]
     values = log_likelihoods.astype(np.float64)
-    mean = values / lengths if scorer.scorer.reduction == "sum" else values
+    mean = values / lengths if teacher.reduction == "sum" else values
     return {"mean": Flatness.of(mean), "sum": Flatness.of(mean * lengths)}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from command import run
+from teacher_world import make_reranker
 
 from art.data.formats import Passage, Question
 from art.data.passages import PassageStore
@@ -193,6 +194,12 @@ def test_the_command_answers_every_question(
     printed = capsys.readouterr().out
     assert "min (480 pairs" in printed and "learning" not in printed
     assert "name a --retriever to count the rest" in printed
+    reranker = make_reranker(tiny_bert, tmp_path / "reranker", "bert", 1)
+    crossed = ["--scorer", reranker, "--kind", "cross-encoder", "--max-length", 64]
+    words = ["--questions", tmp_path / "dev.jsonl", "--num-questions", 3]
+    assert run("diagnose", *common[2:], *crossed, *words) == 0
+    printed = capsys.readouterr().out
+    assert "BM25, first 20 re-ordered" in printed and "mean and sum" not in printed
 
     words = ["--questions", tmp_path / "plain.jsonl", "--num-questions", 3]
     assert run("diagnose", *common, *words) == 0

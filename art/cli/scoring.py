@@ -26,7 +26,17 @@ _PAPER_TOP_K = 32
 
 ScorerModel = Annotated[
     str,
-    typer.Option("--scorer", help="Frozen T5-like or decoder-only language model: name or folder."),
+    typer.Option(
+        "--scorer",
+        help="Frozen T5-like or decoder-only language model, or reranker: name or folder.",
+    ),
+]
+Kind = Annotated[
+    Literal["question-likelihood", "answer-likelihood", "cross-encoder"] | None,
+    typer.Option(
+        help="How the scorer scores: how likely the question is (where not given), its answer is, "
+        "or as a reranker."
+    ),
 ]
 ScorerType = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"] | None,
@@ -34,7 +44,7 @@ ScorerType = Annotated[
 ]
 Reduction = Annotated[
     Literal["mean", "sum"] | None,
-    typer.Option(help="Of the question's token log-probabilities: mean (ART), sum (UPR)."),
+    typer.Option(help="Of the token log-probabilities: mean (ART), sum (UPR)."),
 ]
 MaxLength = Annotated[int | None, typer.Option(min=1, help="Tokens of the prompt; 512.")]
 ChatTemplate = Annotated[
@@ -53,6 +63,7 @@ def score(
     output: Annotated[
         Path, typer.Option(help="Result file, .json or .trec; a killed job goes on beside it.")
     ],
+    kind: Kind = None,
     prompt: Annotated[
         str | None, typer.Option(help="Prompt with one {passage}; the paper's where not given.")
     ] = None,
@@ -68,19 +79,21 @@ def score(
     skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
 ) -> None:
-    """Put anybody's results into the order of a frozen language model, without any training."""
+    """Put anybody's results into the order of a frozen scorer, without any training."""
     from art import distributed
     from art.data.formats import read_questions
     from art.data.passages import PassageStore
     from art.data.tokens import TokenStore
     from art.evaluation.rescoring import match_run, rescore_run
     from art.evaluation.runs import read_run, run_format
-    from art.scorer.likelihood import load_scorer
+    from art.scorer.teachers import answers_for, load_teacher
 
     run_format(output)  # scoring takes long; a wrong ending should not wait for it
     found = read_rows(read_run, run, skip_bad_rows=skip_bad_rows)
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
-    settings = _given(
+    settings = _checked(
+        scorer,
+        kind=kind,
         passage_prompt=prompt,
         reduction=reduction,
         max_length=max_length,
@@ -95,7 +108,8 @@ def score(
             )
             tell_skipped(store.bad_rows)
             wanted, rows = match_run(found, asked, store, where=run)
-            model = load_scorer(scorer, device=device, **settings)
+            answers = answers_for(settings["kind"], wanted, where=questions)
+            model = load_teacher(**settings, answers=answers, device=device)
             tokens = TokenStore.open_or_build(store, model.template, progress=distributed.is_main())
         rescore_run(model, tokens, wanted, rows, store, output, known_scores=known_scores or ())
         if distributed.is_main():
@@ -120,6 +134,7 @@ def diagnose(
     num_questions: Annotated[
         int, typer.Option(min=1, help="At most so many questions, drawn at random.")
     ] = 100,
+    kind: Kind = None,
     reduction: Reduction = None,
     max_length: MaxLength = None,
     chat_template: ChatTemplate = False,
@@ -133,7 +148,6 @@ def diagnose(
     from art.config import read_config
     from art.data.formats import read_questions
     from art.data.passages import PassageStore
-    from art.data.prompts import PAPER_PASSAGE_PROMPT
     from art.data.tokens import PassageEncoder, TokenStore
     from art.diagnosis import choose_questions
     from art.diagnosis import diagnose as run_diagnosis
@@ -141,7 +155,7 @@ def diagnose(
     from art.planning.forecast import forecast_beside
     from art.retriever.loading import create_retriever
     from art.scorer.cache import CachedScorer
-    from art.scorer.likelihood import load_scorer
+    from art.scorer.teachers import answers_for, load_teacher
     from art.training.plan import check_passages, plan_run, read_run_questions
 
     wanted = read_config(config) if config else None
@@ -149,16 +163,20 @@ def diagnose(
     skip = skip_bad_rows or bool(wanted and wanted.data.skip_bad_rows)
     given = read_rows(read_questions, questions, skip_bad_rows=skip)
     asked = choose_questions(given, num_questions, seed=_SEED)
-    left_out = {"model", "temperature", "known_scores"}
-    settings = wanted.scorer.model_dump(exclude=left_out) if wanted else {}
-    settings |= _given(
+    base = wanted.scorer.model_dump() if wanted else {}
+    prompts = [*prompt] if prompt else [base.get("passage_prompt")]
+    settings = _checked(
+        scorer,
+        base,
+        kind=kind,
+        passage_prompt=prompts[0],
         reduction=reduction,
         max_length=max_length,
         chat_template=chat_template or None,
         dtype=dtype,
         batch_tokens=batch_tokens,
     )
-    prompts = prompt or [settings.get("passage_prompt") or PAPER_PASSAGE_PROMPT]
+    answers = answers_for(settings["kind"], asked, where=questions)
     student = wanted.retriever.model_dump() if wanted else {}
     if retriever and retriever != student.get("model"):
         student["passage_model"] = None  # it belonged to the other model
@@ -190,10 +208,10 @@ def diagnose(
         def tokens(template: PassageEncoder) -> TokenStore:
             return TokenStore.open_or_build(store, template, cache=cache, progress=progress)
 
-        def open_scorer(passage_prompt: str) -> CachedScorer:
+        def open_scorer(passage_prompt: str | None) -> CachedScorer:
             with distributed.fail_together():
                 own = settings | {"passage_prompt": passage_prompt}
-                model = load_scorer(scorer, device=device, cache=cache, **own)
+                model = load_teacher(**own, answers=answers, device=device, cache=cache)
                 return CachedScorer(model, None, tokens(model.template))
 
         start = None
@@ -202,7 +220,7 @@ def diagnose(
                 model = create_retriever(**student | {"model": retriever}, cache=cache).to(device)
                 start = model, tokens(model.passage_template)
         found = run_diagnosis(
-            {one: partial(open_scorer, one) for one in prompts},
+            {one or "the prompt": partial(open_scorer, one) for one in prompts},
             store,
             asked,
             retriever=start,
@@ -239,6 +257,17 @@ def _changed(
     return check_config(document, source="command line")
 
 
-def _given(**settings: Any) -> dict[str, Any]:
-    """Return the settings that were given on the command line."""
-    return {name: value for name, value in settings.items() if value is not None}
+def _checked(model: str, base: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+    """Return a scorer's settings, those given on the command line before those of a base.
+
+    Raises:
+        ConfigFaults: the kind of scorer has no use for some.
+    """
+    from art.config import ScorerConfig, scorer_contradictions
+    from art.errors import ConfigFaults
+
+    given = {name: value for name, value in options.items() if value is not None}
+    settings = ScorerConfig.model_validate({**(base or {}), **given, "model": model})
+    if faults := list(scorer_contradictions(settings)):
+        raise ConfigFaults(faults)
+    return settings.model_dump(exclude={"temperature", "known_scores"})

@@ -8,6 +8,7 @@ plans and keeps a run); every other module takes plain keyword arguments.
 
 from art.config.manifest import Manifest
 from art.config.reading import Stage, check_config, read_config, read_stages
+from art.config.scorers import TeacherKind, scorer_contradictions
 from art.config.settings import (
     RETRIEVER_FOLDER,
     Config,
@@ -34,6 +35,7 @@ __all__ = [
     "RetrieverConfig",
     "ScorerConfig",
     "Stage",
+    "TeacherKind",
     "TrainingConfig",
     "check_config",
     "commented_yaml",
@@ -41,4 +43,5 @@ __all__ = [
     "fields",
     "read_config",
     "read_stages",
+    "scorer_contradictions",
 ]

@@ -37,6 +37,9 @@ class Stage:
     origins: dict[str, str]
 
 
+_MAPPINGS = {"scorer.quantization"}  # the only setting that is one
+
+
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, merge overrides of the form `--section.key value` into it, and check it.
 
@@ -215,17 +218,17 @@ def parse_overrides(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
                 faults.append(f"command line: --{name}: needs a value")
                 continue
             text = rest.pop(0)
-        settings[name] = _value(text)
+        settings[name] = _value(text, mapping=name in _MAPPINGS)
     return settings, faults
 
 
-def _value(text: str) -> Any:
+def _value(text: str, *, mapping: bool) -> Any:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         return text  # such as `@file`, which is not YAML but plain text
-    # No setting is a mapping: `query: ` is a prefix.
-    return text if isinstance(value, dict) else value
+    # `query: ` is a prefix.
+    return text if isinstance(value, dict) and not mapping else value
 
 
 def _nearest(dotted: str) -> str:

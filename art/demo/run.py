@@ -21,7 +21,7 @@ from art.files import write_bytes
 from art.planning.forecast import forecast
 from art.retriever.loading import create_retriever, load_retriever
 from art.scorer.cache import CachedScorer
-from art.scorer.likelihood import load_scorer
+from art.scorer.teachers import answers_for, load_teacher
 from art.training.checkpoints import RunFolder
 from art.training.loop import train
 
@@ -107,8 +107,12 @@ def compare_run(config: Config, questions_file: Path) -> dict[str, Evaluation]:
     settings = config.retriever.model_dump()
     start = create_retriever(**settings, seed=config.training.seed, cache=cache)
     trained = load_retriever(Path(config.output.folder) / "retriever")
-    settings = config.scorer.model_dump(exclude={"temperature", "known_scores"})
-    scorer = load_scorer(**settings, cache=cache)
+    questions = read_questions(questions_file)
+    scorer = load_teacher(
+        **config.scorer.model_dump(exclude={"temperature", "known_scores"}),
+        answers=answers_for(config.scorer.kind, questions, where=questions_file),
+        cache=cache,
+    )
 
     def tokens(template: PassageEncoder) -> TokenStore:
         return TokenStore.open_or_build(store, template, cache=cache)
@@ -119,7 +123,7 @@ def compare_run(config: Config, questions_file: Path) -> dict[str, Evaluation]:
             _AFTER: (trained, tokens(trained.passage_template)),
         },
         store,
-        read_questions(questions_file),
+        questions,
         scorer=CachedScorer(scorer, None, tokens(scorer.template)),
         depth=_COMPARED_DEPTH,
         cache=cache,

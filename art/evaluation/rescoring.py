@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from art.data.passages import PassageStore
     from art.data.tokens import TokenStore
     from art.evaluation.runs import Run
-    from art.scorer.likelihood import Scorer
+    from art.scorer.teacher import Teacher
 
 # Enough full batches to sort pairs by length, and few enough that a kill costs half a minute.
 _BATCHES_AT_ONCE = 16
@@ -83,7 +83,7 @@ def match_run(
 
 
 def rescore_run(
-    scorer: Scorer,
+    scorer: Teacher,
     passage_tokens: TokenStore,
     questions: Sequence[Question],
     rows: NDArray[np.int64],
@@ -98,7 +98,7 @@ def rescore_run(
     Every process of the job must call it, with the same arguments.
 
     Args:
-        scorer: the frozen language model.
+        scorer: the frozen teacher.
         passage_tokens: the store's passages, encoded by the scorer's template.
         questions: Q of them.
         rows: passages of each question, [Q, K], -1 behind the last where there are fewer.
@@ -175,9 +175,9 @@ def score_in_blocks(
     return scores
 
 
-def _questions_at_once(scorer: Scorer, width: int) -> int:
-    longest = scorer.template.max_length + scorer.template.question_length
-    pairs = _BATCHES_AT_ONCE * scorer.batch_tokens * distributed.world_size() // longest
+def _questions_at_once(scorer: Teacher, width: int) -> int:
+    num_tokens = _BATCHES_AT_ONCE * scorer.batch_tokens * distributed.world_size()
+    pairs = num_tokens // scorer.template.longest
     return max(1, pairs // width)
 
 

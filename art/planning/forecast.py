@@ -13,7 +13,7 @@ import torch
 from art.config import Config
 from art.planning import costs
 from art.planning.at_hand import AtHand, Lengths, WhatIf, find, sample_texts
-from art.planning.costs import ScorerShape, TowerShape
+from art.planning.costs import TeacherShape, TowerShape
 from art.planning.rates import REFERENCE, Sample, measure_rates, reference_rates
 from art.planning.work import (
     Rates,
@@ -135,7 +135,7 @@ def _add_costs(
 
 
 def _unit_flops(
-    config: Config, tower: TowerShape, scorer: ScorerShape, lengths: Lengths
+    config: Config, tower: TowerShape, scorer: TeacherShape, lengths: Lengths
 ) -> UnitFlops:
     num_questions = config.training.questions_per_micro_batch
     recomputed = config.retriever.activation_checkpointing
@@ -145,11 +145,11 @@ def _unit_flops(
         learns = config.retriever.freeze != name
         return costs.training_flops(forward, learns=learns, recomputed=recomputed)
 
-    pairs = zip(lengths.contexts, lengths.targets, strict=True)
+    pairs = zip(lengths.firsts, lengths.seconds, strict=True)
     return UnitFlops(
         question=float(np.mean([tower.flops(length) for length in lengths.questions])),
         passage=float(np.mean([tower.flops(length) for length in lengths.passages])),
-        pair=float(np.mean([scorer.flops(context, target) for context, target in pairs])),
+        pair=float(np.mean([scorer.flops(first, second) for first, second in pairs])),
         micro_batch=learning(lengths.questions, num_questions, "question")
         + learning(lengths.passages, num_questions * config.training.top_k, "passage"),
         embedding_size=tower.embedding_size,
@@ -233,8 +233,9 @@ def _add_memory(result: Forecast, parts: AtHand, lengths: Lengths, *, reference:
             scorer,
             teacher,
             batch_tokens=batch_tokens,
-            context=float(np.mean(lengths.contexts)),
-            target=float(np.mean(lengths.targets)),
+            first=float(np.mean(lengths.firsts)),
+            second=float(np.mean(lengths.seconds)),
+            weight_bytes=_packed_bytes(result, parts),
         )
     result.memory_limit = REFERENCE.memory if reference else _memory(on_gpu)
     needed = sum(result.memory.values())
@@ -244,6 +245,16 @@ def _add_memory(result: Forecast, parts: AtHand, lengths: Lengths, *, reference:
             f"{result.memory_limit / 1e9:.1f}; lower training.questions_per_micro_batch, set "
             "retriever.activation_checkpointing, or take a smaller scorer"
         )
+
+
+def _packed_bytes(result: Forecast, parts: AtHand) -> int | None:
+    """Return the bytes of the scorer's weights where they are in few bits and loaded here."""
+    if not parts.config.scorer.quantization:
+        return None
+    if parts.scorer is None:
+        result.basis.append("the scorer's memory as if it were not quantised")
+        return None
+    return int(parts.scorer.model.get_memory_footprint())
 
 
 def _memory(on_gpu: bool) -> int:
@@ -263,7 +274,9 @@ def _add_disk(result: Forecast, parts: AtHand, lengths: Lengths, *, elsewhere: b
     result.disk["passages"] = text + 24 * num_passages
     result.disk["token ids, of both models"] = sum(
         costs.token_bytes(num_passages, float(np.mean(each)), size)
-        for each, size in zip((lengths.passages, lengths.contexts), parts.vocab_sizes, strict=True)
+        for each, size in zip(
+            (lengths.passages, lengths.scorer_passages), parts.vocab_sizes, strict=True
+        )
     )
     if tower is not None:
         # The last two checkpoints each name an index, and a third is written beside them.

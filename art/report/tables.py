@@ -69,11 +69,12 @@ def diagnosis(found: Diagnosis) -> str:
     labels = [["", "at T = 1", "suggested T", "there, from 10 % to 90 % of the questions"]]
     labels += [[name, *_flatness(one)] for name, one in found.reductions.items()]
     over = f"{found.proposer}'s first {found.top_k}"
+    alike = "\nmean and sum put the passages of a question in the same order"
     parts = [
         _ceiling(found),
         f"Scorer and proposer over the first {found.top_k}\n{_aligned(agreements)}",
-        f"Soft labels over {over}: entropy as % of log K\n{_aligned(labels)}\n"
-        "mean and sum put the passages of a question in the same order",
+        f"Soft labels over {over}: entropy as % of log K\n{_aligned(labels)}"
+        + alike * ("mean" in found.reductions),
     ]
     if len(found.prompts) > 1:
         parts.append(f"Prompts, over {over}\n{_prompts(found)}")

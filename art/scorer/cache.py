@@ -16,15 +16,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from art import distributed
+from art.data.pairs import Pair
 from art.data.tokens import TokenStore
 from art.errors import ArtError, MismatchError
-from art.scorer.likelihood import Scorer
 from art.scorer.records import RECORD, LogFile, Records, Stored, read_log
+from art.scorer.teacher import Teacher
 
 Hashes = NDArray[np.uint64]
 Scores = NDArray[np.float32]
 
-# Between context and target, so that no two pairs have the same bytes; no token has this id.
+# Between a pair's two parts, so that no two pairs have the same bytes; no token has this id.
 _SEPARATOR = np.array([-1], dtype="<i4").tobytes()
 
 # New scores wait in a small table, because every insertion moves the rest of its table.
@@ -165,7 +166,7 @@ class ScoredPairs:
     """The scores of B questions' K passages each.
 
     Attributes:
-        scores: log-likelihoods, [B, K] float32.
+        scores: the scorer's, such as log-likelihoods, [B, K] float32.
         num_requested: pairs asked for, B × K.
         num_known: of these, pairs whose score was known before the call.
         num_scored: different pairs that this process scored; of those that several ranks ask for
@@ -182,7 +183,7 @@ class CachedScorer:
     """A scorer that remembers.
 
     Args:
-        scorer: the frozen language model.
+        scorer: the frozen teacher.
         log: its scores so far; None to remember for this process's lifetime only.
         passage_tokens: the store's passages, encoded by the scorer's template.
 
@@ -193,7 +194,7 @@ class CachedScorer:
         MismatchError: the log belongs to another scorer.
     """
 
-    def __init__(self, scorer: Scorer, log: ScoreLog | None, passage_tokens: TokenStore) -> None:
+    def __init__(self, scorer: Teacher, log: ScoreLog | None, passage_tokens: TokenStore) -> None:
         self.scorer = scorer
         self.log = ScoreLog(None, fingerprint=scorer.fingerprint) if log is None else log
         if self.log.fingerprint != scorer.fingerprint:
@@ -204,7 +205,7 @@ class CachedScorer:
         self.passage_tokens = passage_tokens
         self.num_scored = 0
         # Questions come back every epoch, passages in no order.
-        self._target = lru_cache(maxsize=1 << 17)(self._encode_target)
+        self._asked = lru_cache(maxsize=1 << 17)(scorer.template.asked)
 
     @property
     def fingerprint(self) -> str:
@@ -256,19 +257,18 @@ class CachedScorer:
         num_passages = len(self.passage_tokens)
         if rows.size and not 0 <= rows.min() <= rows.max() < num_passages:
             raise ArtError(f"rows {rows.min()} to {rows.max()} of {num_passages} passages to score")
-        targets = [self._target(question).tobytes() for question in questions]
         flat = rows.ravel()
         hashes = np.empty(flat.size, dtype=np.uint64)
-        row = -1
-        digest = hashlib.blake2b(digest_size=8)
-        for pair in np.argsort(flat, kind="stable"):  # each passage's context is made once
+        row, ids = -1, np.zeros(0, dtype=np.int64)
+        for pair in np.argsort(flat, kind="stable"):  # each passage is looked up once
             if flat[pair] != row:
                 row = int(flat[pair])
-                context = self._context(row).tobytes()
-                digest = hashlib.blake2b(context + _SEPARATOR, digest_size=8)
-            whole = digest.copy()
-            whole.update(targets[pair // rows.shape[1]])
-            hashes[pair] = int.from_bytes(whole.digest(), "little")
+                ids = self.passage_tokens[row]
+            read = self.scorer.template.pair(self._asked(questions[pair // rows.shape[1]]), ids)
+            digest = hashlib.blake2b(np.asarray(read.first).tobytes(), digest_size=8)
+            digest.update(_SEPARATOR)
+            digest.update(np.asarray(read.second).tobytes())
+            hashes[pair] = int.from_bytes(digest.digest(), "little")
         return hashes
 
     def _score(
@@ -278,9 +278,8 @@ class CachedScorer:
         parts = [np.zeros(0, dtype=np.float32)]
         for start in range(0, len(pairs), _SLICE_PAIRS):
             places = [divmod(int(pair), rows.shape[1]) for pair in pairs[start:][:_SLICE_PAIRS]]
-            scores = self.scorer.log_likelihoods(
-                [self._context(int(rows[place])) for place in places],
-                [self._target(questions[b]) for b, _ in places],
+            scores = self.scorer.score_pairs(
+                [self._pair(questions[place[0]], int(rows[place])) for place in places]
             )
             for bad in np.flatnonzero(~np.isfinite(scores)):
                 raise ArtError(
@@ -291,12 +290,8 @@ class CachedScorer:
             parts.append(scores)
         return np.concatenate(parts)
 
-    def _context(self, row: int) -> NDArray[np.int32]:
-        ids = self.scorer.template.context(self.passage_tokens[row])
-        return np.array(ids, dtype="<i4")
-
-    def _encode_target(self, question: str) -> NDArray[np.int32]:
-        return np.array(self.scorer.template.target(question), dtype="<i4")
+    def _pair(self, question: str, row: int) -> Pair:
+        return self.scorer.template.pair(self._asked(question), self.passage_tokens[row])
 
 
 def _is_mine(hashes: Hashes) -> NDArray[np.bool_]:

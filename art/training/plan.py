@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from dataclasses import field as dataclass_field
+from dataclasses import dataclass, field
 
 from art.config import Config, TrainingConfig
 from art.data.batching import epoch_order
 from art.data.formats import Question, read_many_questions
 from art.data.rows import BadRows
 from art.errors import ConfigFaults, DataError
+from art.evaluation.labels import is_labelled
 from art.files import fingerprint
+from art.scorer.teachers import answers_for
 from art.training.schedule import Schedule
 
 _HELD_OUT_SHARE = 0.05
@@ -29,27 +30,34 @@ class Questions:
         evaluation: questions to choose on, with whatever labels they have.
         held_out: whether `evaluation` was taken out of the training questions.
         bad_rows: skipped, where the settings say so.
+        answers: of whatever the scorer will be asked, where it scores answers; else empty.
     """
 
     training: list[str]
     evaluation: list[Question]
     held_out: bool
-    bad_rows: BadRows = dataclass_field(default_factory=BadRows)
+    bad_rows: BadRows = field(default_factory=BadRows)
+    answers: dict[str, str] = field(default_factory=dict)
 
 
 def read_run_questions(config: Config) -> Questions:
     """Read the questions of a run and hold some out if none are given to choose on.
 
     Raises:
-        DataError: a file cannot be read as questions.
+        DataError: a file cannot be read as questions, or answers that the scorer needs are missing.
     """
+    kind = config.scorer.kind
     bad_rows = BadRows()
     collector = bad_rows if config.data.skip_bad_rows else None
     training = read_many_questions(config.data.questions, collector)
+    answers = answers_for(kind, training, where=", ".join(config.data.questions))
     if config.evaluation.questions:
         evaluation = read_many_questions(config.evaluation.questions, collector)
-        texts_to_train = [question.text for question in training]
-        return Questions(texts_to_train, evaluation, held_out=False, bad_rows=bad_rows)
+        if not (config.evaluation.qrels or any(map(is_labelled, evaluation))):
+            where = ", ".join(config.evaluation.questions)
+            answers = answers_for(kind, evaluation, where=where) | answers
+        every = [question.text for question in training]
+        return Questions(every, evaluation, held_out=False, bad_rows=bad_rows, answers=answers)
     if len(training) < 2:
         raise DataError(
             "one training question cannot both train and choose",
@@ -69,6 +77,7 @@ def read_run_questions(config: Config) -> Questions:
         ],
         held_out=True,
         bad_rows=bad_rows,
+        answers=answers,
     )
 
 

@@ -20,12 +20,14 @@ from art.retriever.bm25 import BM25
 from art.retriever.encoders import Retriever
 from art.retriever.loading import create_retriever
 from art.scorer.cache import CachedScorer, ScoreLog
-from art.scorer.likelihood import Scorer, load_scorer
 from art.scorer.records import read_known
+from art.scorer.teacher import Teacher
+from art.scorer.teachers import load_teacher
 from art.training import checkpoints
 from art.training.checkpoints import CheckpointState, RunFolder
 from art.training.job import Job
 from art.training.plan import (
+    Questions,
     check_passages,
     evaluation_fingerprint,
     plan_run,
@@ -65,7 +67,7 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
         steps = run.steps()
         state = checkpoints.load_state(run, steps[-1]) if steps else None
         retriever = _student(config, run, state, cache).to(device)
-        scorer = _teacher(config, state, device, cache)
+        scorer = _teacher(config, questions, state, device, cache)
         # Only at the beginning: from then on they are in the run's own log.
         known = [] if state else config.scorer.known_scores
         scores = read_known(known, scorer.fingerprint) if is_main() else None
@@ -86,7 +88,9 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
         fingerprints = {
             "passages": store.fingerprint,
             "scorer": scorer.fingerprint,
-            "training questions": fingerprint(*questions.training),
+            "training questions": fingerprint(
+                *questions.training, *map(repr, questions.answers.items())
+            ),
             "evaluation questions": evaluation_fingerprint(questions.evaluation, qrels),
         }
         metrics = MetricsLog(run.metrics_file)
@@ -132,13 +136,17 @@ def _student(
 
 
 def _teacher(
-    config: Config, state: CheckpointState | None, device: torch.device, cache: Path | None
-) -> Scorer:
+    config: Config,
+    questions: Questions,
+    state: CheckpointState | None,
+    device: torch.device,
+    cache: Path | None,
+) -> Teacher:
     settings = config.scorer.model_dump(exclude={"temperature", "known_scores"})
     if state is not None and config.scorer.chat_template:
         # As it was rendered when the run began, whatever date the template would insert today.
         settings.update(passage_prompt=state.scorer_prompt, question_prefix="", chat_template=False)
-    return load_scorer(**settings, device=device, cache=cache)
+    return load_teacher(**settings, answers=questions.answers, device=device, cache=cache)
 
 
 def _accelerator(config: Config, run: RunFolder) -> Accelerator:

@@ -99,15 +99,15 @@ def test_a_killed_job_goes_on_and_writes_the_same_file(
         pass
 
     scorer, asked = scorer_of(tiny_llama), []
-    original = scorer.log_likelihoods
+    original = scorer.score_pairs
 
-    def dies_at_the_second_block(contexts, targets):
-        asked.append(len(contexts))
+    def dies_at_the_second_block(pairs):
+        asked.append(len(pairs))
         if len(asked) == 2:
             raise Killed
-        return original(contexts, targets)
+        return original(pairs)
 
-    monkeypatch.setattr(scorer, "log_likelihoods", dies_at_the_second_block)
+    monkeypatch.setattr(scorer, "score_pairs", dies_at_the_second_block)
     with pytest.raises(Killed):
         rescore(tiny_llama, store, cut, scorer)
     assert asked == [4, 2] and not cut.exists()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from command import run
+from teacher_world import make_reranker
 
 from art.config import check_config, read_config
 from art.errors import ArtError
@@ -75,6 +76,38 @@ def test_a_dry_run_tells_settings_hours_memory_and_disk_and_trains_nothing(
     assert "disk, at the most" in said
     assert "measured just now" in said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", ["answer-likelihood", "cross-encoder"])
+def test_every_kind_of_scorer_can_be_planned(
+    kind, config, files, tiny_bert, tiny_t5, tmp_path, capsys
+) -> None:
+    model = tiny_t5
+    if kind == "cross-encoder":
+        model = make_reranker(tiny_bert, tmp_path / "reranker", "bert", 1)
+    words = ["--scorer.model", model, "--scorer.kind", kind, "--scorer.max_length", 100]
+    asked = [json.loads(line)["text"].split()[3] for line in (files / "passages.jsonl").open()]
+    rows = [{"question": f"who is {word} ?", "answers": [word]} for word in dict.fromkeys(asked)]
+    (tmp_path / "answered.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    answered = ["--data.questions", tmp_path / "answered.jsonl"]
+    assert run("train", "--config", config, *words, *answered, "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "pairs for the scorer of" in " ".join(said.split())
+    assert "?" not in said.partition("phase")[2].partition("memory")[0]
+    status = run("train", "--config", config, *words, "--dry-run")
+    if kind == "answer-likelihood":
+        assert status == 1 and "questions have no answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["answer-likelihood", "cross-encoder"])
+def test_every_kind_of_scorer_can_be_planned_without_its_model(kind, capsys, config) -> None:
+    numbers = ["--passages", 1000, "--questions", 500, "--gpus", 1]
+    words = ["--scorer.model", "bigscience/T0_3B", "--scorer.kind", kind]
+    texts = ["--data.questions", "none.csv", "--data.passages", "none.tsv"]
+    assert run("train", "--config", config, *words, *texts, "--dry-run", *numbers) == 0
+    said = capsys.readouterr().out
+    known = kind == "answer-likelihood"  # T0 is no cross-encoder
+    assert ("nothing is known here of the size of bigscience/T0_3B" in said) != known
 
 
 def test_a_what_if_plans_for_gpus_and_passages_that_are_not_here(config, capsys) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scorer_world import PASSAGES, QUESTIONS, by_hugging_face, pairs
 
 from art import distributed
+from art.data.pairs import Pair, joined
 from art.data.passages import Passage, PassageStore
 from art.data.tokens import TokenStore
 from art.errors import ArtError, CorruptionError, MismatchError
@@ -232,15 +233,13 @@ class FakeScorer:
 
     def __init__(self) -> None:
         self.template = SimpleNamespace(
-            context=lambda ids: [1, *ids.tolist(), 2], target=lambda text: [3, *text.encode()]
+            asked=lambda text: joined([3, *text.encode()]),
+            pair=lambda asked, ids: Pair(joined([1, *ids.tolist(), 2]), asked),
         )
         self.asked: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
 
-    def log_likelihoods(self, contexts: list, targets: list) -> np.ndarray:
-        pairs = [
-            (tuple(map(int, context)), tuple(map(int, target)))
-            for context, target in zip(contexts, targets, strict=True)
-        ]
+    def score_pairs(self, given: list[Pair]) -> np.ndarray:
+        pairs = [tuple(tuple(map(int, part)) for part in pair) for pair in given]
         self.asked += pairs
         digests = [hashlib.md5(repr(pair).encode()).digest()[:2] for pair in pairs]
         return scores(*(-int.from_bytes(one, "big") / 7 - self.offset for one in digests))
@@ -265,9 +264,12 @@ def test_a_second_call_scores_nothing_and_returns_the_same_bits() -> None:
 
 def test_every_pair_gets_the_score_of_its_own_ids() -> None:
     scorer = FakeScorer()
-    expected = scorer.log_likelihoods(
-        [[1, *TOKENS[row], 2] for rows in ASKED[1] for row in rows],
-        [[3, *text.encode()] for text in ASKED[0] for _ in range(3)],
+    expected = scorer.score_pairs(
+        [
+            Pair([1, *TOKENS[row], 2], [3, *text.encode()])
+            for text, rows in zip(*ASKED, strict=True)
+            for row in rows
+        ]
     )
     found = CachedScorer(scorer, None, TOKENS).score(*ASKED).scores
     np.testing.assert_array_equal(found.ravel(), expected)
