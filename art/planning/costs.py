@@ -102,8 +102,8 @@ class ScorerShape:
         return own + crossing + 2 * target * self.head_parameters
 
     def num_logits(self, target: float) -> float:
-        """Return the logits that are made for one pair, of its target and the token before."""
-        return (target + 1) * self.vocab_size
+        """Return the logits that are made for one pair, of its target's tokens."""
+        return target * self.vocab_size
 
 
 @dataclass(frozen=True)

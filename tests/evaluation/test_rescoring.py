@@ -149,13 +149,13 @@ def test_scores_known_elsewhere_are_not_made_again(
     expected = CachedScorer(scorer, elsewhere, tokens).score(texts, kept).scores
     elsewhere.close()
     asked: list[int] = []
-    original = scorer.log_likelihoods
+    original = scorer.score_pairs
 
-    def counted(contexts, targets):
-        asked.append(len(contexts))
-        return original(contexts, targets)
+    def counted(pairs):
+        asked.append(len(pairs))
+        return original(pairs)
 
-    monkeypatch.setattr(scorer, "log_likelihoods", counted)
+    monkeypatch.setattr(scorer, "score_pairs", counted)
     output = tmp_path / "out.json"
     rescore_run(
         scorer, tokens, QUESTIONS, ROWS, store, output, known_scores=[tmp_path], progress=False

@@ -16,7 +16,7 @@ import pytest
 from art import distributed
 from art.config import Config, read_config
 from art.scorer.cache import CachedScorer, ScoredPairs
-from art.scorer.likelihood import Scorer
+from art.scorer.teacher import Teacher
 from art.training.loop import train
 
 
@@ -35,21 +35,21 @@ class Account:
 
 def train_and_count(config: Config) -> Account:
     account = Account()
-    score, log_likelihoods = CachedScorer.score, Scorer.log_likelihoods
+    score, score_pairs = CachedScorer.score, Teacher.score_pairs
 
     def asking(self: CachedScorer, questions: list[str], rows: np.ndarray) -> ScoredPairs:
         for question, of_question in zip(questions, rows, strict=True):
             account.asked += [(question, int(row)) for row in of_question]
         return score(self, questions, rows)
 
-    def scoring(self: Scorer, contexts: list, targets: list) -> np.ndarray:
-        for context, target in zip(contexts, targets, strict=True):
+    def scoring(self: Teacher, pairs: list) -> np.ndarray:
+        for context, target in pairs:
             account.scored.append((str(list(map(int, context))), str(list(map(int, target)))))
-        return log_likelihoods(self, contexts, targets)
+        return score_pairs(self, pairs)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CachedScorer, "score", asking)
-        patch.setattr(Scorer, "log_likelihoods", scoring)
+        patch.setattr(Teacher, "score_pairs", scoring)
         train(config)
     return account
 

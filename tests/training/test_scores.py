@@ -15,8 +15,8 @@ from run_world import NUM_STEPS, configure, records
 
 from art.errors import CorruptionError, MismatchError
 from art.scorer.cache import CachedScorer, ScoredPairs, ScoreLog
-from art.scorer.likelihood import Scorer
 from art.scorer.records import RECORD, read_log
+from art.scorer.teacher import Teacher
 from art.training import loop
 from art.training.checkpoints import RunFolder, load_state
 from art.training.loop import train
@@ -135,7 +135,7 @@ def test_a_run_that_begins_with_anothers_scores_needs_no_scorer(
     other.mkdir()
     shutil.copy(finished / "scores.log", other)
     config = configure(settings, tmp_path / "run", scorer={"known_scores": str(other)})
-    monkeypatch.setattr(Scorer, "log_likelihoods", lambda *_: pytest.fail("it scored again"))
+    monkeypatch.setattr(Teacher, "score_pairs", lambda *_: pytest.fail("it scored again"))
     killed_at_step(4, config, monkeypatch)
     assert f"{num_in_log(finished)} scores taken over" in capfd.readouterr().err
     shutil.rmtree(other)  # by now they are the run's own
