@@ -9,6 +9,7 @@ import typer
 
 from art.cli.common import PassagesFile, QuestionsFile
 from art.errors import ArtError
+from art.training.interruption import Interruption
 
 
 def train(
@@ -33,9 +34,15 @@ def train(
             "--passages, --questions and --gpus are numbers to plan with",
             hint="add --dry-run; the files are data.passages and data.questions",
         )
+    interruption = Interruption()
+    with interruption.listening():
+        _run(config, context.args, interruption)
+
+
+def _run(config: Path, overrides: list[str], interruption: Interruption) -> None:
     from art.config import read_config
 
-    settings = read_config(config, context.args)
+    settings = read_config(config, overrides)
     from art import distributed, report
     from art.training.checkpoints import RunFolder
     from art.training.loop import train as run_training
@@ -43,7 +50,7 @@ def train(
     run = RunFolder(Path(settings.output.folder))
     finished_before = run.result_file.exists()
     try:
-        result = run_training(settings)
+        result = run_training(settings, interruption=interruption)
         if distributed.is_main():
             if finished_before:
                 print("this run was finished before; its result:")

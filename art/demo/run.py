@@ -21,6 +21,7 @@ from art.files import write_bytes
 from art.retriever.loading import create_retriever, load_retriever
 from art.scorer.cache import CachedScorer
 from art.scorer.likelihood import load_scorer
+from art.training.interruption import Interruption
 from art.training.loop import train
 
 _TRAINING, _CHOOSING, _LOCKED = (
@@ -31,14 +32,16 @@ _TRAINING, _CHOOSING, _LOCKED = (
 _BEFORE, _AFTER = "before training", "after training"
 
 
-def run_demo(folder: Path) -> None:
+def run_demo(folder: Path, *, interruption: Interruption | None = None) -> None:
     """Write the built-in corpus and questions, train on them, and print what it was worth.
 
     Args:
         folder: run folder; a demonstration that was killed goes on there.
+        interruption: where the caller listens for signals.
 
     Raises:
         ArtError: the disk refuses, or the packages that carry the weights are not installed.
+        Interrupted: a signal came.
     """
     start = time.perf_counter()
     try:
@@ -49,7 +52,7 @@ def run_demo(folder: Path) -> None:
             "The training questions carry no labels; a frozen SmolLM2-135M judges what is found.\n"
             f"Everything goes to {folder}; stop and start again as you like.\n"
         )
-        result = train(config)
+        result = train(config, interruption=interruption)
         print(
             "\nComparing on the locked questions; the scorer re-orders BM25's top 20 …", flush=True
         )

@@ -101,7 +101,8 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
             fingerprints=fingerprints,
         )
         job.go_back_to(state)
-    job.model = accelerator.prepare_model(retriever)  # talks to the other processes
+    with distributed.noticing_lost_processes():
+        job.model = accelerator.prepare_model(retriever)  # talks to the other processes
     return job
 
 

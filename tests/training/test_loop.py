@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ import numpy as np
 import pytest
 from processes import run_processes
 from safetensors.numpy import load_file
+from tiny_run import NUM_STEPS, configure, records, tiny_settings, weights
 
-from art.config import Config, check_config
+from art.config import Config
 from art.errors import ArtError, ConfigFaults, MismatchError
 from art.files import lock
 from art.retriever.index import Index
@@ -22,8 +22,6 @@ from art.training import loop
 from art.training.checkpoints import RunFolder, load_state
 from art.training.loop import train
 
-NUM_STEPS = 7
-
 
 class KilledError(Exception):
     """Stands for a SIGKILL: nothing in the code under test catches it."""
@@ -32,47 +30,7 @@ class KilledError(Exception):
 @pytest.fixture(scope="module")
 def settings(tiny_bert, tiny_t5, corpus, tmp_path_factory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("data")
-    with open(folder / "passages.jsonl", "w") as file:
-        for passage_id, title, text in corpus:
-            file.write(json.dumps({"id": passage_id, "title": title, "text": text}) + "\n")
-    words = [text.split() for _, _, text in corpus]
-    (folder / "questions.txt").write_text(
-        "\n".join(f"what is {' '.join(text[3:7])} of {i} ?" for i, text in enumerate(words[:30]))
-    )
-    labelled = [
-        {"question": f"where is {' '.join(words[i][:6])}", "positive_passage_ids": [corpus[i][0]]}
-        for i in range(40, 52)
-    ]
-    (folder / "dev.jsonl").write_text("\n".join(map(json.dumps, labelled)))
-    return {
-        "data": {
-            "passages": str(folder / "passages.jsonl"),
-            "questions": str(folder / "questions.txt"),
-            "cache_folder": str(folder / "cache"),
-        },
-        "retriever": {"model": str(tiny_bert), "passage_length": 64, "dropout": 0.1},
-        "index": {"shard_rows": 25, "batch_tokens": 512},
-        "scorer": {"model": str(tiny_t5), "dtype": "float32", "temperature": 0.05},
-        "training": {
-            "questions_per_step": 8,
-            "questions_per_micro_batch": 4,
-            "top_k": 4,
-            "epochs": 3,
-            "max_steps": NUM_STEPS,
-            "learning_rate": 0.003,
-            "refresh_steps": 2,
-            "evaluate_steps": 4,
-            "save_steps": 3,
-            "cpu": True,
-        },
-        "evaluation": {"questions": str(folder / "dev.jsonl"), "top_k": [1, 5, 20]},
-    }
-
-
-def configure(settings: dict[str, Any], folder: Path, **sections: dict[str, Any]) -> Config:
-    document = {name: {**values, **sections.get(name, {})} for name, values in settings.items()}
-    document["output"] = {"folder": str(folder)}
-    return check_config(document, source="test")
+    return tiny_settings(folder, bert=tiny_bert, t5=tiny_t5, corpus=corpus)
 
 
 @pytest.fixture(scope="module")
@@ -80,24 +38,6 @@ def finished(settings, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     train(configure(settings, folder))
     return folder
-
-
-def records(folder: Path) -> list[dict[str, Any]]:
-    """Every line of the metrics, without what a clock wrote."""
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    timed = ("seconds", "per_second")
-    return [
-        {name: value for name, value in json.loads(line).items() if not name.endswith(timed)}
-        for line in lines
-    ]
-
-
-def weights(folder: Path) -> dict[str, np.ndarray]:
-    return {
-        f"{path.parent.name}.{name}": array
-        for path in sorted((folder / "retriever").glob("*/model.safetensors"))
-        for name, array in load_file(path).items()
-    }
 
 
 def test_a_run_leaves_a_retriever_figures_and_two_checkpoints(finished, settings) -> None:
