@@ -22,6 +22,8 @@ from processes import environments
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["accelerate", "faiss", "art.cli", "art.training.loop"])
 
+_DURABLE = ("fsync", "replace", "rename")
+
 
 @dataclass(frozen=True)
 class Strike:
@@ -54,6 +56,35 @@ class Strike:
             return original(*args, **kwargs)
 
         setattr(owner, self.name, striking)
+
+
+@dataclass(frozen=True)
+class DurableCalls:
+    """Count what makes a write last, and die right after one of them.
+
+    Attributes:
+        count_file: where the number of calls so far is kept.
+        die_after: which call is the last, from 1; None to live on.
+    """
+
+    count_file: Path
+    die_after: int | None = None
+
+    def __call__(self) -> None:
+        calls: list[str] = []
+        for name in _DURABLE:
+            setattr(os, name, self._counting(getattr(os, name), calls))
+
+    def _counting(self, original: Callable[..., Any], calls: list[str]) -> Callable[..., Any]:
+        def counting(*args: Any, **kwargs: Any) -> Any:
+            result = original(*args, **kwargs)
+            calls.append(original.__name__)
+            self.count_file.write_text(str(len(calls)))
+            if len(calls) == self.die_after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return counting
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from forked import Strike, finish
 from safetensors.torch import load_file
 from tiny_run import configure, left_behind, tiny_settings, weights
@@ -93,7 +94,8 @@ def assert_same_weights(ours: Path, theirs: Path, *, atol: float) -> None:
 
 
 def test_two_processes_end_with_the_weights_of_one(by_one, by_two) -> None:
-    assert {array.dtype for array in weights(by_one, "last/retriever").values()} == {np.float64}
+    dtypes = {array.dtype for array in weights(by_one, "last/retriever").values()}
+    assert dtypes == {np.dtype(np.float64)}
     assert_same_weights(by_two, by_one, atol=1e-10)
 
 
@@ -101,14 +103,20 @@ def test_three_processes_end_with_the_weights_of_one(settings, by_one, tmp_path)
     assert_same_weights(run_whole(settings, tmp_path, 3), by_one, atol=1e-10)
 
 
-def test_in_float32_a_step_of_three_processes_is_that_of_one(settings, tmp_path) -> None:
+def test_in_float32_the_gradient_of_three_processes_is_that_of_one(settings, tmp_path) -> None:
+    averages = []
     for world_size in (1, 3):
         folder = tmp_path / str(world_size)
         folder.mkdir()
-        words = command(settings, folder, max_steps=1, learning_rate=2e-5)
-        ended = finish(words, folder, world_size=world_size)
+        ended = finish(command(settings, folder, max_steps=1), folder, world_size=world_size)
         assert [status for status, _ in ended] == [0] * world_size, ended
-    assert_same_weights(tmp_path / "3" / "run", tmp_path / "1" / "run", atol=1e-6)
+        state = torch.load(folder / "run" / "last" / "optimizer.pt")["state"]
+        averages.append([one["exp_avg"] for one in state.values()])
+    # After one step a tenth of the clipped gradient. The weights would say less: where the gradient
+    # is nothing but rounding (a bias that all passages share), Adam makes a whole step of it.
+    for one, three in zip(*averages, strict=True):
+        torch.testing.assert_close(three, one, rtol=0, atol=1e-7)
+    assert max(average.abs().max() for average in averages[0]) > 1e-3
 
 
 # Three micro-batches a step on each of two processes; the main one saves every fifth step.
