@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,24 +91,29 @@ def test_the_first_gradient_that_is_not_finite_ends_a_run_that_may_skip_none(
         train(config)
 
 
-def test_a_retriever_that_finds_the_same_for_every_question_is_named_once(
-    settings, tiny_bert, tiny_t5, tmp_path, capsys
-) -> None:
-    start = tmp_path / "start"
-    start.mkdir()
-    for file in tiny_bert.iterdir():
-        (start / file.name).write_bytes(file.read_bytes())
-    tensors = load_file(tiny_bert / "model.safetensors")
+def changed(model: Path, folder: Path, change: Callable[[str, torch.Tensor], None]) -> Path:
+    """Copy a model folder and change its tensors in place."""
+    shutil.copytree(model, folder)
+    tensors = load_file(model / "model.safetensors")
     for name, tensor in tensors.items():
+        change(name, tensor)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def test_a_retriever_that_finds_the_same_for_every_question_is_named_once(
+    settings, tiny_bert, tmp_path, capsys
+) -> None:
+    def flatten(name: str, tensor: torch.Tensor) -> None:
         if "LayerNorm" not in name:  # whatever is read, only the last bias is left
             tensor.zero_()
         elif name.endswith("bias"):
             tensor.uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
-    save_file(tensors, start / "model.safetensors", metadata={"format": "pt"})
+
     config = configure(
         settings,
         tmp_path / "run",
-        retriever={"model": str(start)},
+        retriever={"model": str(changed(tiny_bert, tmp_path / "start", flatten))},
         training={"max_steps": 2, "learning_rate": 1e-9},
     )
     train(config)
@@ -117,11 +125,25 @@ def test_a_retriever_that_finds_the_same_for_every_question_is_named_once(
     assert shares == [1 / 8] * 2
 
 
-def test_an_untrained_retriever_has_not_collapsed(settings, tmp_path, capsys) -> None:
-    train(configure(settings, tmp_path, training={"max_steps": 2}))
+def test_a_retriever_that_tells_passages_apart_is_not_called_collapsed(
+    settings, tiny_bert, tmp_path, capsys
+) -> None:
+    def listen_to_words(name: str, tensor: torch.Tensor) -> None:
+        if "word_embeddings" in name:
+            tensor.mul_(50)
+
+    model = changed(tiny_bert, tmp_path / "start", listen_to_words)
+    config = configure(
+        settings,
+        tmp_path / "run",
+        retriever={"model": str(model), "pooling": "mean"},
+        training={"max_steps": 2, "learning_rate": 1e-5},
+    )
+    train(config)
     assert "collapsed" not in capsys.readouterr().err
-    first = next(line for line in records(tmp_path) if line["kind"] == "train")
-    assert 1 / 8 < first["distinct_share"] <= 1
+    lines = records(tmp_path / "run")
+    assert lines[0]["passage_cosine"] < 0.99
+    assert all(line["distinct_share"] > 0.25 for line in lines if line["kind"] == "train")
 
 
 @pytest.mark.parametrize("candidates", ["bm25", "both"])

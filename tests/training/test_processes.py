@@ -11,6 +11,7 @@ import pytest
 import torch
 from forked import Strike, finish
 from safetensors.torch import load_file
+from scorer_world import one_pair_at_a_time
 from tiny_run import configure, left_behind, tiny_settings, weights
 
 from art.training import setup
@@ -45,15 +46,7 @@ def in_float64() -> None:
         return retriever
 
     def load_patient(*args: Any, **settings: Any) -> Any:
-        scorer = load(*args, **settings)
-        ask = scorer.log_likelihoods
-
-        def one_by_one(contexts: list[Any], targets: list[Any]) -> np.ndarray:
-            pairs = zip(contexts, targets, strict=True)
-            return np.array([ask([one], [other])[0] for one, other in pairs], dtype=np.float32)
-
-        scorer.log_likelihoods = one_by_one
-        return scorer
+        return one_pair_at_a_time(load(*args, **settings))
 
     setup.create_retriever, setup.load_scorer = create_double, load_patient
 
