@@ -18,6 +18,7 @@ from art.cli.scoring import diagnose, score
 from art.cli.searching import embed, evaluate, mine, search
 from art.cli.training import init, train
 from art.errors import ArtError
+from art.training.interruption import Interrupted, Interruption
 
 app = typer.Typer(
     name="art",
@@ -37,6 +38,10 @@ def main() -> None:
         if not error.told_elsewhere:
             print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except Interrupted as end:
+        if not end.told_elsewhere:
+            print(end, file=sys.stderr)
+        sys.exit(end.status)
 
 
 @app.callback(invoke_without_command=True)
@@ -100,6 +105,8 @@ def demo(
     ] = Path("runs/demo"),
 ) -> None:
     """Train on Python's own documentation, from questions alone: minutes, no download."""
-    from art.demo.run import run_demo
+    interruption = Interruption()
+    with interruption.listening():
+        from art.demo.run import run_demo
 
-    run_demo(output)
+        run_demo(output, interruption=interruption)

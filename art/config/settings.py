@@ -235,6 +235,12 @@ class TrainingConfig(_Section):
         0.1, description="Decoupled decay of matrices; none on bias and normalisation (paper: 0.1)."
     )
     max_grad_norm: Positive = Field(1.0, description="Gradient clipping (paper: 1.0).")
+    max_skipped_steps: Annotated[int, Field(ge=0)] = Field(
+        5,
+        description="Steps in a row that may be skipped because their gradient is not finite; one "
+        "more ends the run. 0: the first ends it.",
+        json_schema_extra={"harmless": True},
+    )
     refresh_steps: PositiveInt = Field(
         500, description="R, steps between re-embeddings of the corpus (paper: 500)."
     )

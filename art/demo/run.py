@@ -23,6 +23,7 @@ from art.retriever.loading import create_retriever, load_retriever
 from art.scorer.cache import CachedScorer
 from art.scorer.teachers import answers_for, load_teacher
 from art.training.checkpoints import RunFolder
+from art.training.interruption import Interruption
 from art.training.loop import train
 
 _TRAINING, _CHOOSING, _LOCKED = (
@@ -34,14 +35,16 @@ _BEFORE, _AFTER = "before training", "after training"
 _COMPARED_DEPTH = 20  # of BM25's passages, which the scorer re-orders
 
 
-def run_demo(folder: Path) -> None:
+def run_demo(folder: Path, *, interruption: Interruption | None = None) -> None:
     """Write the built-in corpus and questions, train on them, and print what it was worth.
 
     Args:
         folder: run folder; a demonstration that was killed goes on there.
+        interruption: where the caller listens for signals.
 
     Raises:
         ArtError: the disk refuses, or the packages that carry the weights are not installed.
+        Interrupted: a signal came.
     """
     start = time.perf_counter()
     try:
@@ -54,7 +57,7 @@ def run_demo(folder: Path) -> None:
         )
         if not RunFolder(folder).steps():
             print(f"{estimate(config, folder / 'data' / _LOCKED)}\n", flush=True)
-        result = train(config)
+        result = train(config, interruption=interruption)
         print(
             "\nComparing on the locked questions; the scorer re-orders BM25's top 20 …", flush=True
         )

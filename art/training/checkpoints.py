@@ -64,6 +64,8 @@ class CheckpointState(Manifest):
         scorer_prompt: the scorer's prompt as rendered; some chat templates insert today's date.
         best: the best evaluation before this step.
         evaluations_without_better: for early stopping.
+        skipped_steps: steps so far whose gradient was not finite.
+        skipped_in_a_row: of those, the ones at the end.
         fingerprints: of what the run reads, which must not change under it.
         versions: of the libraries that shape the numbers.
         config: the resolved settings.
@@ -80,6 +82,8 @@ class CheckpointState(Manifest):
     scorer_prompt: str
     best: Best | None
     evaluations_without_better: int
+    skipped_steps: int = 0
+    skipped_in_a_row: int = 0
     fingerprints: dict[str, str]
     versions: dict[str, str]
     config: dict[str, Any]

@@ -121,7 +121,8 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
         job.go_back_to(state)
     # What talks to the other processes
     job.num_taken_over = log.take_over(scores)
-    job.model = accelerator.prepare_model(retriever)
+    with distributed.noticing_lost_processes():
+        job.model = accelerator.prepare_model(retriever)
     return job
 
 

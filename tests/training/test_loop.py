@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from processes import run_processes
-from run_world import NUM_STEPS, configure, records
+from run_world import NUM_STEPS, configure, records, weights
 from safetensors.numpy import load_file
 
 from art.config import Config, read_stages
@@ -27,14 +27,6 @@ from art.training.stages import train_stages
 
 class KilledError(Exception):
     """Stands for a SIGKILL: nothing in the code under test catches it."""
-
-
-def weights(folder: Path) -> dict[str, np.ndarray]:
-    return {
-        f"{path.parent.name}.{name}": array
-        for path in sorted((folder / "retriever").glob("*/model.safetensors"))
-        for name, array in load_file(path).items()
-    }
 
 
 def test_a_run_leaves_a_retriever_figures_and_two_checkpoints(finished, settings) -> None:
