@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -28,6 +29,8 @@ PHASE_TIMEOUT = timedelta(hours=12)
 
 # No longer wait processes that meet, or average the gradient of a step that all have begun.
 STEP_TIMEOUT = timedelta(minutes=10)
+
+_LETTING_GO_SECONDS = 0.1
 
 # What torch says of a connection that ended, whatever the backend.
 _LOSS = re.compile(r"gloo|nccl|connection (closed|reset)|broken pipe", re.IGNORECASE)
@@ -74,9 +77,11 @@ def stop() -> None:
     """Leave the group of processes, so that the interpreter can end without a warning."""
     global _gloo_group
     if dist.is_initialized():
-        # Gloo's threads let go of Python objects, for which they need the interpreter's lock; torch
-        # holds that lock while it takes a group apart and waits for its threads. One that is late
-        # then waits for ever. A group that is never taken apart costs nothing at the end.
+        # A thread of gloo's lets go of Python objects some time after its work, for which it needs
+        # the interpreter's lock. If it is late, torch waits for it for ever with that lock in hand
+        # (when it takes a group apart), or Python aborts (at its end). So it is given the lock for a
+        # moment, and the group is never taken apart.
+        time.sleep(_LETTING_GO_SECONDS)
         for group in (dist.group.WORLD, _gloo_group):
             if group is not None:
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(group))

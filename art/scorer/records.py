@@ -29,7 +29,7 @@ Records = NDArray[np.void]
 
 _MAGIC = b"ART score log 2\n"
 _FINGERPRINT_BYTES = 32
-_HEADER_BYTES = len(_MAGIC) + _FINGERPRINT_BYTES
+HEADER_BYTES = len(_MAGIC) + _FINGERPRINT_BYTES
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Stored:
     def nothing(cls, fingerprint: str) -> Stored:
         """Return what a log holds when it is begun."""
         digest = hashlib.blake2b(_header(fingerprint), digest_size=8)
-        return cls(fingerprint, np.zeros(0, dtype=RECORD), _HEADER_BYTES, digest)
+        return cls(fingerprint, np.zeros(0, dtype=RECORD), HEADER_BYTES, digest)
 
 
 def read_log(path: Path, *, fingerprint: str, length: int | None = None) -> Stored:
@@ -69,9 +69,9 @@ def read_log(path: Path, *, fingerprint: str, length: int | None = None) -> Stor
         ArtError: it cannot be read.
     """
     with disk(path), open(path, "rb") as file:
-        header = file.read(_HEADER_BYTES)
+        header = file.read(HEADER_BYTES)
         found = np.fromfile(file, dtype=RECORD)  # whole records only: a kill may tear the last
-    if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
+    if len(header) < HEADER_BYTES or not header.startswith(_MAGIC):
         raise CorruptionError(
             "not a score log, or of a version that this one does not read",
             where=path,
@@ -100,7 +100,7 @@ def read_log(path: Path, *, fingerprint: str, length: int | None = None) -> Stor
             where=path,
             hint="use the scorer settings it was made with, or another file",
         )
-    return Stored(stored, records, _HEADER_BYTES + end * RECORD.itemsize, digest)
+    return Stored(stored, records, HEADER_BYTES + end * RECORD.itemsize, digest)
 
 
 def _checked(

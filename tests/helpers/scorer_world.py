@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+from art.data.pairs import Pair
 from art.scorer.likelihood import Scorer
 
 PASSAGES = [
@@ -61,14 +62,12 @@ def sharpen(model: torch.nn.Module) -> None:
 
 def one_pair_at_a_time(scorer: Scorer) -> Scorer:
     """Let a scorer's scores not depend, even in the last bit, on what it is asked with them."""
-    ask = scorer.log_likelihoods
+    ask = scorer.score_pairs
 
-    def one_by_one(contexts: list[list[int]], targets: list[list[int]]) -> np.ndarray:
-        pairs = zip(contexts, targets, strict=True)
-        scores = [ask([context], [target])[0] for context, target in pairs]
-        return np.array(scores, dtype=np.float32)
+    def one_by_one(pairs: list[Pair]) -> np.ndarray:
+        return np.array([ask([pair])[0] for pair in pairs], dtype=np.float32)
 
-    scorer.log_likelihoods = one_by_one
+    scorer.score_pairs = one_by_one
     return scorer
 
 

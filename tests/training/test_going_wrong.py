@@ -95,6 +95,10 @@ def changed(model: Path, folder: Path, change: Callable[[str, torch.Tensor], Non
     return folder
 
 
+def first_cosine(lines: list[dict[str, Any]]) -> float:
+    return next(line["passage_cosine"] for line in lines if line["kind"] == "refresh")
+
+
 def test_a_retriever_that_finds_the_same_for_every_question_is_named_once(
     settings, tiny_bert, tmp_path, capsys
 ) -> None:
@@ -113,8 +117,7 @@ def test_a_retriever_that_finds_the_same_for_every_question_is_named_once(
     train(config)
     assert capsys.readouterr().err.count("the retriever has collapsed") == 1
     lines = records(tmp_path / "run")
-    assert lines[0]["kind"] == "refresh"
-    assert lines[0]["passage_cosine"] == pytest.approx(1.0)
+    assert first_cosine(lines) == pytest.approx(1.0)
     shares = [line["distinct_share"] for line in lines if line["kind"] == "train"]
     assert shares == [1 / 8] * 2
 
@@ -136,7 +139,7 @@ def test_a_retriever_that_tells_passages_apart_is_not_called_collapsed(
     train(config)
     assert "collapsed" not in capsys.readouterr().err
     lines = records(tmp_path / "run")
-    assert lines[0]["passage_cosine"] < 0.99
+    assert first_cosine(lines) < 0.99
     assert all(line["distinct_share"] > 0.25 for line in lines if line["kind"] == "train")
 
 

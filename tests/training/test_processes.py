@@ -35,7 +35,7 @@ def in_float64() -> None:
     Sums then differ in the sixteenth digit only, and a score not at all, however the questions are
     dealt out to processes.
     """
-    create, load = setup.create_retriever, setup.load_scorer
+    create, load = setup.create_retriever, setup.load_teacher
 
     def create_double(model: str, **settings: Any) -> Any:
         retriever = create(model, **settings).double()
@@ -48,7 +48,7 @@ def in_float64() -> None:
     def load_patient(*args: Any, **settings: Any) -> Any:
         return one_pair_at_a_time(load(*args, **settings))
 
-    setup.create_retriever, setup.load_scorer = create_double, load_patient
+    setup.create_retriever, setup.load_teacher = create_double, load_patient
 
 
 def command(settings, folder: Path, **training: Any) -> list[object]:
