@@ -79,8 +79,8 @@ def stop() -> None:
     if dist.is_initialized():
         # A thread of gloo's lets go of Python objects some time after its work, for which it needs
         # the interpreter's lock. If it is late, torch waits for it for ever with that lock in hand
-        # (when it takes a group apart), or Python aborts (at its end). So it is given the lock for a
-        # moment, and the group is never taken apart.
+        # (when it takes a group apart), or Python aborts (at its end). So it is given the lock for
+        # a moment, and the group is never taken apart.
         time.sleep(_LETTING_GO_SECONDS)
         for group in (dist.group.WORLD, _gloo_group):
             if group is not None:
