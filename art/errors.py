@@ -1,8 +1,9 @@
-"""The one family of exceptions that a user of ART is meant to see."""
+"""What a user is told: the one family of exceptions meant for them, and notes to read on."""
 
 from __future__ import annotations
 
 import reprlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +101,10 @@ class MismatchError(ArtError):
 
 class CorruptionError(ArtError):
     """A file of ours whose contents are not what was written."""
+
+
+def tell(line: str) -> None:
+    """Say in one line that something was mended; the work goes on."""
+    from tqdm import tqdm  # here, because not every command draws a bar
+
+    tqdm.write(f"note: {line}", file=sys.stderr)  # leaves the bar that may be there in one piece

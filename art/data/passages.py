@@ -2,45 +2,62 @@
 
 A store is a folder of four files. `text.bin` holds one record per passage (three uint32 lengths,
 then id, title and text in UTF-8), `offsets.bin` the N + 1 record borders, `hashes.bin` the ids'
-64-bit hashes in ascending order followed by the row of each, and `manifest.json` the sizes.
+64-bit hashes in ascending order followed by the row of each, and `manifest.json` the sizes and a
+checksum of every 4 MiB, compared when that block is first read.
 """
 
 from __future__ import annotations
 
 import hashlib
-import mmap
 import struct
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from art.config import Manifest
+from art.checked import CheckedFile, file_checksums, mending, open_or_build
+from art.config import SealedManifest
 from art.data.distinct import distinct_passages
 from art.data.formats import Passage, passage_files, read_passages
 from art.data.rows import BadRows
 from art.errors import ArtError, CorruptionError, DataError, shown
-from art.files import atomic_folder, cache_folder, file_state, fingerprint, lock
+from art.files import atomic_folder, cache_folder, file_state, fingerprint
 
 _HEADER = struct.Struct("<III")  # bytes of the id, of the title, of the text
-_FORMAT = "passage store 1"
+_BORDERS = struct.Struct("<qq")
+_FORMAT = "passage store 2"
+_FILES = ("text.bin", "offsets.bin", "hashes.bin")
 
 
-class _StoreManifest(Manifest):
+class _StoreManifest(SealedManifest):
     format: str
     source: str
     num_passages: int
     text_bytes: int
     fingerprint: str
+    blocks: dict[str, list[str]]
     bad_rows: BadRows = BadRows()
 
 
 class _RepeatedIdError(DataError):
     """Two passages have the same id."""
+
+
+class _Corpus(NamedTuple):
+    """What a store of the cache can be built from again.
+
+    Attributes:
+        source: what `read_passages` reads.
+        skip_bad_rows: whether to leave malformed rows out.
+    """
+
+    source: str
+    skip_bad_rows: bool
 
 
 class PassageStore:
@@ -58,20 +75,29 @@ class PassageStore:
     fingerprint: str
     bad_rows: BadRows
 
-    def __init__(self, folder: Path, manifest: _StoreManifest) -> None:
+    def __init__(
+        self, folder: Path, manifest: _StoreManifest, *, corpus: _Corpus | None = None
+    ) -> None:
         self.folder = folder
         self.source = manifest.source
         self.fingerprint = manifest.fingerprint
         self.bad_rows = manifest.bad_rows
-        count = manifest.num_passages
-        check_size(folder / "text.bin", manifest.text_bytes)
-        check_size(folder / "offsets.bin", 8 * (count + 1))
-        check_size(folder / "hashes.bin", 16 * count)
-        with open(folder / "text.bin", "rb") as file:
-            self._text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._offsets = mapped(folder / "offsets.bin", np.dtype("<i8"))
-        hashes = mapped(folder / "hashes.bin", np.dtype("<u8"))
-        self._hashes, self._hash_rows = hashes[:count], hashes[count:]
+        self._corpus = corpus
+        self._num_passages = manifest.num_passages
+        hint = f"restore the folder, or name what it was built from ({self.source})"
+        mend = None if corpus is None else mending(folder, partial(_build_again, corpus, folder))
+
+        def opened(name: str, num_bytes: int) -> CheckedFile:
+            checksums = manifest.blocks[name]
+            return CheckedFile(folder / name, num_bytes, checksums, hint=hint, mend=mend)
+
+        self._text = opened("text.bin", manifest.text_bytes)
+        self._offsets = opened("offsets.bin", 8 * (self._num_passages + 1))
+        self._hashes = opened("hashes.bin", 16 * self._num_passages)
+
+    def __reduce__(self) -> tuple[Callable[..., PassageStore], tuple[Path, _Corpus | None]]:
+        """Let another process open the same store."""
+        return _open, (self.folder, self._corpus)
 
     @classmethod
     def build(
@@ -111,6 +137,7 @@ class PassageStore:
                 text_bytes=text_bytes,
                 fingerprint=digest,
                 bad_rows=skipped,
+                blocks={name: file_checksums(beside / name) for name in _FILES},
             )
             manifest.write(beside / "manifest.json")
             cls(beside, manifest)._refuse_duplicates()
@@ -122,17 +149,10 @@ class PassageStore:
 
         Raises:
             ArtError: there is no store.
-            CorruptionError: a file is missing or has another size than when it was written.
+            CorruptionError: the manifest is damaged, or a file is missing or has another size;
+                contents are checked when they are first read.
         """
-        folder = Path(folder)
-        manifest = _StoreManifest.read(folder / "manifest.json")
-        if manifest.format != _FORMAT:
-            raise CorruptionError(
-                f"not a {_FORMAT!r} but {shown(manifest.format)}",
-                where=folder,
-                hint="delete it to have it built again",
-            )
-        return cls(folder, manifest)
+        return _open(Path(folder), None)
 
     @classmethod
     def open_or_build(
@@ -145,6 +165,8 @@ class PassageStore:
     ) -> PassageStore:
         """Open the store of a corpus, building it in the cache when the source is new or changed.
 
+        What turns out damaged there is built again, now or when it is first read.
+
         Args:
             source: a corpus that `read_passages` reads, or the folder of a store.
             skip_bad_rows: build it without malformed rows and repeated ids, kept in `bad_rows`.
@@ -152,32 +174,21 @@ class PassageStore:
             progress: draw a progress bar while building.
 
         Raises:
-            ArtError: the source cannot be read, or the store is damaged.
+            ArtError: the source cannot be read.
+            CorruptionError: the source is the folder of a store, and damaged.
         """
         if _is_store(source):
             return cls.open(source)
-        stores = (cache or cache_folder()) / "stores"
-        key = _source_key(source, skip_bad_rows)
-        folder = stores / key
-        if not folder.exists():
-            with lock(stores / f"{key}.lock"):
-                if not folder.exists():  # another process may have built it meanwhile
-                    cls._build_from(source, folder, skip_bad_rows, progress)
-        return cls.open(folder)
-
-    @classmethod
-    def _build_from(cls, source: str | Path, folder: Path, skip: bool, progress: bool) -> None:
-        bad_rows = BadRows() if skip else None
-        passages = distinct_passages(source, bad_rows) if skip else read_passages(source)
-        try:
-            cls.build(passages, folder, source=str(source), bad_rows=bad_rows, progress=progress)
-        except _RepeatedIdError:
-            for _ in distinct_passages(source, None):
-                pass  # it raises with the line of the id, which the store does not know
-            raise
+        corpus = _Corpus(str(source), skip_bad_rows)
+        folder = (cache or cache_folder()) / "stores" / _source_key(corpus)
+        return open_or_build(
+            folder,
+            partial(_open, corpus=corpus),
+            partial(_build, corpus, folder, progress=progress),
+        )
 
     def __len__(self) -> int:
-        return len(self._offsets) - 1
+        return self._num_passages
 
     def __getitem__(self, row: int) -> Passage:
         """Return the passage of one row; negative rows are refused."""
@@ -195,39 +206,41 @@ class PassageStore:
         """Return the row of a passage id, None where it is not in the store."""
         wanted = passage_id.encode()
         hashed = np.uint64(_hash(wanted))
-        place = int(np.searchsorted(self._hashes, hashed))
-        while place < len(self) and self._hashes[place] == hashed:
-            row = int(self._hash_rows[place])
+        hashes, rows = self._sorted_hashes()
+        place = int(np.searchsorted(hashes, hashed))
+        while place < len(self) and hashes[place] == hashed:
+            row = int(rows[place])
             if self._id(row) == wanted:  # two ids may share a hash
                 return row
             place += 1
         return None
 
-    def _start(self, row: int) -> int:
+    def _sorted_hashes(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Return the ids' hashes in ascending order and the row of each, [N] both, mapped."""
+        both = np.frombuffer(self._hashes.read(0, len(self._hashes)), dtype="<u8")
+        return both[: len(self)], both[len(self) :]
+
+    def _borders(self, row: int) -> tuple[int, int]:
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of a store of {len(self)} passages")
-        return int(self._offsets[row])
+        start, stop = _BORDERS.unpack(self._offsets.read(8 * row, 8 * row + _BORDERS.size))
+        return start, stop
 
     def _record(self, row: int) -> tuple[bytes, bytes, bytes]:
-        start = self._start(row)
-        id_bytes, title_bytes, text_bytes = _HEADER.unpack_from(self._text, start)
-        title = start + _HEADER.size + id_bytes
+        record = bytes(self._text.read(*self._borders(row)))
+        id_bytes, title_bytes, _ = _HEADER.unpack_from(record)
+        title = _HEADER.size + id_bytes
         text = title + title_bytes
-        return (
-            self._text[start + _HEADER.size : title],
-            self._text[title:text],
-            self._text[text : text + text_bytes],
-        )
+        return record[_HEADER.size : title], record[title:text], record[text:]
 
     def _id(self, row: int) -> bytes:
-        start = self._start(row)
-        id_bytes, _, _ = _HEADER.unpack_from(self._text, start)
-        start += _HEADER.size
-        return self._text[start : start + id_bytes]
+        passage_id, _, _ = self._record(row)
+        return passage_id
 
     def _refuse_duplicates(self) -> None:
-        for place in np.flatnonzero(self._hashes[1:] == self._hashes[:-1]).tolist():
-            second = int(self._hash_rows[place + 1])
+        hashes, rows = self._sorted_hashes()
+        for place in np.flatnonzero(hashes[1:] == hashes[:-1]).tolist():
+            second = int(rows[place + 1])
             passage_id = self._id(second).decode()
             # The search ends at the lowest row of this id, whichever other ids share its hash.
             first = self.row_of(passage_id)
@@ -238,6 +251,40 @@ class PassageStore:
                     where=self.source,
                     hint="give every passage an id of its own",
                 )
+
+
+def _open(folder: Path, corpus: _Corpus | None) -> PassageStore:
+    """Open a store; `corpus` is what it can be built from again, where it lies in the cache."""
+    manifest = _StoreManifest.read(folder / "manifest.json")
+    if manifest.format != _FORMAT:
+        raise CorruptionError(
+            f"not a {_FORMAT!r} but {shown(manifest.format)}",
+            where=folder,
+            hint="delete it to have it built again",
+        )
+    return PassageStore(folder, manifest, corpus=corpus)
+
+
+def _build(corpus: _Corpus, folder: Path, *, progress: bool) -> None:
+    source, skip = corpus
+    bad_rows = BadRows() if skip else None
+    passages = distinct_passages(source, bad_rows) if skip else read_passages(source)
+    try:
+        PassageStore.build(passages, folder, source=source, bad_rows=bad_rows, progress=progress)
+    except _RepeatedIdError:
+        for _ in distinct_passages(source, None):
+            pass  # it raises with the line of the id, which the store does not know
+        raise
+
+
+def _build_again(corpus: _Corpus, folder: Path) -> None:
+    if _source_key(corpus) != folder.name:
+        raise CorruptionError(
+            "this store is damaged, and its corpus has changed since it was built",
+            where=folder,
+            hint="start again: the changed corpus gets a store of its own",
+        )
+    _build(corpus, folder, progress=False)
 
 
 def _write_records(passages: Iterable[Passage], folder: Path) -> tuple[array[int], int, str]:
@@ -265,18 +312,12 @@ def _write_hashes(hashes: array[int], path: Path) -> None:
     values = np.frombuffer(hashes, dtype=np.uint64)
     order = np.argsort(values, kind="stable")  # equal hashes stay in the order of their rows
     with open(path, "wb") as file:
-        values[order].astype("<u8").tofile(file)
-        order.astype("<u8").tofile(file)
+        file.write(values[order].astype("<u8").data)
+        file.write(order.astype("<u8").data)
 
 
 def _hash(passage_id: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(passage_id, digest_size=8).digest(), "little")
-
-
-def mapped(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Map a file of numbers for reading."""
-    # A plain view: indexing a memmap object itself is several times slower.
-    return np.memmap(path, dtype=dtype, mode="r").view(np.ndarray)
 
 
 def _is_store(source: str | Path) -> bool:
@@ -287,29 +328,12 @@ def _is_store(source: str | Path) -> bool:
         return False
 
 
-def check_size(path: Path, expected: int) -> None:
-    """Raise CorruptionError unless the file is there and holds this many bytes."""
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise CorruptionError(
-            f"cannot read: {error.strerror}",
-            where=path,
-            hint=f"delete {path.parent} to have it built again",
-        ) from error
-    if size != expected:
-        raise CorruptionError(
-            f"holds {size} bytes instead of {expected}",
-            where=path,
-            hint=f"delete {path.parent} to have it built again",
-        )
-
-
-def _source_key(source: str | Path, skip_bad_rows: bool) -> str:
+def _source_key(corpus: _Corpus) -> str:
     """Return the cache key of a corpus: its files' paths, sizes and times of change."""
-    parts = [_FORMAT, *["without bad rows"] * skip_bad_rows]
-    if str(source).startswith("hf:"):
-        parts.append(str(source))  # a dataset's splits and configurations share files
+    source = corpus.source
+    parts = [_FORMAT, *["without bad rows"] * corpus.skip_bad_rows]
+    if source.startswith("hf:"):
+        parts.append(source)  # a dataset's splits and configurations share files
     try:
         for path in passage_files(source):
             parts.append(file_state(path))

@@ -284,9 +284,12 @@ def _add_disk(result: Forecast, parts: AtHand, lengths: Lengths, *, elsewhere: b
         one = costs.index_bytes(num_passages, tower.embedding_size, config.index.dtype)
         result.disk[f"index, {num_indexes} of them"] = num_indexes * one
         parameters, learning = parts.num_parameters
-        # Three checkpoints while the oldest is still there, the best weights, the result.
+        # Three checkpoints while the oldest is still there, and that of the step which built the
+        # index if there are others since; the best weights, the result.
+        training = config.training
+        num_checkpoints = 3 + (training.save_steps < training.refresh_steps)
         result.disk["checkpoints and result"] = (
-            3 * costs.checkpoint_bytes(parameters, learning) + 2 * 4 * parameters
+            num_checkpoints * costs.checkpoint_bytes(parameters, learning) + 2 * 4 * parameters
         )
     # Of step 0, of the best steps that the last two checkpoints name, and of a better one.
     num_kept = min(4, work.num_evaluations)

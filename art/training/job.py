@@ -15,7 +15,6 @@ from art import distributed
 from art.config import Config
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
-from art.errors import MismatchError
 from art.evaluation.evaluate import evaluate
 from art.evaluation.rankings import write_rankings
 from art.retriever.bm25 import BM25
@@ -106,14 +105,6 @@ class Job:
         self.best, self.evaluations_without_better = state.best, state.evaluations_without_better
         self.epoch_pairs, self.scorer.num_scored = state.epoch_pairs, state.num_scored
         self.skipped_steps, self.skipped_in_a_row = state.skipped_steps, state.skipped_in_a_row
-        if state.index is None:
-            return
-        folder = self.run.index_folder(state.index)
-        if not folder.exists() and "refresh" in state.due:
-            return  # it would only have told how much the refresh changes
-        self.index = Index.open(folder)
-        if self.index.store_fingerprint != self.store.fingerprint:
-            raise MismatchError("the index holds other passages than the run reads", where=folder)
 
     def introduce(self) -> None:
         """Say what is about to happen, and begin the metrics of a new run with it."""
@@ -209,18 +200,8 @@ class Job:
         if previous is not None and previous.retriever_fingerprint == fingerprint:
             self.progress.say(f"step {self.step}: the passage tower has not moved, index kept")
             return
-        settings = self.config.index
-        self.index = embed_passages(
-            self.retriever,
-            self.tokens,
-            self.run.index_folder(f"step-{self.step:08d}"),
-            store=self.store,
-            shard_rows=settings.shard_rows,
-            batch_tokens=settings.batch_tokens,
-            dtype=settings.dtype,
-            fingerprint=fingerprint,
-            description=f"refresh at step {self.step}",
-        )
+        name, description = f"step-{self.step:08d}", f"refresh at step {self.step}"
+        self.index = self.embed(self.retriever, name, description, fingerprint)
         seconds = time.perf_counter() - start
         with distributed.fail_together():
             if distributed.is_main():
@@ -232,6 +213,23 @@ class Job:
                 self._warn_once(collapse.warn_of_vectors(cosine, first.get("passage_cosine")))
                 moved = "" if changed is None else f", {changed:.0%} of the top-K changed"
                 self.progress.say(f"step {self.step}: index refreshed in {seconds:.1f} s{moved}")
+
+    def embed(
+        self, retriever: Retriever, name: str, description: str, fingerprint: str | None = None
+    ) -> Index:
+        """Embed the corpus into the run's index of this name; only what is missing is written."""
+        settings = self.config.index
+        return embed_passages(
+            retriever,
+            self.tokens,
+            self.run.index_folder(name),
+            store=self.store,
+            shard_rows=settings.shard_rows,
+            batch_tokens=settings.batch_tokens,
+            dtype=settings.dtype,
+            fingerprint=fingerprint,
+            description=description,
+        )
 
     def _share_changed(self, previous: Index | None, current: Index) -> float | None:
         """Return which share of the retriever's top-K the old index would not have found.

@@ -12,7 +12,7 @@ from torch import nn
 from art import distributed
 from art.config import Config
 from art.errors import ArtError
-from art.training import checkpoints
+from art.training import checkpoints, recovery
 from art.training.checkpoints import RunFolder, TrainingResult
 from art.training.interruption import Interruption
 from art.training.job import Job
@@ -38,6 +38,9 @@ def train(config: Config, *, interruption: Interruption | None = None) -> Traini
             run.claim(config)
         if distributed.broadcast_object(run.result_file.exists()):
             return TrainingResult.read(run.result_file)
+        with distributed.fail_together():
+            if distributed.is_main():
+                recovery.put_damaged_aside(run)
         job = set_up(config, run, device)
         job.interruption = interruption or job.interruption
         try:

@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from art.errors import ArtError
+from art.files import cannot_write
 
 
 class Clock:
@@ -89,7 +90,7 @@ class MetricsLog:
                 file.flush()
                 os.fsync(file.fileno())  # a checkpoint counts these bytes
         except OSError as error:
-            raise ArtError(f"cannot write: {error.strerror}", where=self._path) from error
+            raise cannot_write(error, self._path) from error
 
     def records(self, kind: str) -> list[dict[str, Any]]:
         """Return all lines of a kind, in the order written."""

@@ -23,7 +23,7 @@ from art.scorer.cache import CachedScorer, ScoreLog
 from art.scorer.records import read_known
 from art.scorer.teacher import Teacher
 from art.scorer.teachers import load_teacher
-from art.training import checkpoints
+from art.training import checkpoints, recovery
 from art.training.checkpoints import CheckpointState, RunFolder
 from art.training.job import Job
 from art.training.plan import (
@@ -66,7 +66,7 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
         # Models
         steps = run.steps()
         state = checkpoints.load_state(run, steps[-1]) if steps else None
-        retriever = _student(config, run, state, cache).to(device)
+        retriever = _student(config, run, steps[-1] if steps else None, cache).to(device)
         scorer = _teacher(config, questions, state, device, cache)
         # Only at the beginning: from then on they are in the run's own log.
         known = [] if state else config.scorer.known_scores
@@ -121,17 +121,24 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
         job.go_back_to(state)
     # What talks to the other processes
     job.num_taken_over = log.take_over(scores)
+    if state is not None:
+        job.index = recovery.open_index(
+            run,
+            state,
+            store_fingerprint=store.fingerprint,
+            retriever=retriever,
+            weights_at=lambda step: _student(config, run, step, cache).to(device),
+            embed=job.embed,
+        )
     with distributed.noticing_lost_processes():
         job.model = accelerator.prepare_model(retriever)
     return job
 
 
-def _student(
-    config: Config, run: RunFolder, state: CheckpointState | None, cache: Path | None
-) -> Retriever:
+def _student(config: Config, run: RunFolder, step: int | None, cache: Path | None) -> Retriever:
     settings = config.retriever.model_dump()
-    if state is not None:
-        weights = run.checkpoint_folder(state.step) / "retriever"
+    if step is not None:
+        weights = run.checkpoint_folder(step) / "retriever"
         settings.update(model=str(weights), passage_model=None)
     return create_retriever(**settings, seed=config.training.seed, cache=cache)
 

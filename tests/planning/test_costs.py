@@ -148,7 +148,7 @@ def test_bytes_of_index_and_token_ids_are_those_on_disk(dtype, tiny_bert, corpus
     on_disk = sum(path.stat().st_size for path in folder.glob("*.bin"))
     assert on_disk == costs.index_bytes(60, retriever.embedding_size, dtype)
     on_disk = sum(path.stat().st_size for path in tokens.folder.glob("*.bin"))
-    mean, vocab = tokens.lengths.mean(), retriever.passage_template.vocab_size
+    mean, vocab = tokens.lengths().mean(), retriever.passage_template.vocab_size
     assert on_disk == costs.token_bytes(60, mean, vocab)
 
 

@@ -171,13 +171,6 @@ def test_a_run_whose_data_changed_under_it_is_refused(
     assert "→" in str(caught.value)
 
 
-def test_an_index_that_is_gone_is_named(settings, tmp_path, monkeypatch) -> None:
-    config = interrupted(settings, tmp_path, monkeypatch)
-    shutil.rmtree(tmp_path / "index")
-    with pytest.raises(ArtError, match="no finished index here"):
-        train(config)
-
-
 def test_a_first_attempt_that_failed_does_not_lock_the_folder(settings, tmp_path) -> None:
     with pytest.raises(ConfigFaults):
         train(configure(settings, tmp_path, training={"top_k": 61}))
