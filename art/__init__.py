@@ -6,13 +6,15 @@ The rooms, in the order of the method; each imports only from those before it:
 - `art.config`: every setting, declared once
 - `art.checked`: checksums, and what can be built again
 - `art.distributed`: the processes of one job
-- `art.data`: documents, passages, questions, prompts, tokens
+- `art.data`: documents, passages, questions, supervised examples, prompts, tokens
 - `art.weights`: where models come from
 - `art.retriever`, `art.scorer`: the student and its index; the frozen teacher
 - `art.evaluation`: rankings → figures
+- `art.mining`: hard negatives, from an index or BM25
 - `art.training`: the method (`steps`), the loop around it, its checkpoints
 - `art.planning`: what a run will take, and settings to begin with
 - `art.diagnosis`: what a teacher could teach, before training
+- `art.report`: figures as text, runs as one page
 - `art.demo`, `art.dialogue`, `art.cli`: the built-in demonstration, questions at a prompt, the
   command line
 
@@ -32,6 +34,7 @@ _FRONT_DOOR = {
     "load_retriever": "art.retriever.loading",
     "create_retriever": "art.retriever.loading",
     "load_scorer": "art.scorer.likelihood",
+    "load_teacher": "art.scorer.teachers",
     "read_config": "art.config",
     "train": "art.training.loop",
 }

@@ -176,7 +176,7 @@ class Checksums(SealedManifest):
     files: dict[str, str]
 
     @classmethod
-    def of(cls, folder: Path) -> Self:
+    def of_folder(cls, folder: Path) -> Self:
         """Read every file below a folder; about a second for a gigabyte and core."""
         found = sorted(path for path in folder.rglob("*") if path.is_file())
         names = [path.relative_to(folder).as_posix() for path in found]

@@ -88,6 +88,20 @@ def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def read_text(path: str | Path) -> str:
+    """Read a whole UTF-8 file.
+
+    Raises:
+        ArtError: the file is missing, unreadable or not UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ArtError(f"cannot read: {error.strerror or error}", where=path) from error
+    except UnicodeDecodeError as error:
+        raise ArtError(f"not UTF-8 text: {error}", where=path) from error
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Write one JSON document atomically, indented, with a final newline."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
@@ -100,11 +114,11 @@ def read_json(path: str | Path) -> Any:
         ArtError: the file is missing, unreadable or not JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ArtError(f"cannot read: {error.strerror or error}", where=path) from error
-    except ValueError as error:
-        raise ArtError(f"not a JSON document: {error}", where=path) from error
+        return json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise ArtError(
+            f"not a JSON document: {error}", where=path, hint="have it written again"
+        ) from error
 
 
 @contextmanager
@@ -187,6 +201,12 @@ def fingerprint(*parts: bytes | str) -> str:
         digest.update(len(data).to_bytes(8, "little"))  # so that ("ab", "c") is not ("a", "bc")
         digest.update(data)
     return digest.hexdigest()
+
+
+def file_state(path: Path) -> str:
+    """Return what tells a changed file without reading it: its path, size and time of change."""
+    state = path.stat()
+    return f"{path.resolve()} {state.st_size} {state.st_mtime_ns}"
 
 
 def fingerprint_file(path: str | Path) -> str:

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from art import files
-from art.errors import ArtError
+from art.errors import ArtError, shown
 
 PACKAGE_PREFIX = "pip:"
 
@@ -110,8 +110,11 @@ def loading_model(source: str) -> Iterator[None]:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # a bar per file of a model would drown the job's own
+    _refuse_climbing(Path(source))
     try:
         yield
+    except ArtError:
+        raise
     except ImportError as error:
         hint = "install the package it names"
         if "gguf" in str(error).lower():
@@ -123,7 +126,7 @@ def loading_model(source: str) -> Iterator[None]:
             " which could run any code",
             hint="convert it to safetensors",
         ) from error
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except Exception as error:
         if Path(source).exists() or source.startswith(PACKAGE_PREFIX):
             hint = "is it a complete model that this version of transformers knows?"
         else:
@@ -132,6 +135,20 @@ def loading_model(source: str) -> Iterator[None]:
                 " already, or be the path of a folder"
             )
         raise _model_fault(source, error, hint) from error
+
+
+def _refuse_climbing(folder: Path) -> None:
+    """Refuse a folder whose list of weight files names one that is not in the folder itself."""
+    for index in sorted(folder.glob("*.index.json")) if folder.is_dir() else ():
+        listed = files.read_json(index)
+        names = listed.get("weight_map") if isinstance(listed, dict) else None
+        for name in names.values() if isinstance(names, dict) else ():
+            if not isinstance(name, str) or Path(name).name != name:
+                raise ArtError(
+                    f"names weights outside its folder: {shown(name)}",
+                    where=index,
+                    hint="do not use this model, or mend the list",
+                )
 
 
 @contextmanager
@@ -276,10 +293,21 @@ def _tensor_spans(path: Path, size: int) -> list[tuple[int, int]]:
     with open(path, "rb") as file:
         begin = 8 + int.from_bytes(file.read(8), "little")
         try:
+            if begin > size:
+                raise ValueError(f"a header of {begin - 8} bytes in a file of {size}")
             header: dict[str, Any] = json.loads(file.read(begin - 8))
-            offsets = [e["data_offsets"] for name, e in header.items() if name != "__metadata__"]
-        except (ValueError, KeyError, AttributeError, MemoryError, OverflowError) as error:
-            raise ArtError(f"not a safetensors file: {error}", where=path) from error
+            offsets = [
+                (int(start), int(end))
+                for name, entry in header.items()
+                if name != "__metadata__"
+                for start, end in [entry["data_offsets"]]
+            ]
+            if any(not 0 <= start <= end <= size - begin for start, end in offsets):
+                raise ValueError("a tensor lies outside the file")
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ArtError(
+                f"not a safetensors file: {error}", where=path, hint="get or save it again"
+            ) from error
     header_spans = [(at, min(at + _SAMPLE_BYTES, begin)) for at in range(0, begin, _SAMPLE_BYTES)]
     return header_spans + [(begin + start, begin + end) for start, end in sorted(offsets)]
 

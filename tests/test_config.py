@@ -9,11 +9,12 @@ import yaml
 
 from art.config import (
     Config,
+    check_config,
     commented_yaml,
     differences,
     fields,
     read_config,
-    read_config_with_origins,
+    read_stages,
 )
 from art.errors import ConfigError, ConfigFaults
 from art.training.plan import describe, plan_run
@@ -26,6 +27,8 @@ MINIMAL = {
     "scorer": {"model": "s"},
     "output": {"folder": "runs/x"},
 }
+
+ANSWERS, RERANKER = ["--scorer.kind=answer-likelihood"], ["--scorer.kind=cross-encoder"]
 
 
 def write(path: Path, text: str | dict) -> Path:
@@ -153,6 +156,13 @@ def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
         (["--training.evaluate_steps=3", "--training.refresh_steps=2"], "training.evaluate_steps"),
         (["--retriever.tied=true", "--retriever.freeze=passage"], "retriever.freeze"),
         (["--scorer.passage_prompt=no place"], "scorer.passage_prompt"),
+        ([*ANSWERS, "--scorer.passage_prompt={passage}"], "scorer.passage_prompt"),
+        ([*ANSWERS, "--scorer.question_prefix=Q:"], "scorer.question_prefix"),
+        ([*RERANKER, "--scorer.passage_prompt={passage}"], "scorer.passage_prompt"),
+        ([*RERANKER, "--scorer.question_prefix=Q:"], "scorer.question_prefix"),
+        ([*RERANKER, "--scorer.chat_template=true"], "scorer.chat_template"),
+        ([*RERANKER, "--scorer.reduction=sum"], "scorer.reduction"),
+        ([*RERANKER, "--scorer.question_length=64"], "scorer.question_length"),
         (["--evaluation.qrels=q.tsv"], "evaluation.qrels"),
     ],
 )
@@ -160,6 +170,13 @@ def test_settings_that_contradict_each_other_are_refused(
     file: Path, overrides: list[str], named: str
 ) -> None:
     assert named in faults(file, *overrides)
+
+
+def test_defaults_suit_every_kind_of_scorer(file: Path) -> None:
+    prompt = "--scorer.passage_prompt={question}{passage}"
+    for overrides in (ANSWERS, RERANKER, [*ANSWERS, prompt]):
+        config = read_config(file, overrides)
+        assert check_config(config.model_dump(mode="json"), source="again") == config
 
 
 def test_environment_variables_do_not_leak_in(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +210,8 @@ def test_numbers_that_are_not_finite_are_refused(file: Path, word: str) -> None:
 
 
 def test_every_setting_says_where_it_comes_from(file: Path) -> None:
-    config, origins = read_config_with_origins(file, ["--training.top_k=7", "--scorer.model=t"])
+    stage = read_stages(file, ["--training.top_k=7", "--scorer.model=t"])[0]
+    config, origins = stage.config, stage.origins
     assert set(origins) == {dotted for dotted, _, _ in fields()}
     assert origins["training.top_k"] == origins["scorer.model"] == "command line"
     assert origins["retriever.model"] == str(file)
@@ -227,3 +245,47 @@ def test_a_written_file_reads_back_and_explains_every_setting_in_it(tmp_path: Pa
 def test_a_setting_that_does_not_exist_is_not_written() -> None:
     with pytest.raises(ValueError, match="no such settings"):
         commented_yaml({"training.topk": 3}, reasons={}, introduction="")
+
+
+STAGED = {
+    **MINIMAL,
+    "training": {"epochs": 3, "learning_rate": 0.1},
+    "stages": [
+        {"name": "first", "training": {"epochs": 1}},
+        {"name": "then-more", "training": {"learning_rate": 0.2}},
+    ],
+}
+
+
+def test_each_stage_overlays_the_file_and_starts_from_the_one_before(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.yaml", STAGED)
+    first, second = read_stages(path, ["--training.top_k=7"])
+    assert (first.name, second.name) == ("first", "then-more")
+    assert (first.config.training.epochs, first.config.training.learning_rate) == (1, 0.1)
+    assert (second.config.training.epochs, second.config.training.learning_rate) == (3, 0.2)
+    assert first.config.training.top_k == second.config.training.top_k == 7
+    assert first.config.retriever.model == "m"
+    assert second.config.retriever.model == "runs/x/1-first/retriever"
+    assert second.config.output.folder == "runs/x/2-then-more"
+    assert second.origins["training.learning_rate"] == f"{path}, stage then-more"
+    assert second.origins["retriever.model"] == "stage before"
+    with pytest.raises(ConfigError, match="has stages"):
+        read_config(path)
+
+
+@pytest.mark.parametrize(
+    ("stages", "complaint"),
+    [
+        ([], "must be a list"),
+        ({"name": "a"}, "must be a list"),
+        ([{"training": {}}], "number 1 needs a name"),
+        ([{"name": "../up"}], "number 1 needs a name"),
+        ([{"name": "a"}, {"name": "a"}], "two are called 'a'"),
+        ([{"name": "a", "output": {"folder": "x"}}], "output.folder is the file's"),
+        ([{"name": "a", "training": {"epoch": 1}}], "stage a: training.epoch: no such setting"),
+    ],
+)
+def test_faults_of_stages_are_named(tmp_path: Path, stages, complaint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_stages(write(tmp_path / "c.yaml", {**MINIMAL, "stages": stages}))
+    assert complaint in str(caught.value)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from art.cli.common import PassagesFile, QuestionsFile
 from art.errors import ArtError
+from art.training.interruption import Interruption
+
+if TYPE_CHECKING:
+    from art.config import Stage
+    from art.training.checkpoints import TrainingResult
 
 
 def train(
@@ -33,29 +38,44 @@ def train(
             "--passages, --questions and --gpus are numbers to plan with",
             hint="add --dry-run; the files are data.passages and data.questions",
         )
-    from art.config import read_config
+    interruption = Interruption()
+    with interruption.listening():
+        _run(config, context.args, interruption)
 
-    settings = read_config(config, context.args)
-    from art import distributed, report
-    from art.training.checkpoints import RunFolder
-    from art.training.loop import train as run_training
 
-    run = RunFolder(Path(settings.output.folder))
-    finished_before = run.result_file.exists()
+def _run(config: Path, overrides: list[str], interruption: Interruption) -> None:
+    from art.config import read_stages
+
+    stages = read_stages(config, overrides)
+    from art import distributed
+    from art.training.stages import train_stages
+
     try:
-        result = run_training(settings)
-        if distributed.is_main():
-            if finished_before:
-                print("this run was finished before; its result:")
-            names = {"before training": result.before}
-            names[f"after training (step {result.best_step})"] = result.after
-            print(f"{result.num_questions} questions; shares in %")
-            print(report.figures(names))
-            if result.best_step == 0:
-                print(f"by {result.figure} no step was better than the start, which is kept")
-            print(f"the retriever is in {run.result_folder}")
+        train_stages(stages, begin=_announce, end=_tell, interruption=interruption)
     finally:
         distributed.stop()
+
+
+def _announce(stage: Stage) -> None:
+    if stage.name is not None:
+        print(f"\nstage {stage.name}, in {stage.config.output.folder}")
+
+
+def _tell(stage: Stage, result: TrainingResult, finished_before: bool) -> None:
+    from art import report
+    from art.config import RETRIEVER_FOLDER
+
+    if finished_before:
+        print("this run was finished before; its result:")
+    names = {"before training": result.before}
+    names[f"after training (step {result.best_step})"] = result.after
+    print(f"{result.num_questions} questions; shares in %")
+    print(report.figures(names))
+    if result.best_step == 0:
+        print(f"by {result.figure} no step was better than the start, which is kept")
+    folder = Path(stage.config.output.folder)
+    print(f"the retriever is in {folder / RETRIEVER_FOLDER}")
+    print(f"curves and questions: art report {folder} --output report.html")
 
 
 def init(
@@ -87,18 +107,24 @@ def _plan_run(
     if int(os.environ.get("RANK", "0")):
         return  # a launcher started several; one of them is enough to plan
     os.environ["HF_HUB_OFFLINE"] = "1"  # a plan downloads nothing
-    from art.config import read_config_with_origins
+    from art.config import read_stages
 
-    settings, origins = read_config_with_origins(config, overrides)
+    stages = read_stages(config, overrides)
     from art.planning import telling
     from art.planning.at_hand import WhatIf
     from art.planning.forecast import forecast
 
-    print(telling.settings(settings, origins), flush=True)
     what_if = WhatIf(num_passages=passages, num_questions=questions, num_gpus=gpus)
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    print()
-    print(telling.plan(settings, forecast(settings, what_if, world_size=world_size)))
+    start = stages[0].config.retriever
+    for stage in stages:
+        _announce(stage)
+        print(telling.settings(stage.config, stage.origins), flush=True)
+        settings = stage.config
+        if not Path(settings.retriever.model).exists():  # a stage before has yet to train it
+            settings = settings.model_copy(update={"retriever": start})
+        print()
+        print(telling.plan(settings, forecast(settings, what_if, world_size=world_size)))
 
 
 def _print_settings() -> None:

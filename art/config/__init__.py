@@ -7,8 +7,10 @@ plans and keeps a run); every other module takes plain keyword arguments.
 """
 
 from art.config.manifest import Manifest, SealedManifest
-from art.config.reading import check_config, read_config, read_config_with_origins
+from art.config.reading import Stage, check_config, read_config, read_stages
+from art.config.scorers import TeacherKind, scorer_contradictions
 from art.config.settings import (
+    RETRIEVER_FOLDER,
     Config,
     DataConfig,
     EvaluationConfig,
@@ -23,6 +25,7 @@ from art.config.settings import (
 from art.config.writing import commented_yaml
 
 __all__ = [
+    "RETRIEVER_FOLDER",
     "Config",
     "DataConfig",
     "EvaluationConfig",
@@ -32,11 +35,14 @@ __all__ = [
     "RetrieverConfig",
     "ScorerConfig",
     "SealedManifest",
+    "Stage",
+    "TeacherKind",
     "TrainingConfig",
     "check_config",
     "commented_yaml",
     "differences",
     "fields",
     "read_config",
-    "read_config_with_origins",
+    "read_stages",
+    "scorer_contradictions",
 ]

@@ -27,16 +27,25 @@ class Manifest(BaseModel):
             ArtError: the file cannot be read or is not JSON.
             CorruptionError: a field is missing, unknown or of another type.
         """
-        return cls._validated(read_json(path), path)
+        return cls.of(read_json(path), where=path)
 
     @classmethod
-    def _validated(cls, document: Any, path: str | Path) -> Self:
+    def of(cls, document: Any, *, where: str | Path) -> Self:
+        """Check a document that was read from `where`.
+
+        Raises:
+            CorruptionError: a field is missing, unknown or of another type.
+        """
         try:
             return cls.model_validate(document)
         except ValidationError as error:
             fault = error.errors()[0]
             field = ".".join(str(part) for part in fault["loc"])
-            raise CorruptionError(f"{field}: {fault['msg']}", where=path) from error
+            raise CorruptionError(
+                f"{field or 'the document'}: {fault['msg']}",
+                where=where,
+                hint="not what was written there: have it written again",
+            ) from error
 
     def write(self, path: str | Path) -> None:
         """Write the manifest atomically."""
@@ -58,7 +67,7 @@ class SealedManifest(Manifest):
         except ArtError as error:
             raise CorruptionError(error.what, where=path) from error
         seal = document.pop(_SEAL, None) if isinstance(document, dict) else None
-        manifest = cls._validated(document, path)
+        manifest = cls.of(document, where=path)
         if seal != _seal(document):
             raise CorruptionError("not what was written", where=path)
         return manifest

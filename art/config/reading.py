@@ -3,63 +3,152 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from art.config.settings import Config, contradictions, fields
-from art.errors import ConfigError, ConfigFaults
+from art.config.settings import RETRIEVER_FOLDER, Config, contradictions, fields
+from art.errors import ConfigError, ConfigFaults, shown
 
 DEFAULT = "default"
 COMMAND_LINE = "command line"
+_STAGE_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_LONG_NAME = 100  # comparing takes the square of it
+_MOST_BYTES = 1 << 20  # a larger file is no settings file, and reading it would take minutes
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One of several runs that a file chains, each starting from the retriever of the one before.
+
+    Attributes:
+        name: of the stage; None for the only one of a file without `stages`.
+        config: its settings.
+        origins: dotted path → `default`, the file's path or `command line`, for every setting.
+    """
+
+    name: str | None
+    config: Config
+    origins: dict[str, str]
+
+
+_MAPPINGS = {"scorer.quantization"}  # the only setting that is one
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, merge overrides of the form `--section.key value` into it, and check it.
 
     Args:
-        path: the YAML file.
+        path: the YAML file, of a single run.
         overrides: command-line words such as `--training.top_k=8` or `--training.top_k`, `8`.
 
     Raises:
         ConfigFaults: anything is wrong; it lists every fault with the place it comes from.
+        ConfigError: the file has stages.
     """
-    return read_config_with_origins(path, overrides)[0]
+    stages = read_stages(path, overrides)
+    if len(stages) > 1:
+        raise ConfigError("has stages, where settings of one run are wanted", where=path)
+    return stages[0].config
 
 
-def read_config_with_origins(
-    path: str | Path, overrides: Sequence[str] = ()
-) -> tuple[Config, dict[str, str]]:
-    """Read settings as `read_config` does; return them and where each comes from.
+def read_stages(path: str | Path, overrides: Sequence[str] = ()) -> list[Stage]:
+    """Read a YAML file whose `stages` are overlays of its other sections, each a run of its own.
+
+    A stage has a `name` and sections like the file's; what it sets replaces what the file sets, and
+    the command line replaces both. It goes to `<output.folder>/<number>-<name>`, and unless it sets
+    `retriever.model`, starts from the retriever of the stage before.
 
     Args:
-        path: as for `read_config`.
+        path: the YAML file; without `stages` it is a single run.
         overrides: as for `read_config`.
-
-    Returns:
-        The settings, and dotted path → `default`, the file's path or `command line`, for every
-        setting there is.
 
     Raises:
         ConfigFaults: as for `read_config`.
     """
     document = _read_yaml(Path(path))
     settings, faults = parse_overrides(overrides)
+    overlays = document.pop("stages", None)
+    base = _merged(document, _nested(settings))
     origins = _origins(document, str(path)) | dict.fromkeys(settings, COMMAND_LINE)
-    for dotted, value in settings.items():
-        section, _, key = dotted.partition(".")
-        values = document.setdefault(section, {})
-        if not isinstance(values, dict):
-            values = document[section] = {}
-        values[key] = value
-    config = check_config(document, source=str(path), origins=origins, faults=faults)
+    if overlays is None:
+        return [Stage(None, *_checked(base, origins, source=str(path), faults=faults))]
+    stages: list[Stage] = []
+    before: Path | None = None
+    for number, overlay in enumerate(_named_overlays(overlays, Path(path), faults), start=1):
+        name = overlay.pop("name")
+        source = f"{path}, stage {name}"
+        own = _merged(_merged(document, overlay), _nested(settings))
+        where = origins | _origins(overlay, source) | dict.fromkeys(settings, COMMAND_LINE)
+        if before is not None and "model" not in overlay.get("retriever", {}):
+            start = {"model": str(before / RETRIEVER_FOLDER), "passage_model": None}
+            own = _merged(own, {"retriever": start})
+            where |= dict.fromkeys(("retriever.model", "retriever.passage_model"), "stage before")
+        before = Path(str(own.get("output", {}).get("folder", ""))) / f"{number}-{name}"
+        own = _merged(own, {"output": {"folder": str(before)}})
+        try:
+            stages.append(Stage(name, *_checked(own, where, source=source, faults=())))
+        except ConfigFaults as error:
+            faults += error.faults
+    if faults:
+        raise ConfigFaults(faults)
+    return stages
+
+
+def _named_overlays(overlays: Any, path: Path, faults: Sequence[str]) -> list[dict[str, Any]]:
+    found = list(faults)
+    if not isinstance(overlays, list) or not overlays:
+        raise ConfigFaults([*found, f"{path}: stages: must be a list of `- name: …` with sections"])
+    names: set[str] = set()
+    for number, overlay in enumerate(overlays, start=1):
+        name = overlay.get("name") if isinstance(overlay, dict) else None
+        if not isinstance(name, str) or not _STAGE_NAME.fullmatch(name):
+            found.append(
+                f"{path}: stages: number {number} needs a name of small letters, digits and hyphens"
+            )
+        elif name in names:
+            found.append(f"{path}: stages: two are called {name!r}")
+        elif isinstance(overlay.get("output"), dict) and "folder" in overlay["output"]:
+            found.append(f"{path}: stages: {name}: output.folder is the file's, with its own name")
+        names.add(str(name))
+    if found:
+        raise ConfigFaults(found)
+    return [{key: ({} if value is None else value) for key, value in o.items()} for o in overlays]
+
+
+def _checked(
+    document: dict[str, Any], origins: dict[str, str], *, source: str, faults: Sequence[str]
+) -> tuple[Config, dict[str, str]]:
+    config = check_config(document, source=source, origins=origins, faults=faults)
     return config, {dotted: origins.get(dotted, DEFAULT) for dotted, _, _ in fields()}
 
 
-def _origins(document: dict[str, Any], source: str) -> dict[str, str]:
+def _nested(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    document: dict[str, dict[str, Any]] = {}
+    for dotted, value in settings.items():
+        section, _, key = dotted.partition(".")
+        document.setdefault(section, {})[key] = value
+    return document
+
+
+def _merged(document: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document's sections with an overlay's settings in their place."""
+    result = dict(document)
+    for section, values in overlay.items():
+        there = result.get(section)
+        if isinstance(there, dict) and isinstance(values, dict):
+            result[section] = {**there, **values}
+        else:
+            result[section] = values
+    return result
+
+
+def _origins(document: Mapping[str, Any], source: str) -> dict[str, str]:
     sections = {name: values for name, values in document.items() if isinstance(values, dict)}
     return {f"{name}.{key}": source for name, values in sections.items() for key in values}
 
@@ -129,20 +218,22 @@ def parse_overrides(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
                 faults.append(f"command line: --{name}: needs a value")
                 continue
             text = rest.pop(0)
-        settings[name] = _value(text)
+        settings[name] = _value(text, mapping=name in _MAPPINGS)
     return settings, faults
 
 
-def _value(text: str) -> Any:
+def _value(text: str, *, mapping: bool) -> Any:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         return text  # such as `@file`, which is not YAML but plain text
-    # No setting is a mapping: `query: ` is a prefix.
-    return text if isinstance(value, dict) else value
+    # `query: ` is a prefix.
+    return text if isinstance(value, dict) and not mapping else value
 
 
 def _nearest(dotted: str) -> str:
+    if len(dotted) > _LONG_NAME:
+        return ""
     known = [name for name, _, _ in fields()]
     by_last_part = [name for name in known if name.partition(".")[2] == dotted.rpartition(".")[2]]
     near = by_last_part or difflib.get_close_matches(dotted, known, n=1, cutoff=0.5)
@@ -156,7 +247,7 @@ def _explain(dotted: str, fault: dict[str, Any]) -> str:
         sentence = next((text for name, text, _ in fields() if name == dotted), "")
         return f"is required. {sentence}" if sentence else "the section is required"
     message = str(fault["msg"]).removeprefix("Value error, ")
-    return f"{message[0].lower()}{message[1:]}, got {fault['input']!r}"
+    return f"{message[0].lower()}{message[1:]}, got {shown(fault['input'])}"
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -164,11 +255,11 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
-        for key_node, _ in node.value:
+        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             name = str(key_node.value)
             if name in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {name!r} stands twice", key_node.start_mark
+                    None, None, f"the key {shown(name)} stands twice", key_node.start_mark
                 )
             seen.add(name)
         return super().construct_mapping(node, deep)
@@ -176,20 +267,43 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-        document = yaml.load(text, _UniqueKeyLoader)
+        with open(path, "rb") as file:
+            contents = file.read(_MOST_BYTES + 1)
+        text = contents.decode("utf-8-sig")
     except FileNotFoundError:
-        raise ConfigError("no such config file", where=path) from None
+        raise ConfigError("no such config file", where=path, hint="check the path") from None
     except OSError as error:
-        raise ConfigError(f"cannot read: {error.strerror or error}", where=path) from error
+        reason = error.strerror or str(error)
+        raise ConfigError(f"cannot read: {reason}", where=path, hint="check the path") from error
     except UnicodeDecodeError as error:
-        raise ConfigError("not UTF-8 text", where=path) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ConfigError(str(getattr(error, "problem", error)), where=where) from error
+        line = contents[: error.start].count(b"\n") + 1
+        hint = "convert the file to UTF-8"
+        raise ConfigError("not UTF-8 text", where=f"{path}:{line}", hint=hint) from error
+    if len(contents) > _MOST_BYTES:
+        raise ConfigError("too long for settings", where=path, hint="is it another file?")
+    document = _parsed(text, path)
     if document is None:
         document = {}
     if not isinstance(document, dict):
-        raise ConfigError("must be sections of settings (data:, retriever:, …)", where=path)
-    return {key: ({} if value is None else value) for key, value in document.items()}
+        raise ConfigError(
+            "must be sections of settings (data:, retriever:, …)",
+            where=path,
+            hint="art train --help lists them",
+        )
+    return {str(key): ({} if value is None else value) for key, value in document.items()}
+
+
+def _parsed(text: str, path: Path) -> Any:
+    where, what = str(path), ""
+    try:
+        return yaml.load(text, _UniqueKeyLoader)
+    except yaml.reader.ReaderError as error:
+        where = f"{path}:{text[: error.position].count(chr(10)) + 1}"
+        what = f"the character {chr(error.character)!r} is not allowed in YAML"
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else where
+        what = str(getattr(error, "problem", None) or error)
+    except (ValueError, RecursionError) as error:  # a date that is none; [[[[…
+        what = str(error)
+    raise ConfigError(what, where=where, hint="mend the YAML there; quote what is meant as text")

@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,9 +22,11 @@ from tqdm import tqdm
 
 from art.checked import CheckedFile, file_checksums, mending, open_or_build
 from art.config import SealedManifest
+from art.data.distinct import distinct_passages
 from art.data.formats import Passage, passage_files, read_passages
-from art.errors import ArtError, CorruptionError, DataError
-from art.files import atomic_folder, cache_folder, fingerprint
+from art.data.rows import BadRows
+from art.errors import ArtError, CorruptionError, DataError, shown
+from art.files import atomic_folder, cache_folder, file_state, fingerprint
 
 _HEADER = struct.Struct("<III")  # bytes of the id, of the title, of the text
 _BORDERS = struct.Struct("<qq")
@@ -38,6 +41,23 @@ class _StoreManifest(SealedManifest):
     text_bytes: int
     fingerprint: str
     blocks: dict[str, list[str]]
+    bad_rows: BadRows = BadRows()
+
+
+class _RepeatedIdError(DataError):
+    """Two passages have the same id."""
+
+
+class _Corpus(NamedTuple):
+    """What a store of the cache can be built from again.
+
+    Attributes:
+        source: what `read_passages` reads.
+        skip_bad_rows: whether to leave malformed rows out.
+    """
+
+    source: str
+    skip_bad_rows: bool
 
 
 class PassageStore:
@@ -47,22 +67,25 @@ class PassageStore:
         folder: where it lies.
         source: what it was built from.
         fingerprint: stands for the ids, titles and texts in their order.
+        bad_rows: of the source, skipped when the store was built.
     """
 
     folder: Path
     source: str
     fingerprint: str
+    bad_rows: BadRows
 
     def __init__(
-        self, folder: Path, manifest: _StoreManifest, *, corpus: str | None = None
+        self, folder: Path, manifest: _StoreManifest, *, corpus: _Corpus | None = None
     ) -> None:
         self.folder = folder
         self.source = manifest.source
         self.fingerprint = manifest.fingerprint
+        self.bad_rows = manifest.bad_rows
         self._corpus = corpus
         self._num_passages = manifest.num_passages
         hint = f"restore the folder, or name what it was built from ({self.source})"
-        mend = None if corpus is None else mending(folder, partial(_build, corpus, folder))
+        mend = None if corpus is None else mending(folder, partial(_build_again, corpus, folder))
 
         def opened(name: str, num_bytes: int) -> CheckedFile:
             checksums = manifest.blocks[name]
@@ -72,7 +95,7 @@ class PassageStore:
         self._offsets = opened("offsets.bin", 8 * (self._num_passages + 1))
         self._hashes = opened("hashes.bin", 16 * self._num_passages)
 
-    def __reduce__(self) -> tuple[Callable[..., PassageStore], tuple[Path, str | None]]:
+    def __reduce__(self) -> tuple[Callable[..., PassageStore], tuple[Path, _Corpus | None]]:
         """Let another process open the same store."""
         return _open, (self.folder, self._corpus)
 
@@ -83,6 +106,7 @@ class PassageStore:
         folder: str | Path,
         *,
         source: str,
+        bad_rows: BadRows | None = None,
         progress: bool = True,
     ) -> PassageStore:
         """Write a store; memory grows by 32 bytes a passage while its ids are sorted, no more.
@@ -91,17 +115,20 @@ class PassageStore:
             passages: the corpus in its order, read once.
             folder: appears whole or not at all; an older store in it is replaced.
             source: what the passages come from, for the manifest and for messages.
+            bad_rows: collects, while `passages` is read, what is skipped of the source.
             progress: draw a progress bar.
 
         Raises:
             DataError: there is no passage, or two have the same id.
         """
         folder = Path(folder)
+        skipped = bad_rows or BadRows()
         bar = tqdm(passages, desc="passages", unit="", unit_scale=True, disable=not progress)
         with atomic_folder(folder) as beside:
             hashes, text_bytes, digest = _write_records(bar, beside)
             if not hashes:
-                raise DataError("there is no passage", where=source)
+                what = "; ".join(["there is no passage", *filter(None, [skipped.report()])])
+                raise DataError(what, where=source, hint="is it the file you meant?")
             _write_hashes(hashes, beside / "hashes.bin")
             manifest = _StoreManifest(
                 format=_FORMAT,
@@ -109,6 +136,7 @@ class PassageStore:
                 num_passages=len(hashes),
                 text_bytes=text_bytes,
                 fingerprint=digest,
+                bad_rows=skipped,
                 blocks={name: file_checksums(beside / name) for name in _FILES},
             )
             manifest.write(beside / "manifest.json")
@@ -128,7 +156,12 @@ class PassageStore:
 
     @classmethod
     def open_or_build(
-        cls, source: str | Path, *, cache: Path | None = None, progress: bool = True
+        cls,
+        source: str | Path,
+        *,
+        skip_bad_rows: bool = False,
+        cache: Path | None = None,
+        progress: bool = True,
     ) -> PassageStore:
         """Open the store of a corpus, building it in the cache when the source is new or changed.
 
@@ -136,6 +169,7 @@ class PassageStore:
 
         Args:
             source: a corpus that `read_passages` reads, or the folder of a store.
+            skip_bad_rows: build it without malformed rows and repeated ids, kept in `bad_rows`.
             cache: folder for things that can be built again; None for the user's.
             progress: draw a progress bar while building.
 
@@ -143,13 +177,14 @@ class PassageStore:
             ArtError: the source cannot be read.
             CorruptionError: the source is the folder of a store, and damaged.
         """
-        if (Path(source) / "manifest.json").is_file():
+        if _is_store(source):
             return cls.open(source)
-        folder = (cache or cache_folder()) / "stores" / _source_key(source)
+        corpus = _Corpus(str(source), skip_bad_rows)
+        folder = (cache or cache_folder()) / "stores" / _source_key(corpus)
         return open_or_build(
             folder,
-            partial(_open, corpus=str(source)),
-            partial(_build, str(source), folder, progress=progress),
+            partial(_open, corpus=corpus),
+            partial(_build, corpus, folder, progress=progress),
         )
 
     def __len__(self) -> int:
@@ -210,7 +245,7 @@ class PassageStore:
             # The search ends at the lowest row of this id, whichever other ids share its hash.
             first = self.row_of(passage_id)
             if first != second:
-                raise DataError(
+                raise _RepeatedIdError(
                     f"passage id {passage_id!r} occurs twice: passages {(first or 0) + 1} and "
                     f"{second + 1} of the corpus",
                     where=self.source,
@@ -218,22 +253,38 @@ class PassageStore:
                 )
 
 
-def _open(folder: Path, corpus: str | None) -> PassageStore:
+def _open(folder: Path, corpus: _Corpus | None) -> PassageStore:
     """Open a store; `corpus` is what it can be built from again, where it lies in the cache."""
     manifest = _StoreManifest.read(folder / "manifest.json")
     if manifest.format != _FORMAT:
-        raise CorruptionError(f"not a {_FORMAT!r} but {manifest.format!r}", where=folder)
+        raise CorruptionError(
+            f"not a {_FORMAT!r} but {shown(manifest.format)}",
+            where=folder,
+            hint="delete it to have it built again",
+        )
     return PassageStore(folder, manifest, corpus=corpus)
 
 
-def _build(corpus: str, folder: Path, *, progress: bool = False) -> None:
+def _build(corpus: _Corpus, folder: Path, *, progress: bool) -> None:
+    source, skip = corpus
+    bad_rows = BadRows() if skip else None
+    passages = distinct_passages(source, bad_rows) if skip else read_passages(source)
+    try:
+        PassageStore.build(passages, folder, source=source, bad_rows=bad_rows, progress=progress)
+    except _RepeatedIdError:
+        for _ in distinct_passages(source, None):
+            pass  # it raises with the line of the id, which the store does not know
+        raise
+
+
+def _build_again(corpus: _Corpus, folder: Path) -> None:
     if _source_key(corpus) != folder.name:
         raise CorruptionError(
             "this store is damaged, and its corpus has changed since it was built",
             where=folder,
             hint="start again: the changed corpus gets a store of its own",
         )
-    PassageStore.build(read_passages(corpus), folder, source=corpus, progress=progress)
+    _build(corpus, folder, progress=False)
 
 
 def _write_records(passages: Iterable[Passage], folder: Path) -> tuple[array[int], int, str]:
@@ -269,15 +320,23 @@ def _hash(passage_id: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(passage_id, digest_size=8).digest(), "little")
 
 
-def _source_key(source: str | Path) -> str:
+def _is_store(source: str | Path) -> bool:
+    """Return whether a source is the folder of a store."""
+    try:
+        return (Path(source) / "manifest.json").is_file()
+    except OSError:  # a name that is too long
+        return False
+
+
+def _source_key(corpus: _Corpus) -> str:
     """Return the cache key of a corpus: its files' paths, sizes and times of change."""
-    parts = [_FORMAT]
-    if str(source).startswith("hf:"):
-        parts.append(str(source))  # a dataset's splits and configurations share files
+    source = corpus.source
+    parts = [_FORMAT, *["without bad rows"] * corpus.skip_bad_rows]
+    if source.startswith("hf:"):
+        parts.append(source)  # a dataset's splits and configurations share files
     try:
         for path in passage_files(source):
-            state = path.stat()
-            parts.append(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}")
+            parts.append(file_state(path))
     except OSError as error:
         raise ArtError(f"cannot read: {error.strerror}", where=source) from error
     return fingerprint(*parts)

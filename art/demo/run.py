@@ -18,9 +18,12 @@ from art.demo.corpus import iter_passages
 from art.evaluation.comparison import compare, paired_test
 from art.evaluation.evaluate import Evaluation
 from art.files import write_bytes
+from art.planning.forecast import forecast
 from art.retriever.loading import create_retriever, load_retriever
 from art.scorer.cache import CachedScorer
-from art.scorer.likelihood import load_scorer
+from art.scorer.teachers import answers_for, load_teacher
+from art.training.checkpoints import RunFolder
+from art.training.interruption import Interruption
 from art.training.loop import train
 
 _TRAINING, _CHOOSING, _LOCKED = (
@@ -29,16 +32,19 @@ _TRAINING, _CHOOSING, _LOCKED = (
     "questions.locked.jsonl",
 )
 _BEFORE, _AFTER = "before training", "after training"
+_COMPARED_DEPTH = 20  # of BM25's passages, which the scorer re-orders
 
 
-def run_demo(folder: Path) -> None:
+def run_demo(folder: Path, *, interruption: Interruption | None = None) -> None:
     """Write the built-in corpus and questions, train on them, and print what it was worth.
 
     Args:
         folder: run folder; a demonstration that was killed goes on there.
+        interruption: where the caller listens for signals.
 
     Raises:
         ArtError: the disk refuses, or the packages that carry the weights are not installed.
+        Interrupted: a signal came.
     """
     start = time.perf_counter()
     try:
@@ -49,7 +55,9 @@ def run_demo(folder: Path) -> None:
             "The training questions carry no labels; a frozen SmolLM2-135M judges what is found.\n"
             f"Everything goes to {folder}; stop and start again as you like.\n"
         )
-        result = train(config)
+        if not RunFolder(folder).steps():
+            print(f"{estimate(config, folder / 'data' / _LOCKED)}\n", flush=True)
+        result = train(config, interruption=interruption)
         print(
             "\nComparing on the locked questions; the scorer re-orders BM25's top 20 …", flush=True
         )
@@ -61,6 +69,29 @@ def run_demo(folder: Path) -> None:
         f"{result.best_step}) has seen:\n{report.comparison(results)}\n"
         f"{verdict(results)}\n\n"
         f"The retriever is in {folder / 'retriever'} ({time.perf_counter() - start:.0f} s in all)."
+    )
+
+
+def estimate(config: Config, questions_file: Path) -> str:
+    """Return how long the demonstration will take here, measured in a few seconds.
+
+    Args:
+        config: its settings.
+        questions_file: what it compares on at the end.
+
+    Raises:
+        ArtError: the run would refuse to start.
+    """
+    plan = forecast(config)
+    assert plan.seconds is not None  # its models and texts are here
+    per_pair = plan.seconds["score"][1] / plan.work.pairs_most
+    comparison = len(read_questions(questions_file)) * _COMPARED_DEPTH * per_pair
+    low, high = (
+        (sum(phase[bound] for phase in plan.seconds.values()) + comparison) / 60 for bound in (0, 1)
+    )
+    return (
+        f"On this machine that takes {low:.0f} to {high:.0f} minutes: the less, the more of what a "
+        "later epoch finds\nwas scored before."
     )
 
 
@@ -79,7 +110,12 @@ def compare_run(config: Config, questions_file: Path) -> dict[str, Evaluation]:
     settings = config.retriever.model_dump()
     start = create_retriever(**settings, seed=config.training.seed, cache=cache)
     trained = load_retriever(Path(config.output.folder) / "retriever")
-    scorer = load_scorer(**config.scorer.model_dump(exclude={"temperature"}), cache=cache)
+    questions = read_questions(questions_file)
+    scorer = load_teacher(
+        **config.scorer.model_dump(exclude={"temperature", "known_scores"}),
+        answers=answers_for(config.scorer.kind, questions, where=questions_file),
+        cache=cache,
+    )
 
     def tokens(template: PassageEncoder) -> TokenStore:
         return TokenStore.open_or_build(store, template, cache=cache)
@@ -90,8 +126,9 @@ def compare_run(config: Config, questions_file: Path) -> dict[str, Evaluation]:
             _AFTER: (trained, tokens(trained.passage_template)),
         },
         store,
-        read_questions(questions_file),
+        questions,
         scorer=CachedScorer(scorer, None, tokens(scorer.template)),
+        depth=_COMPARED_DEPTH,
         cache=cache,
     )
 

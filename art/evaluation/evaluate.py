@@ -263,7 +263,7 @@ def _figures(
         texts = [question.text for question in questions]
         per_question[SCORER_FIGURE] = score_rows(scorer, texts, rows[:, :1])[:, 0].astype(float)
     figures = {name: float(np.nanmean(values)) for name, values in per_question.items()}
-    name = _primary(figures)
+    name = primary_figure(list(figures))
     primary = (name, figures[name])
     return Evaluation(figures, primary, questions, rows, scores, hits, per_question, notes)
 
@@ -303,9 +303,9 @@ def _judged(
     }, notes
 
 
-def _primary(figures: Mapping[str, float]) -> str:
-    """Name the figure to choose models by: top-20 or the nearest depth below, else the first."""
+def primary_figure(figures: Sequence[str]) -> str:
+    """Return the figure to choose models by: top-20 or the nearest depth below, else the first."""
     depths = [int(name.removeprefix("top_")) for name in figures if name.startswith("top_")]
     if depths:
         return f"top_{max((k for k in depths if k <= 20), default=min(depths))}"
-    return next(iter(figures))
+    return figures[0]

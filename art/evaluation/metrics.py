@@ -86,6 +86,26 @@ def rank_agreement(first: ArrayLike, second: ArrayLike) -> float:
     return float(correlations.mean()) if len(correlations) else 0.0
 
 
+def positive_ranks(scores: ArrayLike, positives: ArrayLike) -> NDArray[np.int64]:
+    """Return how many passages stand before each question's positive: 0 where it comes first.
+
+    The mean over the questions of a development file, each scored against the passages of all of
+    them, is DPR's average rank (`validate_average_rank` of facebookresearch/DPR, which also counts
+    from 0). The order is ours: by falling score, and among equals by column.
+
+    Args:
+        scores: [Q, P]; −∞ for a passage that does not compete.
+        positives: the column of each question's positive, [Q] int.
+
+    Returns:
+        Ranks [Q].
+    """
+    values, columns = np.asarray(scores), np.asarray(positives, np.int64)[:, None]
+    own = np.take_along_axis(values, columns, axis=1)  # [Q, 1]
+    earlier = np.arange(values.shape[1]) < columns  # [Q, P]
+    return np.asarray(((values > own) | ((values == own) & earlier)).sum(axis=1), np.int64)
+
+
 def spaced_scores(scores: ArrayLike) -> NDArray[np.float32]:
     """Return float32 scores that fall strictly along each row, so that every reader sees one order.
 

@@ -13,24 +13,27 @@ import torch
 
 from art.config import Config
 from art.data.formats import read_qrels
+from art.data.pairs import Ids
 from art.data.passages import PassageStore
 from art.errors import ArtError, ConfigError
 from art.evaluation.labels import is_labelled
 from art.planning import shapes
-from art.planning.costs import ScorerShape, TowerShape
+from art.planning.costs import TeacherShape, TowerShape
 from art.planning.rates import Sample
 from art.retriever.encoders import Retriever
 from art.retriever.loading import DEFAULT_PASSAGE_LENGTH, DEFAULT_QUESTION_LENGTH, create_retriever
-from art.scorer.likelihood import Scorer, load_scorer
+from art.scorer.records import read_known
+from art.scorer.teacher import Teacher
+from art.scorer.teachers import load_teacher
 from art.training.plan import Questions, num_held_out, read_run_questions
 
 T = TypeVar("T")
-Model = TypeVar("Model", Retriever, Scorer)
+Model = TypeVar("Model", Retriever, Teacher)
 
 _SAMPLED = 256
 # Where no texts are at hand: passages of 100 words with a title, questions of a dozen words.
 _ASSUMED_PASSAGE, _ASSUMED_QUESTION = 150, 16
-_ASSUMED_INSTRUCTION, _ASSUMED_PREFIX = 16, 4
+_ASSUMED_INSTRUCTION, _ASSUMED_PREFIX, _ASSUMED_ANSWER = 16, 4, 4
 _ASSUMED_EVALUATED = 500
 
 
@@ -51,12 +54,21 @@ class WhatIf:
 
 @dataclass(frozen=True)
 class Lengths:
-    """Tokens of a sample of the run's texts, as each model reads them."""
+    """Tokens of a sample of the run's texts, as each model reads them.
+
+    Attributes:
+        questions: of the question tower.
+        passages: of the passage tower.
+        firsts: of the scorer, the first part of each pair.
+        seconds: of the scorer, the second part of each pair.
+        scorer_passages: of the scorer, passages uncut.
+    """
 
     questions: list[int]
     passages: list[int]
-    contexts: list[int]
-    targets: list[int]
+    firsts: list[int]
+    seconds: list[int]
+    scorer_passages: list[int]
 
 
 @dataclass
@@ -78,7 +90,7 @@ class AtHand:
     questions: Questions | None
     store: PassageStore | None
     retriever: Retriever | None
-    scorer: Scorer | None
+    scorer: Teacher | None
     num_questions: int
     num_passages: int
     basis: list[str] = field(default_factory=list)
@@ -94,10 +106,12 @@ class AtHand:
         )
 
     @cached_property
-    def scorer_shape(self) -> ScorerShape | None:
+    def scorer_shape(self) -> TeacherShape | None:
         """The scorer's shape; None where nothing is known of it."""
         if self.scorer is not None:
             return shapes.scorer_shape(self.scorer)
+        if self.config.scorer.kind == "cross-encoder":
+            return None  # no published one is known here
         return shapes.published_scorer(self.config.scorer.model)
 
     @property
@@ -155,15 +169,17 @@ def find(config: Config, asked: WhatIf) -> AtHand:
     questions = _unless_assumed(
         lambda: read_run_questions(config), files, asked.num_questions, "questions", basis
     )
+    skip = config.data.skip_bad_rows
     if config.evaluation.qrels and questions is not None:
-        read_qrels(config.evaluation.qrels)
+        read_qrels(config.evaluation.qrels, questions.bad_rows if skip else None)
     store = _unless_assumed(
-        lambda: PassageStore.open_or_build(config.data.passages, cache=cache),
+        lambda: PassageStore.open_or_build(config.data.passages, skip_bad_rows=skip, cache=cache),
         [config.data.passages],
         asked.num_passages,
         "passages",
         basis,
     )
+    basis += [one.bad_rows.report() for one in (store, questions) if one and one.bad_rows.count]
     device = "cuda" if torch.cuda.is_available() and not config.training.cpu else "cpu"
     retriever = _unless_elsewhere(
         lambda: create_retriever(
@@ -172,10 +188,20 @@ def find(config: Config, asked: WhatIf) -> AtHand:
         config.retriever.model,
         basis,
     )
-    settings = config.scorer.model_dump(exclude={"temperature"})
+    settings = config.scorer.model_dump(exclude={"temperature", "known_scores"})
     scorer = _unless_elsewhere(
-        lambda: load_scorer(**settings, device=device, cache=cache), config.scorer.model, basis
+        lambda: load_teacher(
+            **settings,
+            answers=questions.answers if questions else None,
+            device=device,
+            cache=cache,
+        ),
+        config.scorer.model,
+        basis,
     )
+    if scorer is not None and config.scorer.known_scores:
+        known = read_known(config.scorer.known_scores, scorer.fingerprint)
+        basis.append(f"{len(known):,} scores are known from other runs, which is not counted on")
     if questions is None and config.evaluation.questions:
         basis.append(f"{_ASSUMED_EVALUATED} questions to choose on, assumed")
     return AtHand(
@@ -235,28 +261,49 @@ def sample_texts(parts: AtHand) -> tuple[Sample | None, Lengths]:
         texts = [training[i] for i in rng.integers(len(training), size=_SAMPLED)]
         chosen = [store[int(row)] for row in rng.integers(len(store), size=_SAMPLED)]
         titles, bodies = [one.title for one in chosen], [one.text for one in chosen]
+        template = scorer.template
         ids = Sample(
             questions=retriever.question_template.questions(texts),
             passages=retriever.passage_template(titles, bodies),
-            contexts=[scorer.template.context(one) for one in scorer.template(titles, bodies)],
-            targets=[scorer.template.target(text) for text in texts],
+            asked=[template.asked(text) for text in texts],
+            scorer_passages=template(titles, bodies),
         )
-        both = {name: [len(one) for one in getattr(ids, name)] for name in Lengths.__annotations__}
+        pairs = [*map(template.pair, ids.asked, ids.scorer_passages)]
+        firsts, seconds = zip(*pairs, strict=True)
         parts.basis.append(
             f"lengths of {_SAMPLED} of the run's own texts: questions of "
-            f"{np.mean(both['questions']):.0f} tokens, passages of "
-            f"{np.mean(both['passages']):.0f}, prompts of {np.mean(both['contexts']):.0f}"
+            f"{_mean(ids.questions):.0f} tokens, passages of {_mean(ids.passages):.0f}, pairs for "
+            f"the scorer of {_mean(firsts):.0f} + {_mean(seconds):.0f}"
         )
-        return ids, Lengths(**both)
+        every = (ids.questions, ids.passages, firsts, seconds, ids.scorer_passages)
+        return ids, Lengths(*([len(one) for one in each] for each in every))
     question, passage = _ASSUMED_QUESTION, _ASSUMED_PASSAGE
     parts.basis.append(
         f"lengths assumed: questions of {question} tokens, passages of {passage} (100 words and a "
         "title), because texts or tokenizers are not here"
     )
-    student, teacher = config.retriever, config.scorer
+    student = config.retriever
+    first, second = _assumed_pair(config)
     return None, Lengths(
         questions=[min(question, student.question_length or DEFAULT_QUESTION_LENGTH)],
         passages=[min(passage, student.passage_length or DEFAULT_PASSAGE_LENGTH)],
-        contexts=[min(passage + _ASSUMED_INSTRUCTION, teacher.max_length)],
-        targets=[min(question + _ASSUMED_PREFIX, teacher.question_length)],
+        firsts=[first],
+        seconds=[second],
+        scorer_passages=[passage],
     )
+
+
+def _assumed_pair(config: Config) -> tuple[int, int]:
+    """Return the tokens of both parts of a pair where no texts are at hand."""
+    scorer = config.scorer
+    if scorer.kind == "cross-encoder":
+        return _ASSUMED_QUESTION, min(_ASSUMED_PASSAGE, scorer.max_length - _ASSUMED_QUESTION)
+    context = _ASSUMED_PASSAGE + _ASSUMED_INSTRUCTION
+    if scorer.kind == "answer-likelihood":
+        return min(context + _ASSUMED_QUESTION, scorer.max_length), _ASSUMED_ANSWER
+    target = min(_ASSUMED_QUESTION + _ASSUMED_PREFIX, scorer.question_length)
+    return min(context, scorer.max_length), target
+
+
+def _mean(items: Sequence[Ids]) -> float:
+    return float(np.mean([len(one) for one in items]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 from art.config import Config
 from art.planning import costs
 from art.planning.at_hand import AtHand, Lengths, WhatIf, find, sample_texts
-from art.planning.costs import ScorerShape, TowerShape
+from art.planning.costs import TeacherShape, TowerShape
 from art.planning.rates import REFERENCE, Sample, measure_rates, reference_rates
 from art.planning.work import (
     Rates,
@@ -78,7 +78,27 @@ def forecast(config: Config, what_if: WhatIf | None = None, *, world_size: int =
     """
     asked = what_if or WhatIf()
     RunFolder(Path(config.output.folder)).refuse_other_settings(config)
-    world_size = asked.num_gpus or world_size
+    return forecast_beside(config, asked, world_size=asked.num_gpus or world_size)
+
+
+def forecast_beside(
+    config: Config,
+    asked: WhatIf,
+    *,
+    world_size: int,
+    pairs_per_second: float | None = None,
+) -> Forecast:
+    """Return `forecast` whatever run the output folder may hold.
+
+    Args:
+        config: the run's settings.
+        asked: what to plan with in place of what is here.
+        world_size: W.
+        pairs_per_second: that all processes together score, where that was measured at length.
+
+    Raises:
+        ArtError: the run would refuse to start.
+    """
     parts = find(config, asked)
     schedule = plan_run(config, num_questions=parts.num_questions, world_size=world_size)
     check_passages(config, parts.num_passages)
@@ -90,11 +110,13 @@ def forecast(config: Config, what_if: WhatIf | None = None, *, world_size: int =
         judged_by_scorer=parts.judged_by_scorer,
     )
     result = Forecast(schedule, world_size, work, basis=parts.basis)
-    _add_costs(result, parts, asked)
+    _add_costs(result, parts, asked, pairs_per_second)
     return result
 
 
-def _add_costs(result: Forecast, parts: AtHand, asked: WhatIf) -> None:
+def _add_costs(
+    result: Forecast, parts: AtHand, asked: WhatIf, pairs_per_second: float | None
+) -> None:
     config, tower, scorer = parts.config, parts.tower, parts.scorer_shape
     sample, lengths = sample_texts(parts)
     for name, shape in ((config.retriever.model, tower), (config.scorer.model, scorer)):
@@ -104,6 +126,8 @@ def _add_costs(result: Forecast, parts: AtHand, asked: WhatIf) -> None:
     unit = _unit_flops(config, tower, scorer, lengths) if tower and scorer else None
     rates = _rates(parts, sample, unit, result, reference=reference)
     result.flops = flops_by_phase(result.work, unit) if unit else None
+    if rates and pairs_per_second:
+        rates = replace(rates, pair=result.world_size / pairs_per_second)
     if rates:
         result.seconds = seconds_by_phase(result.work, rates, world_size=result.world_size)
     _add_memory(result, parts, lengths, reference=reference)
@@ -111,7 +135,7 @@ def _add_costs(result: Forecast, parts: AtHand, asked: WhatIf) -> None:
 
 
 def _unit_flops(
-    config: Config, tower: TowerShape, scorer: ScorerShape, lengths: Lengths
+    config: Config, tower: TowerShape, scorer: TeacherShape, lengths: Lengths
 ) -> UnitFlops:
     num_questions = config.training.questions_per_micro_batch
     recomputed = config.retriever.activation_checkpointing
@@ -121,11 +145,11 @@ def _unit_flops(
         learns = config.retriever.freeze != name
         return costs.training_flops(forward, learns=learns, recomputed=recomputed)
 
-    pairs = zip(lengths.contexts, lengths.targets, strict=True)
+    pairs = zip(lengths.firsts, lengths.seconds, strict=True)
     return UnitFlops(
         question=float(np.mean([tower.flops(length) for length in lengths.questions])),
         passage=float(np.mean([tower.flops(length) for length in lengths.passages])),
-        pair=float(np.mean([scorer.flops(context, target) for context, target in pairs])),
+        pair=float(np.mean([scorer.flops(first, second) for first, second in pairs])),
         micro_batch=learning(lengths.questions, num_questions, "question")
         + learning(lengths.passages, num_questions * config.training.top_k, "passage"),
         embedding_size=tower.embedding_size,
@@ -209,8 +233,9 @@ def _add_memory(result: Forecast, parts: AtHand, lengths: Lengths, *, reference:
             scorer,
             teacher,
             batch_tokens=batch_tokens,
-            context=float(np.mean(lengths.contexts)),
-            target=float(np.mean(lengths.targets)),
+            first=float(np.mean(lengths.firsts)),
+            second=float(np.mean(lengths.seconds)),
+            weight_bytes=_packed_bytes(result, parts),
         )
     result.memory_limit = REFERENCE.memory if reference else _memory(on_gpu)
     needed = sum(result.memory.values())
@@ -220,6 +245,16 @@ def _add_memory(result: Forecast, parts: AtHand, lengths: Lengths, *, reference:
             f"{result.memory_limit / 1e9:.1f}; lower training.questions_per_micro_batch, set "
             "retriever.activation_checkpointing, or take a smaller scorer"
         )
+
+
+def _packed_bytes(result: Forecast, parts: AtHand) -> int | None:
+    """Return the bytes of the scorer's weights where they are in few bits and loaded here."""
+    if not parts.config.scorer.quantization:
+        return None
+    if parts.scorer is None:
+        result.basis.append("the scorer's memory as if it were not quantised")
+        return None
+    return int(parts.scorer.model.get_memory_footprint())
 
 
 def _memory(on_gpu: bool) -> int:
@@ -239,7 +274,9 @@ def _add_disk(result: Forecast, parts: AtHand, lengths: Lengths, *, elsewhere: b
     result.disk["passages"] = text + 24 * num_passages
     result.disk["token ids, of both models"] = sum(
         costs.token_bytes(num_passages, float(np.mean(each)), size)
-        for each, size in zip((lengths.passages, lengths.contexts), parts.vocab_sizes, strict=True)
+        for each, size in zip(
+            (lengths.passages, lengths.scorer_passages), parts.vocab_sizes, strict=True
+        )
     )
     if tower is not None:
         # The last two checkpoints each name an index, and a third is written beside them.
@@ -254,6 +291,11 @@ def _add_disk(result: Forecast, parts: AtHand, lengths: Lengths, *, elsewhere: b
         result.disk["checkpoints and result"] = (
             num_checkpoints * costs.checkpoint_bytes(parameters, learning) + 2 * 4 * parameters
         )
+    # Of step 0, of the best steps that the last two checkpoints name, and of a better one.
+    num_kept = min(4, work.num_evaluations)
+    result.disk["what the evaluated questions found"] = num_kept * costs.rankings_bytes(
+        work.questions_per_evaluation
+    )
     result.disk["scores"] = costs.score_log_bytes(work.pairs_most)
     folder = Path(config.output.folder).absolute()
     existing = next(one for one in (folder, *folder.parents) if one.exists())

@@ -26,7 +26,7 @@ def settings(config: Config, origins: Mapping[str, str]) -> str:
 
     Args:
         config: the settings.
-        origins: dotted path → place, from `read_config_with_origins`.
+        origins: dotted path → place, as a `Stage` has it.
     """
     document = config.model_dump(mode="json")
     lines = []

@@ -4,6 +4,7 @@
 - `loading`: a retriever from a folder of ours, any Hugging Face model, a DPR pair or word vectors.
 - `backbones`: one Hugging Face encoder, made ready to train: its class, layers, poolers, dropout.
 - `static`: a table of word vectors as an ordinary Hugging Face model.
+- `padding`: rows of different lengths through a tower without the padding of the longest.
 - `embedding`: the vectors of a whole store, written as index shards.
 - `shards`: the files of an index, written so that a kill leaves none half-finished.
 - `index`: an index on disk, tied to the weights and the store it was built from.

@@ -146,7 +146,7 @@ def _build(store: PassageStore, folder: Path) -> None:
     with atomic_folder(folder) as unfinished:
         inner.save(unfinished)
         _check_written(unfinished)
-        Checksums.of(unfinished).write(unfinished / CHECKSUMS)
+        Checksums.of_folder(unfinished).write(unfinished / CHECKSUMS)
 
 
 def _check_written(folder: Path) -> None:

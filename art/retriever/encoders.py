@@ -27,6 +27,7 @@ from art.config import Manifest
 from art.data.batching import token_batches
 from art.data.prompts import RetrieverTemplate
 from art.data.tokens import pad
+from art.retriever.padding import by_length
 from art.weights import fingerprint_tensors, saving_weights
 
 MANIFEST = "retriever.json"
@@ -106,8 +107,12 @@ class Tower(nn.Module):
 
     def train(self, mode: bool = True) -> Self:
         """Switch dropout on, unless nothing here learns: a frozen tower's vectors stay fixed."""
-        learns = any(parameter.requires_grad for parameter in self.parameters())
-        return super().train(mode and learns)
+        return super().train(mode and self.learns)
+
+    @property
+    def learns(self) -> bool:
+        """Whether any weight is not frozen."""
+        return any(parameter.requires_grad for parameter in self.parameters())
 
     @property
     def embedding_size(self) -> int:
@@ -221,6 +226,8 @@ class Retriever(nn.Module):
         question_mask: Tensor | None,
         passage_ids: Tensor | None,
         passage_mask: Tensor | None,
+        *,
+        batch_tokens: int | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
         """Encode questions and passages in one call, as DDP sees only one.
 
@@ -229,15 +236,18 @@ class Retriever(nn.Module):
             question_mask: True = attend, [B, L] bool, or None.
             passage_ids: [P, L] int64, or None.
             passage_mask: True = attend, [P, L] bool, or None.
+            batch_tokens: see `by_length`.
 
         Returns:
             Question vectors [B, D] and passage vectors [P, D]; None for a pair that is None.
         """
         questions = passages = None
         if question_ids is not None and question_mask is not None:
-            questions = self.question_tower(question_ids, question_mask)  # [B, D]
+            tower = self.question_tower
+            questions = by_length(tower, question_ids, question_mask, batch_tokens)  # [B, D]
         if passage_ids is not None and passage_mask is not None:
-            passages = self.passage_tower(passage_ids, passage_mask)  # [P, D]
+            tower = self.passage_tower
+            passages = by_length(tower, passage_ids, passage_mask, batch_tokens)  # [P, D]
         return questions, passages
 
     def embed_questions(

@@ -1,5 +1,7 @@
 """Forward passes of a frozen language model over padded batches: the logits of targets' tokens.
 
+Only those: the hidden states of padding and of contexts never meet the vocabulary.
+
 A context that several targets follow is read once: an encoder–decoder model keeps what its encoder
 says of it, a decoder-only model the keys and values of its layers. Logits come from the model's own
 forward pass, because some models scale or cap them there.
@@ -21,11 +23,10 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 from transformers.modeling_outputs import BaseModelOutput
 
+from art.data.pairs import Ids
 from art.data.prompts import Family
 from art.data.tokens import pad
 from art.errors import ArtError
-
-Ids = Sequence[int] | NDArray[np.integer[Any]]
 
 # What fills up short sequences is masked; any id of the vocabulary does.
 _PAD_ID = 0
@@ -42,7 +43,7 @@ class TargetLogits(NamedTuple):
     """What the model says of n targets' tokens.
 
     Attributes:
-        logits: [n, T, V] on the model's device.
+        logits: [m, V] on the model's device, of the m tokens that count, row by row of `mask`.
         ids: the targets, padded, [n, T] int64 on the CPU.
         mask: which of them count, [n, T] bool on the CPU.
     """
@@ -93,8 +94,9 @@ class ForwardPasses:
         if family == "encoder-decoder" and decoder_start is None:
             raise ArtError("the scorer's config.json has no decoder_start_token_id")
         self._decoder_start = decoder_start or 0
+        self._wanted: Tensor | None = None  # positions that the head has yet to be given
         if (head := model.get_output_embeddings()) is not None:
-            head.register_forward_pre_hook(_contiguous)
+            head.register_forward_pre_hook(self._only_wanted)
 
     @cached_property
     def shares_contexts(self) -> bool:
@@ -109,7 +111,7 @@ class ForwardPasses:
             return False
         ids = np.arange(3, 15) * 7 % self.model.config.get_text_config().vocab_size
         contexts, targets = [ids[:9], ids[4:9]], [ids[9:], ids[:3]]
-        with torch.inference_mode():
+        with torch.no_grad():
             expected = self.whole(contexts, targets).logits.float().log_softmax(-1)
             try:
                 read = self.read(contexts)
@@ -162,22 +164,24 @@ class ForwardPasses:
         ids, mask = pad(targets, pad_id=_PAD_ID)  # [n, T]
         if self.family == "encoder-decoder":
             # Padding on the right needs no mask in the decoder: no earlier token sees it.
-            logits = self._forward(
+            logits = self._logits(
+                mask,
                 encoder_outputs=BaseModelOutput(read.states[:, :longest][index.to(self.device)]),
                 attention_mask=(torch.arange(longest) < lengths).long(),
                 decoder_input_ids=_shifted(ids, torch.full(rows.shape, self._decoder_start)),
                 use_cache=False,
-            ).logits
+            )
             return TargetLogits(logits, ids, mask)
         seen = torch.arange(longest - 1, -1, -1) < lengths  # padded on the left
-        logits = self._forward(
+        logits = self._logits(
+            mask,
             input_ids=_shifted(ids, torch.from_numpy(read.last[rows])),
             attention_mask=torch.cat([seen, mask], dim=1).long(),
             # Positions of padding are held low, where every model has some.
             position_ids=(lengths + torch.arange(ids.shape[1])) * mask,
             past_key_values=_repeated(read.states, index.to(self.device), longest),
             use_cache=True,
-        ).logits
+        )
         return TargetLogits(logits, ids, mask)
 
     def whole(self, contexts: Sequence[Ids], targets: Sequence[Ids]) -> TargetLogits:
@@ -188,16 +192,45 @@ class ForwardPasses:
         ids, mask = pad(sequences, pad_id=_PAD_ID, side="left")  # [n, L]
         target_ids, target_mask = pad(targets, pad_id=_PAD_ID, side="left")  # [n, T]
         longest = target_ids.shape[1]
-        logits = self._forward(
+        # The logits at a token are about the next one; the last token's are about none.
+        wanted = torch.zeros_like(mask)
+        wanted[:, -longest - 1 : -1] = target_mask
+        logits = self._logits(
+            wanted,
             input_ids=ids,
             attention_mask=mask.long(),
             position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
             use_cache=False,
             # A whole number, because a mask is only understood by newer versions of transformers.
             logits_to_keep=longest + 1,
-        ).logits
-        # The logits at a token are about the next one; the last token's are about none.
-        return TargetLogits(logits[:, -longest - 1 : -1], target_ids, target_mask)
+        )
+        return TargetLogits(logits, target_ids, target_mask)
+
+    def _logits(self, wanted: Tensor, **inputs: Any) -> Tensor:
+        """Return the logits [m, V] at the m positions that `wanted`, [n, L] on the CPU, marks."""
+        self._wanted = wanted
+        try:
+            logits: Tensor = self._forward(**inputs).logits
+            # A model without a head of its own has given the logits of all positions.
+            return logits[0] if self._wanted is None else self._picked(logits)
+        finally:
+            self._wanted = None
+
+    def _only_wanted(self, _: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        hidden, *others = inputs
+        if self._wanted is not None:
+            hidden, self._wanted = self._picked(hidden)[None], None
+        # The last positions of every row are not one block of memory, and on a CPU torch then
+        # copies the whole head once per row of the batch: two thirds of a small model's time.
+        return (hidden.contiguous(), *others)
+
+    def _picked(self, values: Tensor) -> Tensor:
+        """Return what stands at the positions wanted: [n, L, …] → [m, …], L the last ones kept."""
+        assert self._wanted is not None
+        # Found on the CPU, where counting them does not make a GPU wait.
+        places = self._wanted[:, -values.shape[1] :].nonzero()
+        row, column = places.to(values.device).unbind(dim=1)
+        return values[row, column]
 
     def _forward(self, **inputs: Any) -> Any:
         # Some models know no position_ids or logits_to_keep: they do without, or keep all logits.
@@ -209,12 +242,6 @@ class ForwardPasses:
             name: value.to(self.device) if isinstance(value, Tensor) else value
             for name, value in inputs.items()
         }
-
-
-def _contiguous(_: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    # The last positions of every row are not one block of memory, and on a CPU torch then copies
-    # the whole head once per row of the batch: two thirds of the time of a small model.
-    return (inputs[0].contiguous(), *inputs[1:])
 
 
 def _shifted(ids: Tensor, first: Tensor) -> Tensor:

@@ -17,10 +17,11 @@ import torch
 
 from art import distributed
 from art.checked import CHECKSUMS, Checksums, check_folder
-from art.config import Config, Manifest, differences, read_config
+from art.config import RETRIEVER_FOLDER, Config, Manifest, differences, read_config
 from art.errors import CorruptionError, MismatchError
 from art.files import atomic_folder, link, lock, remove_leftovers, write_text
 from art.retriever.encoders import Retriever
+from art.scorer.records import LOG_NAME
 from art.weights import save_tensors, saving_weights
 
 FORMAT = 2
@@ -38,6 +39,18 @@ class Best(Manifest):
     value: float
 
 
+class EpochPairs(Manifest):
+    """Pairs of question and passage that the steps of this epoch asked for, over all processes.
+
+    Attributes:
+        asked: how many.
+        known: of these, those whose score was known before their step.
+    """
+
+    asked: int = 0
+    known: int = 0
+
+
 class CheckpointState(Manifest):
     """All that a run is at one step, besides weights and optimiser; there is no random state.
 
@@ -47,10 +60,14 @@ class CheckpointState(Manifest):
         due: what is still to be done at this step, in order; resuming does it first.
         index: name under `index/` of the last finished index, None before the first.
         metrics_bytes: length of `metrics.jsonl`.
-        num_scores: entries of the score log.
+        num_scores: entries of the score log, which vouches for its bytes itself.
+        num_scored: pairs put through the scorer so far; the other entries were taken over.
+        epoch_pairs: asked for in the epoch under way.
         scorer_prompt: the scorer's prompt as rendered; some chat templates insert today's date.
         best: the best evaluation before this step.
         evaluations_without_better: for early stopping.
+        skipped_steps: steps so far whose gradient was not finite.
+        skipped_in_a_row: of those, the ones at the end.
         fingerprints: of what the run reads, which must not change under it.
         versions: of the libraries that shape the numbers.
         config: the resolved settings.
@@ -62,9 +79,13 @@ class CheckpointState(Manifest):
     index: str | None
     metrics_bytes: int
     num_scores: int
+    num_scored: int
+    epoch_pairs: EpochPairs
     scorer_prompt: str
     best: Best | None
     evaluations_without_better: int
+    skipped_steps: int = 0
+    skipped_in_a_row: int = 0
     fingerprints: dict[str, str]
     versions: dict[str, str]
     config: dict[str, Any]
@@ -120,17 +141,21 @@ class RunFolder:
     @property
     def scores_file(self) -> Path:
         """Every score the scorer gave."""
-        return self.path / "scores.log"
+        return self.path / LOG_NAME
 
     @property
     def result_folder(self) -> Path:
         """The trained retriever, an ordinary folder."""
-        return self.path / "retriever"
+        return self.path / RETRIEVER_FOLDER
 
     @property
     def result_file(self) -> Path:
         """The figures of a finished run; its existence says that the run is finished."""
         return self.path / "result.json"
+
+    def rankings_file(self, step: int) -> Path:
+        """Return the place of what the evaluated questions found at a step."""
+        return self.path / "evaluations" / f"step-{step:08d}.jsonl"
 
     def index_folder(self, name: str) -> Path:
         """Return the place of an index."""
@@ -168,7 +193,7 @@ class RunFolder:
             return
         self.refuse_other_settings(config)
         write_text(self.config_file, config.to_yaml())
-        for folder in (self.path, self.path / "checkpoints"):
+        for folder in (self.path, self.path / "checkpoints", self.path / "evaluations"):
             remove_leftovers(folder)
 
     def refuse_other_settings(self, config: Config) -> None:
@@ -214,7 +239,7 @@ def save_checkpoint(
         retriever.save(beside / "retriever", provenance=provenance)
         save_tensors(optimizer.state_dict(), beside / "optimizer.pt")
         state.write(beside / "state.json")
-        Checksums.of(beside).write(beside / CHECKSUMS)
+        Checksums.of_folder(beside).write(beside / CHECKSUMS)
     link(run.path / "last", folder)
 
 
@@ -295,6 +320,8 @@ def step_of(name: str) -> int:
 def prune(run: RunFolder) -> None:
     """Delete all but the last two checkpoints and what they may need; the others' indexes too.
 
+    What the questions found at step 0 is kept for comparison.
+
     They may need the checkpoint of the step that built their index: only its weights can build the
     index again. Where a refresh is due, or the passage tower is frozen, they do not.
     """
@@ -314,6 +341,10 @@ def prune(run: RunFolder) -> None:
         for folder in run.path.glob(pattern):
             if folder not in kept:
                 shutil.rmtree(folder)
+    wanted = {run.rankings_file(step) for step in (0, *(s.best.step for s in states if s.best))}
+    for file in run.path.glob("evaluations/step-*.jsonl"):
+        if file not in wanted:
+            file.unlink()
 
 
 def publish(run: RunFolder, best_step: int) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
@@ -15,14 +16,22 @@ from art.config import Config
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.evaluation.evaluate import evaluate
+from art.evaluation.rankings import write_rankings
 from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages
 from art.retriever.encoders import Retriever
 from art.retriever.index import Index
 from art.scorer.cache import CachedScorer
-from art.training import checkpoints
-from art.training.candidates import Propose, from_bm25, from_both, from_retriever
-from art.training.checkpoints import Best, CheckpointState, RunFolder
+from art.training import checkpoints, collapse
+from art.training.candidates import (
+    Propose,
+    from_bm25,
+    from_both,
+    from_retriever,
+    num_from_retriever,
+)
+from art.training.checkpoints import Best, CheckpointState, EpochPairs, RunFolder
+from art.training.interruption import Interrupted, Interruption
 from art.training.plan import Questions, describe
 from art.training.progress import Clock, MetricsLog, ProgressLine
 from art.training.schedule import Schedule
@@ -55,6 +64,12 @@ class Job:
     evaluations_without_better: int = 0
     still_due: tuple[str, ...] = ()
     grad_norm: float = 0.0
+    epoch_pairs: EpochPairs = field(default_factory=EpochPairs)
+    num_taken_over: int = 0
+    skipped_steps: int = 0
+    skipped_in_a_row: int = 0
+    interruption: Interruption = field(default_factory=Interruption)
+    stop_signal: int | None = None
 
     @property
     def stopped_early(self) -> bool:
@@ -76,6 +91,7 @@ class Job:
 
     def __post_init__(self) -> None:
         self.clock = Clock(self.retriever.device)
+        self._warned = False
         self.progress = ProgressLine(self.schedule.num_steps, 0, enabled=False)
         if self.bm25 is not None:
             self._bm25_candidates = from_bm25(self.bm25, self.config.training.top_k)
@@ -87,9 +103,19 @@ class Job:
             return
         self.step, self.still_due = state.step, state.due
         self.best, self.evaluations_without_better = state.best, state.evaluations_without_better
+        self.epoch_pairs, self.scorer.num_scored = state.epoch_pairs, state.num_scored
+        self.skipped_steps, self.skipped_in_a_row = state.skipped_steps, state.skipped_in_a_row
 
     def introduce(self) -> None:
-        """Say what is about to happen."""
+        """Say what is about to happen, and begin the metrics of a new run with it."""
+        with distributed.fail_together():
+            if distributed.is_main() and not self.metrics.num_bytes:
+                sizes = {
+                    "num_passages": len(self.store),
+                    "num_questions": self.schedule.num_questions,
+                    "num_steps": self.schedule.num_steps,
+                }
+                self.metrics.write("start", 0, {**sizes, "unix_seconds": int(time.time())})
         self.progress = ProgressLine(
             self.schedule.num_steps, self.step, enabled=distributed.is_main()
         )
@@ -101,10 +127,17 @@ class Job:
                 world_size=distributed.world_size(),
             )
         )
+        for skipped in (self.store.bad_rows, self.questions.bad_rows):
+            if skipped.count:
+                self.progress.say(skipped.report())
         if self.questions.held_out:
             self.progress.say(
                 f"choosing on {len(self.questions.evaluation)} training questions held out "
                 "(evaluation.questions is empty)"
+            )
+        if self.num_taken_over:
+            self.progress.say(
+                f"{self.num_taken_over:,} scores taken over from other runs (scorer.known_scores)"
             )
         if self.step:
             self.progress.say(f"going on from the checkpoint of step {self.step}")
@@ -115,9 +148,24 @@ class Job:
             if name == "save":
                 self.save(due[position + 1 :])
             elif name == "refresh":
-                self.refresh()
+                with self.interruption.at_once():
+                    self.refresh()
             else:
-                self.evaluate()
+                with self.interruption.at_once():
+                    self.evaluate()
+
+    def leave(self, due: tuple[str, ...]) -> None:
+        """End a run that a signal has asked to end, with a checkpoint of this step.
+
+        Args:
+            due: what the schedule has for this step; the resumed run does it first.
+
+        Raises:
+            Interrupted: always.
+        """
+        assert self.stop_signal is not None
+        self.save(tuple(name for name in due if name != "save"))
+        raise Interrupted(self.stop_signal, saved_step=self.step)
 
     def save(self, still_due: tuple[str, ...]) -> None:
         """Write a checkpoint that lists what is still due at this step."""
@@ -130,9 +178,13 @@ class Job:
                     index=self.index.folder.name if self.index else None,
                     metrics_bytes=self.metrics.num_bytes,
                     num_scores=self.scorer.num_scores,
+                    num_scored=self.scorer.num_scored,
+                    epoch_pairs=self.epoch_pairs,
                     scorer_prompt=self.scorer.scorer.template.prompt,
                     best=self.best,
                     evaluations_without_better=self.evaluations_without_better,
+                    skipped_steps=self.skipped_steps,
+                    skipped_in_a_row=self.skipped_in_a_row,
                     fingerprints=self.fingerprints,
                     versions=checkpoints.versions(),
                     config=self.config.model_dump(mode="json"),
@@ -154,8 +206,11 @@ class Job:
         with distributed.fail_together():
             if distributed.is_main():
                 changed = self._share_changed(previous, self.index)
-                values = {"seconds": seconds, "top_k_changed": changed}
+                cosine = collapse.passage_cosine(self.index)
+                values = {"seconds": seconds, "top_k_changed": changed, "passage_cosine": cosine}
                 self._record("refresh", values)
+                first = self.metrics.records("refresh")[0]
+                self._warn_once(collapse.warn_of_vectors(cosine, first.get("passage_cosine")))
                 moved = "" if changed is None else f", {changed:.0%} of the top-K changed"
                 self.progress.say(f"step {self.step}: index refreshed in {seconds:.1f} s{moved}")
 
@@ -219,6 +274,7 @@ class Job:
             if distributed.is_main():
                 if better:
                     checkpoints.keep_best(self.run, self.step)
+                    write_rankings(self.run.rankings_file(self.step), result, self.store)
                 values = {"num_questions": result.num_questions, "seconds": seconds}
                 self._record("evaluation", {**result.figures, **values})
         self.progress.say(
@@ -233,14 +289,25 @@ class Job:
     def log_step(self, figures: StepFigures) -> None:
         """Write a line about a step: loss, agreement, spread, rates, seconds by phase."""
         seconds = self.clock.read()
-        values = _summary(distributed.gather_objects(figures), seconds)
+        gathered = distributed.gather_objects((figures, self.interruption.signum))
+        by_rank = [its_figures for its_figures, _ in gathered]
+        self.stop_signal = next((signum for _, signum in gathered if signum is not None), None)
+        self._count_pairs(by_rank)
+        values = _summary(by_rank, seconds)
         values["learning_rate"] = self.schedule.learning_rate(self.step - 1)
         values["grad_norm"] = self.grad_norm
+        values["skipped_steps"] = self.skipped_steps
+        training = self.config.training
+        if num_own := num_from_retriever(training.candidates, training.top_k):
+            rows = np.concatenate([its_figures.rows for its_figures in by_rank])[:, :num_own]
+            values["distinct_share"] = collapse.distinct_share(rows)
+            self._warn_once(collapse.warn_of_candidates(rows, len(self.store)))
         self.progress.step(
             loss=values["loss"],
             agreement=values["agreement"],
             pairs_per_s=values["pairs_per_second"],
             known=values["known_share"],
+            **({"skipped": self.skipped_steps} if self.skipped_steps else {}),
         )
         if self.step == 1:
             self._warn_if_nothing_can_be_learnt(values)
@@ -248,6 +315,40 @@ class Job:
             with distributed.fail_together():
                 if distributed.is_main():
                     self._record("train", values)
+        if self.step % self.schedule.steps_per_epoch == 0 or self.step == self.schedule.num_steps:
+            self._end_epoch()
+
+    def _count_pairs(self, by_rank: list[StepFigures]) -> None:
+        self.epoch_pairs = EpochPairs(
+            asked=self.epoch_pairs.asked + sum(figures.num_pairs for figures in by_rank),
+            known=self.epoch_pairs.known + sum(figures.num_known for figures in by_rank),
+        )
+
+    def _end_epoch(self) -> None:
+        """Say how much of an epoch the scorer had seen before, and begin to count anew."""
+        epoch = self.schedule.epoch(self.step - 1) + 1
+        asked = self.epoch_pairs.asked
+        values = {
+            "epoch": epoch,
+            "num_pairs": asked,
+            "known_share": self.epoch_pairs.known / asked,
+            "num_scored": self.scorer.num_scored,
+            "num_distinct": self.scorer.num_scores,
+        }
+        self.epoch_pairs = EpochPairs()
+        with distributed.fail_together():
+            if distributed.is_main():
+                self._record("epoch", values)
+        self.progress.say(
+            f"epoch {epoch}: {values['known_share']:.1%} of its {asked:,} pairs were known; "
+            f"so far {self.scorer.num_scored:,} scored, {self.scorer.num_scores:,} distinct ones "
+            "in the log"
+        )
+
+    def _warn_once(self, warning: str | None) -> None:
+        if warning is not None and not self._warned:
+            self.progress.say(f"warning: step {self.step}: {warning}")
+            self._warned = True
 
     def _warn_if_nothing_can_be_learnt(self, values: dict[str, float]) -> None:
         if values["retriever_spread"] < 0.05:

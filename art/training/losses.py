@@ -21,6 +21,22 @@ def similarity(question_vectors: Tensor, passage_vectors: Tensor, *, temperature
     return torch.einsum("bd,bkd->bk", question_vectors, passage_vectors) / temperature
 
 
+def similarity_to_all(
+    question_vectors: Tensor, passage_vectors: Tensor, *, temperature: float
+) -> Tensor:
+    """Score each question against every passage of the batch: s(q, z) = E_q(q)·E_z(z) / τ.
+
+    Args:
+        question_vectors: [n, D].
+        passage_vectors: [P, D].
+        temperature: τ, 1 for DPR's plain inner product.
+
+    Returns:
+        Scores [n, P].
+    """
+    return question_vectors @ passage_vectors.T / temperature
+
+
 def log_soft_labels(log_likelihoods: Tensor, *, temperature: float = 1.0) -> Tensor:
     """Turn the scorer's log-likelihoods into soft labels: log p̂(z|q) = log softmax_K(t / T).
 
@@ -52,6 +68,23 @@ def soft_label_divergence(log_labels: Tensor, scores: Tensor) -> Tensor:
     """
     log_retriever = F.log_softmax(scores, dim=-1)
     return (log_labels.exp() * (log_labels - log_retriever)).sum(dim=-1)
+
+
+def contrastive_loss(scores: Tensor, targets: Tensor, excluded: Tensor) -> Tensor:
+    """Negative log-likelihood of each question's positive: −log softmax_P(s)[target].
+
+    Source: Karpukhin et al. 2020 (DPR), equation 2.
+
+    Args:
+        scores: s, [n, P].
+        targets: the column of each question's positive, [n] int64.
+        excluded: columns that are no negatives of the question and leave its softmax, [n, P] bool;
+            never its target.
+
+    Returns:
+        Losses [n], each ≥ 0; the loss of a step is their mean over its G questions.
+    """
+    return F.cross_entropy(scores.masked_fill(excluded, -torch.inf), targets, reduction="none")
 
 
 def entropy(log_probabilities: Tensor) -> Tensor:

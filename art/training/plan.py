@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from art.config import Config, TrainingConfig
 from art.data.batching import epoch_order
 from art.data.formats import Question, read_many_questions
+from art.data.rows import BadRows
 from art.errors import ConfigFaults, DataError
+from art.evaluation.labels import is_labelled
+from art.files import fingerprint
+from art.scorer.teachers import answers_for
 from art.training.schedule import Schedule
 
 _HELD_OUT_SHARE = 0.05
@@ -24,23 +29,35 @@ class Questions:
         training: texts to train on; labels are left behind here.
         evaluation: questions to choose on, with whatever labels they have.
         held_out: whether `evaluation` was taken out of the training questions.
+        bad_rows: skipped, where the settings say so.
+        answers: of whatever the scorer will be asked, where it scores answers; else empty.
     """
 
     training: list[str]
     evaluation: list[Question]
     held_out: bool
+    bad_rows: BadRows = field(default_factory=BadRows)
+    answers: dict[str, str] = field(default_factory=dict)
 
 
 def read_run_questions(config: Config) -> Questions:
     """Read the questions of a run and hold some out if none are given to choose on.
 
     Raises:
-        DataError: a file cannot be read as questions.
+        DataError: a file cannot be read as questions, or answers that the scorer needs are missing.
     """
-    training = read_many_questions(config.data.questions)
+    kind = config.scorer.kind
+    bad_rows = BadRows()
+    collector = bad_rows if config.data.skip_bad_rows else None
+    training = read_many_questions(config.data.questions, collector)
+    answers = answers_for(kind, training, where=", ".join(config.data.questions))
     if config.evaluation.questions:
-        evaluation = read_many_questions(config.evaluation.questions)
-        return Questions([question.text for question in training], evaluation, held_out=False)
+        evaluation = read_many_questions(config.evaluation.questions, collector)
+        if not (config.evaluation.qrels or any(map(is_labelled, evaluation))):
+            where = ", ".join(config.evaluation.questions)
+            answers = answers_for(kind, evaluation, where=where) | answers
+        every = [question.text for question in training]
+        return Questions(every, evaluation, held_out=False, bad_rows=bad_rows, answers=answers)
     if len(training) < 2:
         raise DataError(
             "one training question cannot both train and choose",
@@ -59,7 +76,18 @@ def read_run_questions(config: Config) -> Questions:
             if i in held_out
         ],
         held_out=True,
+        bad_rows=bad_rows,
+        answers=answers,
     )
+
+
+def evaluation_fingerprint(
+    questions: Sequence[Question], qrels: Mapping[str, Mapping[str, int]] | None
+) -> str:
+    """Return a fingerprint of the questions that choose and of all their labels."""
+    # A set has another order in each process.
+    asked = [(q.question_id, q.text, q.answers, sorted(q.positive_passage_ids)) for q in questions]
+    return fingerprint(repr(asked), repr(qrels))
 
 
 def num_held_out(num_questions: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -100,7 +101,10 @@ class MetricsLog:
 
 
 def _rounded(value: Any) -> Any:
-    return float(f"{value:.7g}") if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    # JSON has no word for what is not finite.
+    return float(f"{value:.7g}") if math.isfinite(value) else None
 
 
 class ProgressLine:

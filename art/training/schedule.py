@@ -120,11 +120,12 @@ def _order(num_questions: int, seed: int, epoch: int) -> np.ndarray:
     return epoch_order(num_questions, seed=seed, epoch=epoch)
 
 
-def seed_micro_batch(seed: int, step: int, number: int) -> None:
-    """Seed dropout from (seed, step, micro-batch), and from nothing else.
+def seed_micro_batch(seed: int, step: int, number: int, chunk: int = 0) -> None:
+    """Seed dropout from (seed, step, micro-batch, chunk of it), and from nothing else.
 
     The random state is then never saved: a resumed run, another number of processes and a
-    recomputed forward pass all draw the same masks.
+    recomputed forward pass all draw the same masks. The first chunk draws what the whole
+    micro-batch would.
     """
-    state = np.random.SeedSequence((seed, step, number)).generate_state(1, np.uint64)
-    torch.manual_seed(int(state[0]))
+    sequence = np.random.SeedSequence((seed, step, number), spawn_key=(chunk,) if chunk else ())
+    torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))

@@ -20,11 +20,19 @@ from art.retriever.bm25 import BM25
 from art.retriever.encoders import Retriever
 from art.retriever.loading import create_retriever
 from art.scorer.cache import CachedScorer, ScoreLog
-from art.scorer.likelihood import Scorer, load_scorer
+from art.scorer.records import read_known
+from art.scorer.teacher import Teacher
+from art.scorer.teachers import load_teacher
 from art.training import checkpoints, recovery
 from art.training.checkpoints import CheckpointState, RunFolder
 from art.training.job import Job
-from art.training.plan import check_passages, plan_run, read_run_questions
+from art.training.plan import (
+    Questions,
+    check_passages,
+    evaluation_fingerprint,
+    plan_run,
+    read_run_questions,
+)
 from art.training.progress import MetricsLog
 
 _KINDS = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
@@ -46,15 +54,23 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
             num_questions=len(questions.training),
             world_size=distributed.world_size(),
         )
-        qrels = read_qrels(config.evaluation.qrels) if config.evaluation.qrels else None
-        store = PassageStore.open_or_build(config.data.passages, cache=cache, progress=is_main())
+        skip = config.data.skip_bad_rows
+        collector = questions.bad_rows if skip else None
+        judged = config.evaluation.qrels
+        qrels = read_qrels(judged, collector) if judged else None
+        store = PassageStore.open_or_build(
+            config.data.passages, skip_bad_rows=skip, cache=cache, progress=is_main()
+        )
         check_passages(config, len(store))
 
         # Models
         steps = run.steps()
         state = checkpoints.load_state(run, steps[-1]) if steps else None
         retriever = _student(config, run, steps[-1] if steps else None, cache).to(device)
-        scorer = _teacher(config, state, device, cache)
+        scorer = _teacher(config, questions, state, device, cache)
+        # Only at the beginning: from then on they are in the run's own log.
+        known = [] if state else config.scorer.known_scores
+        scores = read_known(known, scorer.fingerprint) if is_main() else None
         workers = config.data.num_workers
         tokens, scorer_tokens = (
             TokenStore.open_or_build(
@@ -72,15 +88,17 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
         fingerprints = {
             "passages": store.fingerprint,
             "scorer": scorer.fingerprint,
-            "training questions": fingerprint(*questions.training),
-            "evaluation questions": fingerprint(repr(questions.evaluation), repr(qrels)),
+            "training questions": fingerprint(
+                *questions.training, *map(repr, questions.answers.items())
+            ),
+            "evaluation questions": evaluation_fingerprint(questions.evaluation, qrels),
         }
         metrics = MetricsLog(run.metrics_file)
         if state:
             checkpoints.check_unchanged(run, state, fingerprints)
             checkpoints.load_optimizer(run, state.step, optimizer)
-            if is_main():
-                metrics.cut_back(state.metrics_bytes)
+        if is_main():
+            metrics.cut_back(state.metrics_bytes if state else 0)
         num_scores = state.num_scores if state else 0
         log = ScoreLog(run.scores_file, fingerprint=scorer.fingerprint, length=num_scores)
         job = Job(
@@ -101,6 +119,8 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
             fingerprints=fingerprints,
         )
         job.go_back_to(state)
+    # What talks to the other processes
+    job.num_taken_over = log.take_over(scores)
     if state is not None:
         job.index = recovery.open_index(
             run,
@@ -110,7 +130,8 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
             weights_at=lambda step: _student(config, run, step, cache).to(device),
             embed=job.embed,
         )
-    job.model = accelerator.prepare_model(retriever)  # talks to the other processes
+    with distributed.noticing_lost_processes():
+        job.model = accelerator.prepare_model(retriever)
     return job
 
 
@@ -123,13 +144,17 @@ def _student(config: Config, run: RunFolder, step: int | None, cache: Path | Non
 
 
 def _teacher(
-    config: Config, state: CheckpointState | None, device: torch.device, cache: Path | None
-) -> Scorer:
-    settings = config.scorer.model_dump(exclude={"temperature"})
+    config: Config,
+    questions: Questions,
+    state: CheckpointState | None,
+    device: torch.device,
+    cache: Path | None,
+) -> Teacher:
+    settings = config.scorer.model_dump(exclude={"temperature", "known_scores"})
     if state is not None and config.scorer.chat_template:
         # As it was rendered when the run began, whatever date the template would insert today.
         settings.update(passage_prompt=state.scorer_prompt, question_prefix="", chat_template=False)
-    return load_scorer(**settings, device=device, cache=cache)
+    return load_teacher(**settings, answers=questions.answers, device=device, cache=cache)
 
 
 def _accelerator(config: Config, run: RunFolder) -> Accelerator:

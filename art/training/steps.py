@@ -1,23 +1,41 @@
-"""One optimiser step of the method, on one screen: retrieve, score, re-encode, learn."""
+"""One optimiser step of each method, on one screen.
+
+`art_step`: retrieve, score, re-encode, learn. `dpr_step`: in-batch negatives, for labelled
+questions and for pairs cut from passages.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from art import distributed
-from art.data.tokens import TokenStore, pad
-from art.evaluation.metrics import rank_agreement
+from art.data.contrastive import ContrastiveItem, Items
+from art.data.tokens import TokenStore
+from art.errors import ArtError
+from art.evaluation.metrics import positive_ranks, rank_agreement
 from art.retriever.encoders import Retriever
 from art.scorer.cache import CachedScorer
 from art.training.candidates import Propose
-from art.training.losses import entropy, log_soft_labels, similarity, soft_label_divergence
+from art.training.gradient_cache import TowerInputs, encoded
+from art.training.losses import (
+    contrastive_loss,
+    entropy,
+    log_soft_labels,
+    similarity,
+    similarity_to_all,
+    soft_label_divergence,
+)
 from art.training.progress import Clock
-from art.training.schedule import MicroBatch, seed_micro_batch
+from art.training.schedule import MicroBatch
+
+# Padded tokens that keep a device busy; what is beyond is better read in the order of its length.
+_BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384}
 
 
 @dataclass
@@ -29,12 +47,14 @@ class StepFigures:
         num_questions: questions of this rank.
         num_pairs: question–passage pairs asked of the scorer.
         num_known: pairs whose score was known already.
+        rows: what was proposed for its questions, [n, K].
     """
 
     num_questions: int = 0
     num_pairs: int = 0
     num_known: int = 0
     sums: dict[str, float] = field(default_factory=dict)
+    rows: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
 
     def add(self, **values: float) -> None:
         """Add to the sums."""
@@ -56,6 +76,7 @@ def art_step(
     seed: int,
     step: int,
     clock: Clock,
+    chunk_tokens: int | None = None,
 ) -> StepFigures:
     """Accumulate the gradient of loss = (1/G) Σ_q KL(p̂(·|q) ‖ q(·|q)) in the retriever.
 
@@ -72,6 +93,7 @@ def art_step(
         seed: of the run.
         step: optimiser steps done before this one.
         clock: collects the seconds spent in each phase.
+        chunk_tokens: see `gradient_cache.encoded`.
 
     Returns:
         Figures of this rank's questions; the gradient is in the parameters.
@@ -88,9 +110,10 @@ def art_step(
     with clock("score"):
         scored = scorer.score([text for texts in batch for text in texts], rows)
     log_likelihoods = torch.from_numpy(scored.scores).to(retriever.device)  # [n, K]
-    figures = StepFigures(len(rows), scored.num_requested, scored.num_known)
+    figures = StepFigures(len(rows), scored.num_requested, scored.num_known, rows=rows)
 
     model.train()
+    encode = partial(encoded, model, retriever, seed=seed, step=step, chunk_tokens=chunk_tokens)
     for micro, texts, micro_rows, likelihoods in zip(
         micro_batches,
         batch,
@@ -98,12 +121,18 @@ def art_step(
         log_likelihoods.chunk(len(batch)),
         strict=True,
     ):
-        last = micro is micro_batches[-1]
-        with clock("learn"), distributed.gradient_average(model, enabled=last):
-            seed_micro_batch(seed, step, micro.number)
-            # 3. Re-encode the K passages with the current passage tower, gradients on. The stale
-            # search scores are not used. A passage that several questions share is encoded once.
-            scores = _fresh_scores(model, retriever, texts, micro_rows, passage_tokens)  # [B, K]
+        # 3. Re-encode the K passages with the current passage tower, gradients on. The stale search
+        # scores are not used. A passage that several questions share is encoded once.
+        distinct, place = np.unique(micro_rows, return_inverse=True)
+        own = torch.from_numpy(place.reshape(micro_rows.shape)).to(retriever.device)
+        with (
+            clock("learn"),
+            encode(
+                [_inputs(retriever, micro.number, texts, distinct, passage_tokens)],
+                average=micro is micro_batches[-1],
+            ) as (question_vectors, vectors),
+        ):
+            scores = similarity(question_vectors, vectors[own], temperature=retriever.temperature)
             # 4. Learn: pull the retriever's distribution over the K passages to the scorer's.
             log_labels = log_soft_labels(
                 likelihoods.to(scores.dtype), temperature=soft_label_temperature
@@ -116,22 +145,15 @@ def art_step(
     return figures
 
 
-def _fresh_scores(
-    model: nn.Module,
+def _inputs(
     retriever: Retriever,
+    number: int,
     texts: Sequence[str],
     rows: np.ndarray,
     passage_tokens: TokenStore,
-) -> Tensor:
-    distinct, place = np.unique(rows, return_inverse=True)
-    pad_id = retriever.pad_id
-    passages = pad([passage_tokens[row] for row in distinct], pad_id=pad_id)
-    questions = pad(retriever.question_template.questions(list(texts)), pad_id=pad_id)
-    question_vectors, vectors = model(
-        *(tensor.to(retriever.device) for tensor in (*questions, *passages))
-    )
-    passage_vectors = vectors[torch.from_numpy(place.reshape(rows.shape)).to(vectors.device)]
-    return similarity(question_vectors, passage_vectors, temperature=retriever.temperature)
+) -> TowerInputs:
+    questions = retriever.question_template.questions(list(texts))
+    return TowerInputs(number, questions, [passage_tokens[row] for row in rows])
 
 
 @torch.no_grad()
@@ -145,4 +167,126 @@ def _describe(
         "agreement": agreement * len(scores),
         "retriever_spread": (scores.amax(-1) - scores.amin(-1)).sum().item(),
         "scorer_spread": (log_labels.amax(-1) - log_labels.amin(-1)).sum().item(),
+    }
+
+
+def dpr_step(
+    micro_batches: Sequence[MicroBatch],
+    items: Items,
+    *,
+    model: nn.Module,
+    retriever: Retriever,
+    seed: int,
+    step: int,
+    clock: Clock,
+    chunk_tokens: int | None = None,
+) -> StepFigures:
+    """Accumulate the gradient of loss = −(1/G) Σ_q log softmax(s(q, ·))[the positive of q].
+
+    Every question is told apart from the positives and hard negatives of all G questions, whatever
+    micro-batch or process they belong to, except from passages that are its positives too.
+
+    Args:
+        micro_batches: this rank's share of the step, n questions in all.
+        items: what the micro-batches point to: each question with its positive and negatives.
+        model: `retriever`, wrapped for gradient averaging when there are several processes.
+        retriever: both towers and τ.
+        seed: of the run.
+        step: optimiser steps done before this one.
+        clock: collects the seconds spent in each phase.
+        chunk_tokens: see `gradient_cache.encoded`; several micro-batches are chunks in any case.
+
+    Returns:
+        Figures of this rank's questions; the gradient is in the parameters.
+
+    Raises:
+        ArtError: the step has one question without a negative, and so nothing to learn from.
+
+    Source: Karpukhin et al. 2020 (DPR), section 3.2.
+    """
+    # 1. Read the questions with their passages. Those of all processes are columns of the scores.
+    with clock("read"), distributed.fail_together():
+        batch = [items(micro.questions) for micro in micro_batches]
+    own = [item for some in batch for item in some]
+    columns = _columns(own)
+    inputs = [
+        TowerInputs(
+            micro.number,
+            [item.question for item in some],
+            [ids for item in some for ids in item.passages],
+        )
+        for micro, some in zip(micro_batches, batch, strict=True)
+    ]
+
+    # 2. Encode this rank's questions and passages. Those of the other ranks are constants here.
+    model.train()
+    with (
+        clock("learn"),
+        encoded(
+            model,
+            retriever,
+            inputs,
+            seed=seed,
+            step=step,
+            average=True,
+            chunk_tokens=chunk_tokens,
+            batch_tokens=_BATCH_TOKENS.get(retriever.device.type),
+        ) as (question_vectors, passage_vectors),
+    ):
+        scores = similarity_to_all(
+            distributed.gather_rows(question_vectors),
+            distributed.gather_rows(passage_vectors),
+            temperature=retriever.temperature,
+        )  # [G, P]
+        # 3. Learn: the positive should stand out among all passages. On every rank the loss of all
+        # questions, through its own vectors; × W because the gradients of W ranks are averaged.
+        targets, excluded = columns.targets.to(scores.device), columns.excluded.to(scores.device)
+        losses = contrastive_loss(scores, targets, excluded)  # [G]
+        (losses.mean() * distributed.world_size()).backward()  # type: ignore[no-untyped-call]
+    figures = StepFigures(len(own))
+    figures.add(**_describe_contrast(losses, scores, columns))
+    return figures
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Columns:
+    """Which of the step's P passages is what to each of its G questions.
+
+    Attributes:
+        targets: the positive of each question, [G] int64.
+        excluded: what leaves the question's softmax: its positives, but for the target, [G, P].
+        own: which of the G questions are this rank's.
+    """
+
+    targets: Tensor
+    excluded: Tensor
+    own: slice
+
+
+def _columns(items: Sequence[ContrastiveItem]) -> _Columns:
+    by_rank = distributed.gather_objects([(item.keys, item.positive_keys) for item in items])
+    start = sum(len(of_rank) for of_rank in by_rank[: distributed.rank()])
+    everyones = [one for of_rank in by_rank for one in of_rank]
+    keys = np.concatenate([one for one, _ in everyones])  # [P]
+    if len(keys) == 1:
+        raise ArtError(
+            "a step of one question without hard negatives has nothing to tell its passage from",
+            hint="raise training.questions_per_step",
+        )
+    firsts = np.cumsum([0, *(len(one) for one, _ in everyones[:-1])])  # [G]
+    excluded = np.stack([np.isin(keys, positives) for _, positives in everyones])  # [G, P]
+    np.put_along_axis(excluded, firsts[:, None], False, axis=1)
+    own = slice(start, start + len(items))
+    return _Columns(torch.from_numpy(firsts), torch.from_numpy(excluded), own)
+
+
+@torch.no_grad()
+def _describe_contrast(losses: Tensor, scores: Tensor, columns: _Columns) -> dict[str, float]:
+    own = columns.own
+    competing = scores[own].cpu().masked_fill(columns.excluded[own], -torch.inf)
+    ranks = positive_ranks(competing.numpy(), columns.targets[own].numpy())
+    return {
+        "loss": losses[own].sum().item(),
+        "in_batch_accuracy": float((ranks == 0).sum()),
+        "average_rank": float(ranks.sum()),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ def test_the_demonstration_prints_an_honest_table_and_goes_on(tiny_demo, tmp_pat
     printed = capsys.readouterr().out
     for line in ("BM25", "before training", "after training", "scorer re-ordering BM25's top 20"):
         assert f"\n{line} " in printed
+    assert re.search(r"On this machine that takes \d+ to \d+ minutes", printed)
     assert "160 questions: % answered within the first k (95 % interval)" in printed
     assert "top-5, after training against before training: " in printed
     assert (tmp_path / "demo" / "retriever" / "retriever.json").exists()
@@ -51,6 +53,7 @@ def test_the_demonstration_prints_an_honest_table_and_goes_on(tiny_demo, tmp_pat
     made = (tmp_path / "demo" / "data" / "passages.jsonl").stat().st_mtime_ns
     run.run_demo(tmp_path / "demo")
     again = capsys.readouterr().out
+    assert "On this machine" not in again  # nothing is left to train
     assert (
         again.partition("\nBM25 ")[2].partition("The retriever")[0]
         == (printed.partition("\nBM25 ")[2].partition("The retriever")[0])

@@ -14,6 +14,7 @@ from art.errors import ArtError
 from art.evaluation.metrics import (
     judged,
     mcnemar,
+    positive_ranks,
     rank_agreement,
     spaced_scores,
     top_k_found,
@@ -173,3 +174,25 @@ def test_a_passage_that_stands_twice_is_refused():
 
 def test_nothing_judged_gives_no_values():
     assert judged({"other": {"a": 1}}, {"q": ["a"]})["map"] == {}
+
+
+@given(
+    st.integers(1, 6).flatmap(
+        lambda count: st.tuples(
+            arrays.arrays(
+                np.float32,
+                st.tuples(st.just(count), st.integers(1, 8)),
+                elements=st.sampled_from([-np.inf, -1.5, 0.0, 0.25, 3.0]),
+            ),
+            st.lists(st.integers(0, 7), min_size=count, max_size=count),
+        )
+    )
+)
+def test_positive_ranks_are_places_in_the_sorted_list(drawn) -> None:
+    scores, places = drawn
+    positives = [place % scores.shape[1] for place in places]
+    expected = [
+        sorted(range(len(row)), key=lambda column: (-row[column], column)).index(positive)
+        for row, positive in zip(scores.tolist(), positives, strict=True)
+    ]
+    assert positive_ranks(scores, positives).tolist() == expected

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scorer_world import one_pair_at_a_time
 
 from art import distributed
 from art.data.formats import Passage
@@ -56,7 +57,11 @@ def build_world(bert: Path, t5: Path, corpus, folder: Path, *, dropout: float = 
 
 
 def gradients(
-    world: World, micro_batches: list[MicroBatch], model: torch.nn.Module | None = None
+    world: World,
+    micro_batches: list[MicroBatch],
+    model: torch.nn.Module | None = None,
+    *,
+    chunk_tokens: int | None = None,
 ) -> tuple[float, dict[str, torch.Tensor]]:
     world.retriever.zero_grad(set_to_none=True)
     figures = art_step(
@@ -72,6 +77,7 @@ def gradients(
         seed=1,
         step=7,
         clock=Clock(),
+        chunk_tokens=chunk_tokens,
     )
     named = world.retriever.named_parameters()
     loss = figures.sums["loss"] / len(QUESTIONS)
@@ -84,6 +90,7 @@ def main() -> None:
     rank, size = distributed.rank(), distributed.world_size()
     own = Path(folder) / f"of-{rank}-{size}"
     world = build_world(Path(bert), Path(t5), corpus, own, dropout=0.2)
+    one_pair_at_a_time(world.scorer.scorer)  # or the last bits depend on who shares a batch
     model = world.retriever
     if size > 1:
         model = torch.nn.parallel.DistributedDataParallel(model)

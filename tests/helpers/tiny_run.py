@@ -1,88 +1,65 @@
-"""A whole run on tiny models: its files, its settings, and what it leaves to compare."""
+"""Settings of whole runs that take a second or two."""
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors.numpy import load_file
-
 from art.config import Config, check_config
 
-NUM_STEPS = 7
+HOSTILE = "<script>alert('1')</script> & \"<img src=http://x.org/x onerror=y>\""
+
+Corpus = Sequence[tuple[str, str, str]]
 
 
-def tiny_settings(folder: Path, *, bert: Path, t5: Path, corpus) -> dict[str, Any]:
-    """Write sixty passages, thirty questions and twelve labelled ones; return a run's settings."""
-    with open(folder / "passages.jsonl", "w") as file:
-        for passage_id, title, text in corpus:
-            file.write(json.dumps({"id": passage_id, "title": title, "text": text}) + "\n")
+def tiny_run(
+    folder: Path, bert: Path, t5: Path, corpus: Corpus, *, labelled: bool = True, **training: Any
+) -> Config:
+    """Write a corpus and questions beside `folder`; return the settings of a run there."""
+    data = folder.parent / f"{folder.name} data"
+    data.mkdir(parents=True)
+    rows = [{"id": name, "title": title, "text": text} for name, title, text in corpus]
+    (data / "passages.jsonl").write_text("\n".join(map(json.dumps, rows)))
     words = [text.split() for _, _, text in corpus]
-    (folder / "questions.txt").write_text(
-        "\n".join(f"what is {' '.join(text[3:7])} of {i} ?" for i, text in enumerate(words[:30]))
-    )
-    labelled = [
+    asked = [f"what is {' '.join(text[3:7])} of {i} ?" for i, text in enumerate(words[:30])]
+    (data / "questions.txt").write_text("\n".join(asked))
+    dev = [
         {"question": f"where is {' '.join(words[i][:6])}", "positive_passage_ids": [corpus[i][0]]}
         for i in range(40, 52)
     ]
-    (folder / "dev.jsonl").write_text("\n".join(map(json.dumps, labelled)))
-    return {
+    (data / "dev.jsonl").write_text("\n".join(map(json.dumps, dev)))
+    document = {
         "data": {
-            "passages": str(folder / "passages.jsonl"),
-            "questions": str(folder / "questions.txt"),
-            "cache_folder": str(folder / "cache"),
+            "passages": str(data / "passages.jsonl"),
+            "questions": str(data / "questions.txt"),
         },
-        "retriever": {"model": str(bert), "passage_length": 64, "dropout": 0.1},
-        "index": {"shard_rows": 25, "batch_tokens": 512},
+        "retriever": {"model": str(bert), "passage_length": 64},
         "scorer": {"model": str(t5), "dtype": "float32", "temperature": 0.05},
         "training": {
-            "questions_per_step": 8,
-            "questions_per_micro_batch": 4,
-            "top_k": 4,
-            "epochs": 3,
-            "max_steps": NUM_STEPS,
-            "learning_rate": 0.003,
+            "questions_per_step": 4,
+            "questions_per_micro_batch": 2,
+            "top_k": 3,
+            "max_steps": 6,
+            "learning_rate": 0.01,
             "refresh_steps": 2,
-            "evaluate_steps": 4,
-            "save_steps": 3,
+            "evaluate_steps": 2,
+            "save_steps": 2,
             "cpu": True,
-        },
-        "evaluation": {"questions": str(folder / "dev.jsonl"), "top_k": [1, 5, 20]},
+        }
+        | training,
+        "evaluation": {"top_k": [1, 5, 20]},
+        "output": {"folder": str(folder)},
     }
-
-
-def configure(settings: dict[str, Any], folder: Path, **sections: dict[str, Any]) -> Config:
-    document = {name: {**values, **sections.get(name, {})} for name, values in settings.items()}
-    document["output"] = {"folder": str(folder)}
+    if labelled:
+        document["evaluation"]["questions"] = str(data / "dev.jsonl")
     return check_config(document, source="test")
 
 
-def records(folder: Path) -> list[dict[str, Any]]:
-    """Every line of the metrics, without what a clock wrote."""
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    timed = ("seconds", "per_second")
-    return [
-        {name: value for name, value in json.loads(line).items() if not name.endswith(timed)}
-        for line in lines
-    ]
-
-
-def weights(folder: Path, name: str = "retriever") -> dict[str, np.ndarray]:
-    """Every tensor of a retriever in a run folder."""
-    return {
-        f"{path.parent.name}.{tensor}": array
-        for path in sorted((folder / name).glob("*/model.safetensors"))
-        for tensor, array in load_file(path).items()
-    }
-
-
-def left_behind(folder: Path) -> tuple[Any, ...]:
-    """All that two runs of the same settings must share: figures, weights (two sets), scores."""
-    tensors = [weights(folder), weights(folder / "last")]
-    return (
-        records(folder),
-        [{name: array.tobytes() for name, array in some.items()} for some in tensors],
-        (folder / "scores.log").read_bytes(),
-    )
+def moved(config: Config, folder: Path) -> Config:
+    """Return the settings of the same run in another folder."""
+    document = copy.deepcopy(config.model_dump(mode="json"))
+    document["output"]["folder"] = str(folder)
+    return check_config(document, source="test")

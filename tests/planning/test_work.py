@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from art.config import Config, check_config
-from art.planning.costs import checkpoint_bytes, score_log_bytes, search_flops
+from art.planning.costs import (
+    checkpoint_bytes,
+    rankings_bytes,
+    score_log_bytes,
+    search_flops,
+)
 from art.planning.rates import REFERENCE, fit_search, reference_rates
 from art.planning.work import (
     Rates,
@@ -99,9 +104,16 @@ def test_counted_work_is_what_a_run_does(run) -> None:
 def test_the_files_of_a_run_are_no_larger_than_planned(run) -> None:
     _, folder = run
     assert len(list((folder / "index").glob("step-*"))) <= 3
-    scores = (folder / "scores.log").stat().st_size
-    assert scores == score_log_bytes((scores - 48) // 12)
+    rankings = list((folder / "evaluations").iterdir())
+    assert 1 <= len(rankings) <= 4
+    for path in rankings:
+        assert path.stat().st_size <= rankings_bytes(len(path.read_text().splitlines()))
     from art.retriever.loading import load_retriever
+    from art.training.checkpoints import RunFolder, load_state
+
+    state = load_state(RunFolder(folder), RunFolder(folder).steps()[-1])
+    seals = (folder / "scores.log").stat().st_size - score_log_bytes(state.num_scores)
+    assert seals in range(12, 12 * (state.step + 1) + 1, 12)
 
     parameters = list(load_retriever(folder / "last" / "retriever").parameters())
     total = sum(one.numel() for one in parameters)

@@ -119,6 +119,19 @@ def test_forward_encodes_either_side_or_both(tiny_bert):
     assert retriever(None, None, ids, mask)[0] is None
 
 
+@pytest.mark.parametrize("pooling", ["cls", "mean", "last"])
+def test_rows_read_by_length_have_the_vectors_of_all_at_once(tiny_bert, pooling):
+    retriever = create_retriever(str(tiny_bert), pooling=pooling, dropout=0.0, **SHORT).double()
+    ids, mask = batch(retriever.tokenizer, [*TEXTS, "moon", "who built the stone bridge of paper"])
+    sizes = []
+    retriever.passage_tower.register_forward_pre_hook(lambda _, args: sizes.append(args[0].numel()))
+    _, whole = retriever(None, None, ids, mask)
+    _, parts = retriever(None, None, ids, mask, batch_tokens=16)
+    torch.testing.assert_close(parts, whole, rtol=0, atol=1e-12)
+    assert max(sizes[1:]) <= 16 < sizes[0]
+    assert sum(sizes[1:]) < sizes[0]
+
+
 def test_embedding_does_not_depend_on_batches_and_gives_each_module_its_mode_back(tiny_bert):
     retriever = create_retriever(str(tiny_bert), dropout=0.5, **SHORT).train()
     retriever.question_tower.backbone.embeddings.dropout.eval()

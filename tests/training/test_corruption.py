@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from damage import spoil
-from tiny_run import NUM_STEPS, configure, records, tiny_settings, weights
+from run_world import NUM_STEPS, configure, records, tiny_settings, weights
 
 from art.config import Config
 from art.errors import CorruptionError

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from processes import run_processes
+from run_world import NUM_STEPS, configure, records, weights
 from safetensors.numpy import load_file
 
-from art.config import Config, check_config
+from art.config import Config, read_stages
 from art.errors import ArtError, ConfigFaults, MismatchError
 from art.files import lock
 from art.retriever.index import Index
@@ -21,83 +22,11 @@ from art.training import job as job_module
 from art.training import loop
 from art.training.checkpoints import RunFolder, load_state
 from art.training.loop import train
-
-NUM_STEPS = 7
+from art.training.stages import train_stages
 
 
 class KilledError(Exception):
     """Stands for a SIGKILL: nothing in the code under test catches it."""
-
-
-@pytest.fixture(scope="module")
-def settings(tiny_bert, tiny_t5, corpus, tmp_path_factory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("data")
-    with open(folder / "passages.jsonl", "w") as file:
-        for passage_id, title, text in corpus:
-            file.write(json.dumps({"id": passage_id, "title": title, "text": text}) + "\n")
-    words = [text.split() for _, _, text in corpus]
-    (folder / "questions.txt").write_text(
-        "\n".join(f"what is {' '.join(text[3:7])} of {i} ?" for i, text in enumerate(words[:30]))
-    )
-    labelled = [
-        {"question": f"where is {' '.join(words[i][:6])}", "positive_passage_ids": [corpus[i][0]]}
-        for i in range(40, 52)
-    ]
-    (folder / "dev.jsonl").write_text("\n".join(map(json.dumps, labelled)))
-    return {
-        "data": {
-            "passages": str(folder / "passages.jsonl"),
-            "questions": str(folder / "questions.txt"),
-            "cache_folder": str(folder / "cache"),
-        },
-        "retriever": {"model": str(tiny_bert), "passage_length": 64, "dropout": 0.1},
-        "index": {"shard_rows": 25, "batch_tokens": 512},
-        "scorer": {"model": str(tiny_t5), "dtype": "float32", "temperature": 0.05},
-        "training": {
-            "questions_per_step": 8,
-            "questions_per_micro_batch": 4,
-            "top_k": 4,
-            "epochs": 3,
-            "max_steps": NUM_STEPS,
-            "learning_rate": 0.003,
-            "refresh_steps": 2,
-            "evaluate_steps": 4,
-            "save_steps": 3,
-            "cpu": True,
-        },
-        "evaluation": {"questions": str(folder / "dev.jsonl"), "top_k": [1, 5, 20]},
-    }
-
-
-def configure(settings: dict[str, Any], folder: Path, **sections: dict[str, Any]) -> Config:
-    document = {name: {**values, **sections.get(name, {})} for name, values in settings.items()}
-    document["output"] = {"folder": str(folder)}
-    return check_config(document, source="test")
-
-
-@pytest.fixture(scope="module")
-def finished(settings, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    train(configure(settings, folder))
-    return folder
-
-
-def records(folder: Path) -> list[dict[str, Any]]:
-    """Every line of the metrics, without what a clock wrote."""
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    timed = ("seconds", "per_second")
-    return [
-        {name: value for name, value in json.loads(line).items() if not name.endswith(timed)}
-        for line in lines
-    ]
-
-
-def weights(folder: Path) -> dict[str, np.ndarray]:
-    return {
-        f"{path.parent.name}.{name}": array
-        for path in sorted((folder / "retriever").glob("*/model.safetensors"))
-        for name, array in load_file(path).items()
-    }
 
 
 def test_a_run_leaves_a_retriever_figures_and_two_checkpoints(finished, settings) -> None:
@@ -295,6 +224,8 @@ def test_two_processes_train_what_one_trains(settings, finished, tmp_path) -> No
     assert ["after training" in said for _, said in statuses] == [True, False]
     ours, theirs = weights(tmp_path / "run"), weights(finished)
     assert set(ours) == set(theirs)
+    found = "evaluations/step-00000000.jsonl"
+    assert (tmp_path / "run" / found).read_bytes() == (finished / found).read_bytes()
     for name in ours:  # float32, and Adam divides by small numbers: not the bits, but the training
         np.testing.assert_allclose(ours[name], theirs[name], atol=2e-4, err_msg=name)
     for mine, other in zip(records(tmp_path / "run"), records(finished), strict=True):
@@ -342,3 +273,32 @@ def test_settings_that_do_not_fit_the_data_are_refused_before_any_model_loads(
     config = configure(settings, tmp_path, training={"top_k": 61})
     with pytest.raises(ConfigFaults, match="only 60 passages"):
         train(config)
+
+
+def test_stages_chain_runs_and_a_second_call_keeps_what_is_finished(settings, tmp_path) -> None:
+    training = {**settings["training"], "max_steps": 1}
+    document = {**settings, "training": training, "output": {"folder": str(tmp_path / "run")}}
+    document["stages"] = [{"name": "one"}, {"name": "two", "training": {"learning_rate": 0.01}}]
+    (tmp_path / "c.yaml").write_text(json.dumps(document))  # JSON is YAML
+    told: list[tuple[str | None, bool]] = []
+
+    def run() -> list[float]:
+        results = []
+        stages = read_stages(tmp_path / "c.yaml")
+        train_stages(
+            stages,
+            begin=lambda stage: None,
+            end=lambda stage, result, before: (
+                told.append((stage.name, before)),
+                results.append(result.before["top_20"]),
+            ),
+        )
+        return results
+
+    first = run()
+    assert run() == first
+    assert told == [("one", False), ("two", False), ("one", True), ("two", True)]
+    # The second starts from what the first keeps, and the folder's retriever is the last one's.
+    one, two = tmp_path / "run" / "1-one", tmp_path / "run" / "2-two"
+    assert first[1] == json.loads((one / "result.json").read_text())["after"]["top_20"]
+    assert (tmp_path / "run" / "retriever").resolve() == (two / "retriever").resolve()

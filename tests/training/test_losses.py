@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 from torch.nn import functional as F
 
-from art.training.losses import entropy, log_soft_labels, similarity, soft_label_divergence
+from art.training.losses import (
+    contrastive_loss,
+    entropy,
+    log_soft_labels,
+    similarity,
+    similarity_to_all,
+    soft_label_divergence,
+)
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -72,3 +79,23 @@ def test_similarity_is_the_inner_product_over_the_temperature() -> None:
 def test_entropy_of_flat_labels_is_log_k() -> None:
     flat = torch.full((2, 8), 1 / 8, dtype=torch.float64).log()
     np.testing.assert_allclose(entropy(flat).numpy(), np.log(8))
+
+
+def test_contrastive_loss_equals_numpy_and_leaves_out_what_is_excluded() -> None:
+    scores = (random(3, 5) * 2).requires_grad_()
+    targets, excluded = torch.tensor([0, 2, 4]), torch.zeros(3, 5, dtype=torch.bool)
+    excluded[0, 3] = excluded[1, :2] = True
+    losses = contrastive_loss(scores, targets, excluded)
+    for row, kept in enumerate([[0, 1, 2, 4], [2, 3, 4], [4, 0, 1, 2, 3]]):
+        values = scores.detach().numpy()[row]
+        expected = -log_softmax(values[kept])[kept.index(int(targets[row]))]
+        np.testing.assert_allclose(losses[row].item(), expected, rtol=1e-12)
+    losses.sum().backward()
+    assert (scores.grad[excluded] == 0).all()
+    assert (scores.grad[~excluded] != 0).all()
+
+
+def test_similarity_to_all_scores_what_similarity_scores() -> None:
+    questions, passages = random(3, 4), random(5, 4, seed=1)
+    expected = similarity(questions, passages.expand(3, 5, 4), temperature=2.0)
+    torch.testing.assert_close(similarity_to_all(questions, passages, temperature=2.0), expected)

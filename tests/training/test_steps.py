@@ -94,6 +94,15 @@ def test_micro_batches_of_any_size_give_the_same_gradient(world) -> None:
         torch.testing.assert_close(parts[1][name], grad, rtol=1e-8, atol=1e-12, msg=named(name))
 
 
+def test_chunks_of_any_size_give_the_same_gradient(world) -> None:
+    micro_batches = [MicroBatch(0, (0, 1)), MicroBatch(1, (2, 3))]
+    whole = gradients(world, micro_batches)
+    parts = gradients(world, micro_batches, chunk_tokens=70)
+    assert parts[0] == pytest.approx(whole[0], rel=1e-10)
+    for name, grad in whole[1].items():
+        torch.testing.assert_close(parts[1][name], grad, rtol=1e-8, atol=1e-12, msg=named(name))
+
+
 def test_the_scorer_is_asked_once_per_pair(world) -> None:
     gradients(world, [MicroBatch(0, (0, 1, 2, 3))])
     scored = world.scorer.score(QUESTIONS, world.propose([QUESTIONS]))

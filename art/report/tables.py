@@ -6,9 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from art.diagnosis import Agreement, Diagnosis, Work
+    from art.diagnosis import Agreement, Diagnosis
     from art.evaluation.evaluate import Evaluation
+    from art.evaluation.metrics import PairedTest
     from art.planning.flatness import Flatness
+
+_PHASES = {
+    "retrieve": "retrieving",
+    "score": "scoring",
+    "learn": "learning",
+    "refresh": "refreshing",
+    "evaluate": "evaluating",
+}
 
 
 def figures(results: Mapping[str, Mapping[str, float]]) -> str:
@@ -18,9 +27,9 @@ def figures(results: Mapping[str, Mapping[str, float]]) -> str:
         results: name of a retriever → its figures by name, the same names for all.
     """
     names = list(next(iter(results.values())))
-    lines = [["", *(_name(name) for name in names)]]
+    lines = [["", *(figure_name(name) for name in names)]]
     lines += [
-        [retriever, *(_value(name, values[name]) for name in names)]
+        [retriever, *(figure_value(name, values[name]) for name in names)]
         for retriever, values in results.items()
     ]
     return _aligned(lines)
@@ -31,10 +40,10 @@ def evaluation(table: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> str:
     counts = {line["num_questions"] for line in table}
     lines = []
     for line in table:
-        value = _value(line["figure"], line["value"])
-        interval = "" if line["low"] is None else f"95 % interval {_interval(line)}"
+        value = figure_value(line["figure"], line["value"])
+        interval = "" if line["low"] is None else f"95 % interval {interval_text(line)}"
         asked = f"{line['num_questions']} questions" if len(counts) > 1 else ""
-        lines.append([_name(line["figure"]), value, interval, asked])
+        lines.append([figure_name(line["figure"]), value, interval, asked])
     head = f"{counts.pop()} questions; shares in %" if len(counts) == 1 else "shares in %"
     return "\n".join([head, _aligned(lines), *(f"note: {note}" for note in notes)])
 
@@ -42,10 +51,10 @@ def evaluation(table: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> str:
 def comparison(results: Mapping[str, Evaluation]) -> str:
     """Return a table of shares with their 95 % intervals, a line per retriever."""
     first = next(iter(results.values()))
-    lines = [["", *(_name(name) for name in first.figures)]]
+    lines = [["", *(figure_name(name) for name in first.figures)]]
     for name, result in results.items():
         cells = [
-            f"{_value(line['figure'], line['value'])} ({_interval(line)})"
+            f"{figure_value(line['figure'], line['value'])} ({interval_text(line)})"
             for line in result.table()
         ]
         lines.append([name, *cells])
@@ -60,11 +69,12 @@ def diagnosis(found: Diagnosis) -> str:
     labels = [["", "at T = 1", "suggested T", "there, from 10 % to 90 % of the questions"]]
     labels += [[name, *_flatness(one)] for name, one in found.reductions.items()]
     over = f"{found.proposer}'s first {found.top_k}"
+    alike = "\nmean and sum put the passages of a question in the same order"
     parts = [
         _ceiling(found),
         f"Scorer and proposer over the first {found.top_k}\n{_aligned(agreements)}",
-        f"Soft labels over {over}: entropy as % of log K\n{_aligned(labels)}\n"
-        "mean and sum put the passages of a question in the same order",
+        f"Soft labels over {over}: entropy as % of log K\n{_aligned(labels)}"
+        + alike * ("mean" in found.reductions),
     ]
     if len(found.prompts) > 1:
         parts.append(f"Prompts, over {over}\n{_prompts(found)}")
@@ -72,23 +82,39 @@ def diagnosis(found: Diagnosis) -> str:
     return "\n\n".join(parts)
 
 
-def hours(work: Work, found: Diagnosis) -> str:
-    """Return how long a run would take at the rates measured here."""
-    by_phase = work.hours(found)
-    phases = " + ".join(f"{name} {_duration(value)}" for name, value in by_phase.items())
-    left_out = "" if "learning" in by_phase else "; name a --retriever to count the rest as well"
+def hours(
+    num_pairs: int, seconds: Mapping[str, tuple[float, float]] | None, found: Diagnosis
+) -> str:
+    """Return how long a run would take.
+
+    Args:
+        num_pairs: to score, at most.
+        seconds: least and most by phase, from a forecast; None to tell of the scoring only.
+        found: has the rate of scoring.
+    """
+    scoring = num_pairs / found.pairs_per_second
+    most = {
+        _PHASES[name]: longest / 3600
+        for name, (_, longest) in (seconds or {"score": (scoring, scoring)}).items()
+    }
+    phases = " + ".join(f"{name} {_duration(value)}" for name, value in most.items())
+    left_out = "" if seconds else "; name a --retriever to count the rest as well"
     return (
-        f"the configured run would take {_duration(sum(by_phase.values()))} at most: {phases} "
-        f"({work.num_pairs:,} pairs, fewer where a passage is found again{left_out})"
+        f"the configured run would take {_duration(sum(most.values()))} at most: {phases} "
+        f"({num_pairs:,} pairs, fewer where a passage is found again{left_out})"
     )
+
+
+def outcome(test: PairedTest) -> str:
+    """Return what a paired test found of the first ranking against the second."""
+    return f"{test.only_first} won, {test.only_second} lost (exact McNemar p = {test.p_value:.2g})"
 
 
 def _ceiling(found: Diagnosis) -> str:
     if not found.results:
         return f"{found.num_questions} questions without labels: nobody can tell who is right"
     tests = [
-        f"{_name(found.tested)}, {name}: {test.only_first} won, {test.only_second} lost "
-        f"(exact McNemar p = {test.p_value:.2g})"
+        f"{figure_name(found.tested)}, {name}: {outcome(test)}"
         for name, test in found.tests.items()
     ]
     notes = [f"note: {note}" for note in next(iter(found.results.values())).notes]
@@ -109,11 +135,11 @@ def _agreement(one: Agreement) -> list[str]:
 
 def _prompts(found: Diagnosis) -> str:
     first = next(iter(found.prompts.values())).evaluation
-    names = [_name(name) for name in first.figures] if first else []
+    names = [figure_name(name) for name in first.figures] if first else []
     lines = [["", *names, "same first", "entropy at T = 1", "suggested T"]]
     for prompt, one in found.prompts.items():
         cells = [
-            f"{_value(line['figure'], line['value'])} ({_interval(line)})"
+            f"{figure_value(line['figure'], line['value'])} ({interval_text(line)})"
             for line in (one.evaluation.table() if one.evaluation else ())
         ]
         flatness = _flatness(one.flatness)[:2]
@@ -125,16 +151,18 @@ def _duration(in_hours: float) -> str:
     return f"{in_hours:.1f} h" if in_hours >= 1 else f"{60 * in_hours:.1f} min"
 
 
-def _name(figure: str) -> str:
+def figure_name(figure: str) -> str:
+    """Return a figure's name for a person: `top_5` is top-5."""
     return figure.replace("_", "-")
 
 
-def _interval(line: Mapping[str, Any]) -> str:
+def interval_text(line: Mapping[str, Any]) -> str:
+    """Return the interval of a line of `Evaluation.table`, in per cent."""
     return f"{100 * line['low']:.1f} to {100 * line['high']:.1f}"
 
 
-def _value(figure: str, value: float) -> str:
-    # Shares read as percentages; log-likelihoods are what they are.
+def figure_value(figure: str, value: float) -> str:
+    """Return a figure's value for a person: a share in per cent, a log-likelihood as it is."""
     return f"{value:.3f}" if figure.endswith("likelihood") else f"{100 * value:.1f}"
 
 

@@ -1,0 +1,149 @@
+"""One JSON list of objects, streamed: DPR's files are several gigabytes in a single list.
+
+The entries are cut out of the file and read one by one by the standard library, so that they are
+read exactly as a line of JSON lines is. (A streaming parser, ijson 3.6 with yajl, was tried: it
+turns half a surrogate pair into a question mark or another letter without a word, names no place
+in its complaints, and brackets nested 30,000 deep take gigabytes.)
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+from art.data.rows import ROW_BYTES, json_objects
+from art.errors import DataError
+
+_BLANKS = " \t\n\r"  # what JSON allows between its parts
+_READ_CHARACTERS = 1 << 20
+
+
+def json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Stream the objects of a JSON list or of JSON lines, whichever the first character says.
+
+    Args:
+        path: the file, plain or `.gz`, UTF-8.
+
+    Yields:
+        The place (`FILE: entry 17` of a list, `FILE:17` of lines) and the object.
+
+    Raises:
+        DataError: the file cannot be read, or an entry is not a JSON object of 16 MiB at most.
+    """
+    with _opened(path) as text:
+        is_list = text.peek() == "["
+    if is_list:
+        yield from _list_entries(path)
+    else:
+        for number, row in json_objects(path):
+            yield f"{path}:{number}", row
+
+
+def _list_entries(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    with _opened(path) as text:
+        text.take()
+        if text.peek() == "]":
+            text.take()
+        else:
+            yield from _entries(path, text)
+        if text.peek():
+            raise DataError("something follows the end of the list", where=path)
+
+
+def _entries(path: Path, text: _Text) -> Iterator[tuple[str, dict[str, Any]]]:
+    number, after = 0, ","
+    while after == ",":
+        number += 1
+        where = f"{path}: entry {number}"
+        yield where, text.take_object(where)
+        after = text.take()
+    if after != "]":
+        raise DataError(
+            f"a comma or the end of the list is expected behind it, not {after!r}"
+            if after
+            else "the file ends behind it, within its list",
+            where=where,
+            hint="is the file complete?",
+        )
+
+
+class _Text:
+    """A JSON text of which only the part around the present place is in memory."""
+
+    def __init__(self, file: TextIOWrapper) -> None:
+        self._file = file
+        self._held = ""
+        self._at = 0
+
+    def peek(self) -> str:
+        """Return the next character that is not blank without passing it, "" at the end."""
+        while True:
+            while self._at < len(self._held):
+                if self._held[self._at] not in _BLANKS:
+                    return self._held[self._at]
+                self._at += 1
+            if not self._read_on():
+                return ""
+
+    def take(self) -> str:
+        """Pass the next character that is not blank and return it, "" at the end."""
+        character = self.peek()
+        self._at += len(character)
+        return character
+
+    def take_object(self, where: str) -> dict[str, Any]:
+        """Pass the object that comes next and return it.
+
+        Raises:
+            DataError: something else comes, or it does not end within 16 MiB.
+        """
+        if (first := self.peek()) != "{":
+            raise DataError(f"a JSON object is expected, not {first or 'the end'!r}", where=where)
+        while True:
+            try:
+                value, self._at = _DECODER.raw_decode(self._held, self._at)
+            except (ValueError, RecursionError) as error:
+                # It may only be cut off where memory ends. Each time twice as much is read, so a
+                # long entry is parsed little more than twice.
+                if len(self._held) - self._at <= ROW_BYTES and self._read_on():
+                    continue
+                raise DataError(f"not JSON{self._fault(error)}", where=where) from error
+            return value  # type: ignore[no-any-return]  # it began with a brace
+
+    def _fault(self, error: ValueError | RecursionError) -> str:
+        limit = " within 16 MiB" if len(self._held) - self._at > ROW_BYTES else ""
+        if not isinstance(error, json.JSONDecodeError):
+            return f"{limit}: {error}"
+        return f"{limit}: {error.msg}, at character {error.pos - self._at + 1} of the entry"
+
+    def _read_on(self) -> bool:
+        more = self._file.read(max(_READ_CHARACTERS, len(self._held) - self._at))
+        self._held = self._held[self._at :] + more
+        self._at = 0
+        return bool(more)
+
+
+_DECODER = json.JSONDecoder()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_Text]:
+    try:
+        with (
+            gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file,
+            TextIOWrapper(file, encoding="utf-8-sig", newline="") as text,
+        ):
+            yield _Text(text)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"not UTF-8: {error.reason}", where=path, hint="convert the file to UTF-8"
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"cannot read: {reason}", where=path) from error

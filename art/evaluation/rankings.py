@@ -1,0 +1,137 @@
+"""What each evaluated question found, kept beside the figures so that a person can look at it.
+
+A file has a JSON object a line, one for each question in the order of the evaluation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from art.config import Manifest
+from art.data.rows import json_objects
+from art.files import atomic_write
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from art.data.passages import PassageStore
+    from art.evaluation.evaluate import Evaluation
+
+NUM_PASSAGES = 5
+TEXT_LENGTH = 400
+
+
+class KeptPassage(Manifest):
+    """One of the first passages of a question; its text is cut after `TEXT_LENGTH` characters.
+
+    Attributes:
+        id: the passage's.
+        title: empty where there is none.
+        text: the beginning of it.
+        score: of the retriever.
+        hit: whether it answers the question; None where no label tells.
+    """
+
+    id: str
+    title: str
+    text: str
+    score: float
+    hit: bool | None
+
+
+class KeptRanking(Manifest):
+    """What one question found.
+
+    Attributes:
+        id: the question's.
+        question: its text.
+        figures: name → value; None where the figure does not apply to the question.
+        depth: how many passages were looked at.
+        first_hit: rank of the first that answers the question, from 1; None where none of them
+            does, or no label tells.
+        passages: the first `NUM_PASSAGES` of them.
+    """
+
+    id: str
+    question: str
+    figures: dict[str, float | None]
+    depth: int
+    first_hit: int | None
+    passages: tuple[KeptPassage, ...]
+
+
+def write_rankings(path: str | Path, result: Evaluation, store: PassageStore) -> None:
+    """Write what each question of an evaluation found, whole or not at all.
+
+    Args:
+        path: a `.jsonl`.
+        result: the evaluation.
+        store: its passages.
+
+    Raises:
+        ArtError: the disk refuses.
+    """
+    with atomic_write(path) as file:
+        for ranking in _rankings(result, store):
+            line = json.dumps(ranking.model_dump(mode="json"), ensure_ascii=False)
+            file.write(f"{line}\n".encode())
+
+
+def read_rankings(path: str | Path) -> list[KeptRanking]:
+    """Read what `write_rankings` wrote.
+
+    Raises:
+        ArtError: the file cannot be read, or a line of it is damaged; names the line.
+    """
+    return [
+        KeptRanking.of(row, where=f"{path}:{number}") for number, row in json_objects(Path(path))
+    ]
+
+
+def _rankings(result: Evaluation, store: PassageStore) -> Iterator[KeptRanking]:
+    labelled = _labelled(result)
+    for position, question in enumerate(result.questions):
+        hits = result.hits[position] if result.hits is not None and labelled[position] else None
+        yield KeptRanking(
+            id=question.question_id,
+            question=question.text,
+            figures={
+                name: None if np.isnan(values[position]) else float(values[position])
+                for name, values in result.per_question.items()
+            },
+            depth=result.rows.shape[1],
+            first_hit=None if hits is None or not hits.any() else int(hits.argmax()) + 1,
+            passages=tuple(_passages(result, store, position, hits)),
+        )
+
+
+def _labelled(result: Evaluation) -> NDArray[np.bool_]:
+    """Return which questions have a label of their own, [Q]; others may be judged all the same."""
+    for name, values in result.per_question.items():
+        if name.startswith("top_"):
+            return ~np.isnan(values)
+    return np.zeros(result.num_questions, bool)
+
+
+def _passages(
+    result: Evaluation, store: PassageStore, position: int, hits: NDArray[np.bool_] | None
+) -> Iterator[KeptPassage]:
+    for rank, row in enumerate(result.rows[position, :NUM_PASSAGES].tolist()):
+        passage = store[row]
+        yield KeptPassage(
+            id=passage.passage_id,
+            title=_cut(passage.title),
+            text=_cut(passage.text),
+            # The shortest number that reads back as this float32, as in result files.
+            score=float(str(np.float32(result.scores[position, rank]))),
+            hit=None if hits is None else bool(hits[rank]),
+        )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= TEXT_LENGTH else text[:TEXT_LENGTH].rstrip() + " …"

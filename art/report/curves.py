@@ -1,0 +1,162 @@
+"""What happened over the steps of one or several runs, as charts; runs share their axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from art.evaluation.evaluate import SCORER_FIGURE
+from art.report.drawing import (
+    Curve,
+    Floats,
+    Stack,
+    draw_curves,
+    draw_side_by_side,
+    draw_stacks,
+)
+from art.report.history import History, Record, phases
+from art.report.tables import figure_name
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture and what it shows.
+
+    Attributes:
+        title: a few words.
+        caption: how to read it.
+        svg: the picture, without the title.
+    """
+
+    title: str
+    caption: str
+    svg: str
+
+
+_PER_CENT = 100
+# Kind of record, its value, the factor that it is shown with, title and caption.
+_VALUES = (
+    ("train", "loss", 1, "Loss", "The training loss of each step."),
+    (
+        "train",
+        "agreement",
+        1,
+        "Agreement of retriever and scorer",
+        "Spearman's rank correlation of the two over the passages of a question.",
+    ),
+    (
+        "refresh",
+        "top_k_changed",
+        _PER_CENT,
+        "How stale the index was, %",
+        "The share of the passages found that each refresh of the index exchanged.",
+    ),
+    (
+        "train",
+        "known_share",
+        _PER_CENT,
+        "Pairs scored before, %",
+        "The share of a step's pairs whose score was known already and cost nothing.",
+    ),
+)
+
+
+def charts(histories: Sequence[History]) -> list[Chart]:
+    """Draw all that the metrics of these runs tell."""
+    found = [
+        Chart(title, _caption(curves), draw_curves(curves))
+        for title, curves in _evaluations(histories)
+    ]
+    for kind, value, factor, title, caption in _VALUES:
+        if curves := _curves(histories, kind, value, factor):
+            picture = draw_curves(curves, from_zero=factor == _PER_CENT)
+            found.append(Chart(title, caption, picture))
+    if stacks := _seconds(histories):
+        caption = "What the seconds of a step were spent on; the table below has the whole run."
+        found.append(Chart("Seconds of a step", caption, draw_stacks(stacks)))
+    return found
+
+
+def curve_picture(histories: Sequence[History]) -> str:
+    """Draw the figures that choose the step, with their intervals, beside the loss, as SVG."""
+    found = dict(_evaluations(histories))
+    title = _title(histories[0].figure)
+    if title not in found:
+        title = next(iter(found))
+    loss = _curves(histories, "train", "loss", 1)
+    return draw_side_by_side({title: found[title]} | ({"Loss": loss} if loss else {}))
+
+
+def _evaluations(histories: Sequence[History]) -> Iterator[tuple[str, list[Curve]]]:
+    """Yield titled curves of the figures.
+
+    The shares of a single run go together; with several runs each figure has its own chart.
+    """
+    names = list(dict.fromkeys(name for history in histories for name in history.figures))
+    if len(histories) == 1 and (shares := [n for n in histories[0].figures if _is_share(n)]):
+        curves = [_evaluation(histories[0], name, figure_name(name)) for name in shares]
+        yield "Questions answered within the first k, %", curves
+        names = [name for name in names if name not in shares]
+    for name in names:
+        having = [history for history in histories if name in history.figures]
+        yield _title(name), [_evaluation(history, name, history.name) for history in having]
+
+
+def _is_share(figure: str) -> bool:
+    return figure.startswith("top_")
+
+
+def _title(figure: str) -> str:
+    if figure == SCORER_FIGURE:
+        return "The scorer's log-likelihood of a question given its first passage"
+    return f"{figure_name(figure)}, %"
+
+
+def _evaluation(history: History, figure: str, label: str) -> Curve:
+    records = history.records["evaluation"]
+    factor = 1 if figure == SCORER_FIGURE else _PER_CENT
+    intervals = [history.interval(record, figure) for record in records]
+    ends = np.array([one for one in intervals if one is not None])
+    return Curve(
+        label,
+        _column(records, "step"),
+        factor * _column(records, figure),
+        band=(factor * ends[:, 0], factor * ends[:, 1]) if len(ends) else None,
+        ringed=history.best_step,
+    )
+
+
+def _caption(curves: Sequence[Curve]) -> str:
+    bands = any(curve.band is not None for curve in curves)
+    return f"The ring marks the chosen step{'; the bands are 95 % intervals' if bands else ''}."
+
+
+def _curves(histories: Sequence[History], kind: str, value: str, factor: float) -> list[Curve]:
+    curves = []
+    for history in histories:
+        # A first refresh has nothing to compare with, and not every method has every value.
+        records = [one for one in history.records[kind] if one.get(value) is not None]
+        if records:
+            steps = _column(records, "step")
+            curves.append(Curve(history.name, steps, factor * _column(records, value)))
+    return curves
+
+
+def _seconds(histories: Sequence[History]) -> list[Stack]:
+    trained = {history.name: history.records["train"] for history in histories}
+    names = phases([record for records in trained.values() for record in records])
+    return [
+        Stack(
+            name,
+            _column(records, "step"),
+            {phase: _column(records, f"{phase}_seconds") for phase in names},
+        )
+        for name, records in trained.items()
+        if records
+    ]
+
+
+def _column(records: Sequence[Record], name: str) -> Floats:
+    return np.array([record.get(name, 0.0) for record in records], dtype=np.float64)

@@ -1,0 +1,184 @@
+"""One HTML page about one or several runs that needs nothing else: no network, no script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files as package_files
+from typing import Any
+
+import yaml
+from jinja2 import Environment, StrictUndefined
+
+from art.evaluation.evaluate import SCORER_FIGURE
+from art.report.changes import won_and_lost
+from art.report.curves import charts
+from art.report.drawing import inline
+from art.report.history import History
+from art.report.tables import figure_name, figure_value, interval_text, outcome
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a heading for each column and each row.
+
+    Attributes:
+        head: a heading per column but the first.
+        rows: a heading, then a cell per column.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def render_page(histories: Sequence[History]) -> str:
+    """Return the page; the same runs give the same bytes."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = package_files("art.report") / "page.html"
+    pictures = [
+        (chart, inline(chart.svg, f"chart{number}"))
+        for number, chart in enumerate(charts(histories))
+    ]
+    return environment.from_string(source.read_text(encoding="utf-8")).render(
+        names=[history.name for history in histories],
+        facts=_facts(histories),
+        figures=_figures(histories),
+        notes=list(_notes(histories)),
+        pictures=pictures,
+        seconds=_seconds(histories),
+        changes=[(history, _changes(history)) for history in histories],
+        differing=_differing(histories),
+        histories=histories,
+    )
+
+
+def _facts(histories: Sequence[History]) -> Table:
+    by_run = [_facts_of(history) for history in histories]
+    rows = [[name, *(facts[name] for facts in by_run)] for name in by_run[0]]
+    # The heading of the page names a single run.
+    return Table([history.name for history in histories] if len(histories) > 1 else [], rows)
+
+
+def _facts_of(history: History) -> dict[str, str]:
+    data, evaluation = history.settings.get("data", {}), history.settings.get("evaluation", {})
+    start = history.records["start"][0] if history.records["start"] else {}
+    chosen_on = _listed(evaluation.get("questions")) or "held out of the training questions"
+    num_steps = start.get("num_steps")
+    state = "finished" if history.finished else "not finished"
+    return {
+        "State": f"{state}, step {history.last_step:,}"
+        + (f" of {num_steps:,}" if num_steps else ""),
+        "Started": _date(start.get("unix_seconds")),
+        "Passages": _counted(start.get("num_passages"), data.get("passages")),
+        "Training questions": _counted(start.get("num_questions"), _listed(data.get("questions"))),
+        "Evaluated on": _counted(history.evaluation(0)["num_questions"], chosen_on),
+        "Student": str(history.settings.get("retriever", {}).get("model", "?")),
+        "Teacher": str(history.settings.get("scorer", {}).get("model", "?")),
+        "Step chosen by": _reason(history.figure),
+        "Chosen step": "0: none was better than the start"
+        if history.best_step == 0
+        else f"{history.best_step:,}" + ("" if history.finished else ", so far"),
+    }
+
+
+def _listed(files: Any) -> str:
+    return ", ".join(map(str, files)) if isinstance(files, list) else str(files or "")
+
+
+def _counted(count: int | None, source: Any) -> str:
+    return f"{source}" if count is None else f"{count:,} ({source})"
+
+
+def _date(unix_seconds: int | None) -> str:
+    if unix_seconds is None:
+        return "not recorded"
+    return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _reason(figure: str) -> str:
+    if figure == SCORER_FIGURE:
+        return "the scorer's log-likelihood of a question given its first passage; no labels"
+    return f"{figure_name(figure)} of labelled questions"
+
+
+def _figures(histories: Sequence[History]) -> Table:
+    names = list(dict.fromkeys(name for history in histories for name in history.figures))
+    rows = []
+    for history in histories:
+        lead = f"{history.name}: " if len(histories) > 1 else ""
+        # One of them where no step was better than the start.
+        for step in sorted({0, history.best_step}):
+            record, when = history.evaluation(step), "after" if step else "before"
+            cells = [_cell(history, record, name) for name in names]
+            rows.append([f"{lead}{when} training (step {step:,})", *cells])
+    return Table([figure_name(name) for name in names], rows)
+
+
+def _cell(history: History, record: Mapping[str, Any], figure: str) -> str:
+    if figure not in history.figures:
+        return "–"
+    value, ends = figure_value(figure, record[figure]), history.interval(record, figure)
+    return (
+        value if ends is None else f"{value} ({interval_text({'low': ends[0], 'high': ends[1]})})"
+    )
+
+
+def _notes(histories: Sequence[History]) -> Iterator[str]:
+    for history in histories:
+        lead = f"{history.name}: " if len(histories) > 1 else ""
+        if history.best_step and (found := history.paired_test()) is not None:
+            figure, test = found
+            yield f"{lead}{figure_name(figure)}, after training against before: {outcome(test)}."
+    if any(name.startswith("top_") for history in histories for name in history.figures):
+        yield "Shares in %; in brackets their 95 % intervals (Wilson)."
+    for name in ("evaluation questions", "passages"):
+        if len({history.fingerprints.get(name) for history in histories}) > 1:
+            yield f"The runs did not have the same {name}: do not compare their figures."
+
+
+def _seconds(histories: Sequence[History]) -> Table:
+    by_run = {history.name: history.seconds_by_phase() for history in histories}
+    names = list(dict.fromkeys(name for seconds in by_run.values() for name in seconds))
+    rows = []
+    for run, seconds in by_run.items():
+        whole = sum(seconds.values())
+        cells = [_share_of(seconds.get(name, 0.0), whole) for name in names]
+        rows.append([run, *cells, _duration(whole)])
+    return Table([*names, "together"], rows)
+
+
+def _share_of(seconds: float, whole: float) -> str:
+    return f"{_duration(seconds)} ({seconds / whole:.0%})" if whole else _duration(seconds)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
+
+
+def _changes(history: History) -> dict[str, list[Any]] | str:
+    """Return the questions won and lost, or why there are none to show."""
+    if history.best_step == 0:
+        return "No step was better than the start, so there is nothing to compare."
+    if history.before is None or history.after is None:
+        return "What the questions found was not kept by this run."
+    won, lost = won_and_lost(history.before, history.after, history.figure)
+    return {"won": won, "lost": lost}
+
+
+def _differing(histories: Sequence[History]) -> Table | None:
+    flat = [
+        {f"{section}.{name}": value for section, values in history.settings.items()
+         for name, value in values.items()}
+        for history in histories
+    ]  # fmt: skip
+    rows = []
+    for dotted in dict.fromkeys(name for settings in flat for name in settings):
+        values = [yaml.safe_dump(one.get(dotted)).removesuffix("...\n").strip() for one in flat]
+        if len(set(values)) > 1 and dotted != "output.folder":
+            rows.append([dotted, *values])
+    return Table([history.name for history in histories], rows) if rows else None

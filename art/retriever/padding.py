@@ -1,0 +1,39 @@
+"""Rows of different lengths through a model, without the padding up to the longest of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from art.data.batching import token_batches
+
+
+def by_length(
+    encode: Callable[[Tensor, Tensor], Tensor],
+    ids: Tensor,
+    mask: Tensor,
+    batch_tokens: int | None,
+) -> Tensor:
+    """Encode rows of similar length together, and only as wide as they are.
+
+    Args:
+        encode: token ids and mask of some rows → their vectors.
+        ids: [n, L] int64, padded on the right.
+        mask: True = attend, [n, L] bool.
+        batch_tokens: padded tokens encoded together at most; None for all rows as they are.
+
+    Returns:
+        Vectors [n, D], in the order of the rows.
+    """
+    if batch_tokens is None:
+        return encode(ids, mask)
+    lengths = mask.sum(dim=1).cpu().numpy()
+    batches = token_batches(lengths, batch_tokens)
+    vectors = [
+        encode(ids[rows, :longest], mask[rows, :longest])
+        for rows, longest in ((batch, lengths[batch].max()) for batch in batches)
+    ]
+    return torch.cat(vectors)[torch.from_numpy(np.argsort(np.concatenate(batches)))]
