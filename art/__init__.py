@@ -4,6 +4,7 @@ The rooms, in the order of the method; each imports only from those before it:
 
 - `art.errors`, `art.files`: what a user is told; writes that survive a kill
 - `art.config`: every setting, declared once
+- `art.checked`: checksums, and what can be built again
 - `art.distributed`: the processes of one job
 - `art.data`: documents, passages, questions, supervised examples, prompts, tokens
 - `art.weights`: where models come from

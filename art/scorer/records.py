@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from art.errors import ArtError, CorruptionError, MismatchError
-from art.files import write_bytes
+from art.files import cannot_write, write_bytes
 
 LOG_NAME = "scores.log"  # in the folder of whatever made the scores
 RECORD = np.dtype([("hash", "<u8"), ("score", "<f4")])
@@ -201,7 +201,8 @@ def disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ArtError(f"score log: {error.strerror or error}", where=path) from error
+        refusal = cannot_write(error, path)
+        raise ArtError(f"score log: {refusal.what}", where=path, hint=refusal.hint) from error
 
 
 def _header(fingerprint: str) -> bytes:

@@ -112,6 +112,20 @@ def test_a_failing_worker_is_one_clear_error(template, tmp_path):
     assert not [path for path in (tmp_path / "tokens").iterdir() if path.is_dir()]
 
 
+def test_a_worker_that_finds_its_store_damaged_has_it_built_again(template, tmp_path):
+    source = tmp_path / "corpus.tsv"
+    source.write_text("id\ttext\n" + "".join(f"{n}\tmoon river {n}\n" for n in range(5)))
+    settings = {"cache": tmp_path, "progress": False}
+    folder = PassageStore.open_or_build(source, **settings).folder
+    contents = spoil(folder / "text.bin", "flipped")
+    store = PassageStore.open_or_build(source, **settings)
+    tokens = TokenStore.open_or_build(store, template, num_workers=1, **settings)
+    assert (folder / "text.bin").read_bytes() == contents
+    assert [tokens[row].tolist() for row in range(5)] == template(
+        [one.title for one in store], [one.text for one in store]
+    )
+
+
 @given(st.lists(st.lists(st.integers(1, 9), max_size=6), min_size=1, max_size=5))
 def test_padding_keeps_the_sequences_on_their_side(sequences):
     for side in ("right", "left"):
