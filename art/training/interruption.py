@@ -61,7 +61,11 @@ class Interruption:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Handle the signals in this block; only the main thread can."""
+        """Handle the signals in this block; only the main thread can.
+
+        The handlers that were there come back, unless a signal came: this process is then on its
+        way out, and an echo must not cut that short.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -69,8 +73,9 @@ class Interruption:
         try:
             yield
         finally:
-            for signum, handler in before.items():
-                signal.signal(signum, handler)
+            if self.signum is None:
+                for signum, handler in before.items():
+                    signal.signal(signum, handler)
 
     @contextmanager
     def after_the_step(self) -> Iterator[None]:

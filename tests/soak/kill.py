@@ -26,6 +26,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "helpers"))
 from forked import DurableCalls, fork
 from run_world import configure, left_behind, tiny_settings
 
+_PATIENCE = 600  # seconds; soaking goes on beside other work
+
 
 class World:
     """Where the runs lie, and what each of them must leave behind."""
@@ -36,7 +38,7 @@ class World:
         self.num_runs = 0
         self.begin()
         count = self.run / "count"
-        self.start(DurableCalls(count)).ended()
+        self.start(DurableCalls(count)).ended(_PATIENCE)
         self.num_calls = int(count.read_text())
         self.expected = left_behind(self.run / "run")
         self.begin()
@@ -59,7 +61,7 @@ class World:
 
     def goes_on_to_the_same(self) -> bool:
         """Let the run go on to its end; return whether it is what it must be."""
-        status, said = self.start().ended()
+        status, said = self.start().ended(_PATIENCE)
         if status:
             print(f"{self.run}: status {status}\n{said}", flush=True)
             return False
@@ -87,7 +89,7 @@ def kill_at_random(world: World, most: int, rng: random.Random) -> tuple[int, bo
 def kill_after_call(world: World, call: int) -> bool:
     """Kill one run right after a flush or a rename; return whether it ended the same."""
     world.begin()
-    status, said = world.start(DurableCalls(world.run / "count", die_after=call)).ended()
+    status, said = world.start(DurableCalls(world.run / "count", die_after=call)).ended(_PATIENCE)
     if status != -signal.SIGKILL:
         print(f"{world.run}: status {status} instead of a kill\n{said}", flush=True)
         return False
