@@ -1,4 +1,6 @@
-"""Settings: `settings` declares them, `reading` reads them, `writing` writes a commented file.
+"""Settings: `settings` declares them, `needs` says which of them each method needs.
+
+`reading` reads them, `writing` writes a commented file.
 
 `manifest` is JSON files of ours.
 
@@ -18,6 +20,7 @@ from art.config.settings import (
     RetrieverConfig,
     ScorerConfig,
     TrainingConfig,
+    WarmupConfig,
     differences,
     fields,
 )
@@ -35,6 +38,7 @@ __all__ = [
     "ScorerConfig",
     "Stage",
     "TrainingConfig",
+    "WarmupConfig",
     "check_config",
     "commented_yaml",
     "differences",
