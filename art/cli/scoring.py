@@ -116,6 +116,7 @@ def diagnose(
     from art.data.tokens import PassageEncoder, TokenStore
     from art.diagnosis import Work, choose_questions
     from art.diagnosis import diagnose as run_diagnosis
+    from art.errors import ArtError
     from art.retriever.loading import create_retriever
     from art.scorer.cache import CachedScorer
     from art.scorer.likelihood import load_scorer
@@ -125,7 +126,13 @@ def diagnose(
     cache = Path(wanted.data.cache_folder) if wanted and wanted.data.cache_folder else None
     given = read_questions(questions)
     asked = choose_questions(given, num_questions, seed=_SEED)
-    settings = wanted.scorer.model_dump(exclude={"model", "temperature"}) if wanted else {}
+    settings = {}
+    if wanted:
+        if wanted.training.method != "art" or wanted.scorer is None:
+            raise ArtError(
+                f"training.method {wanted.training.method} has no teacher to diagnose", where=config
+            )
+        settings = wanted.scorer.model_dump(exclude={"model", "temperature"})
     settings |= _given(
         reduction=reduction,
         max_length=max_length,
@@ -139,8 +146,11 @@ def diagnose(
         student["passage_model"] = None  # it belonged to the other model
     schedule = None
     if wanted:
-        schedule = plan_run(
-            wanted, num_questions=len(read_run_questions(wanted).training), world_size=1
+        own = {"training": wanted.training.model_copy(update={"labelled_share": 0.0})}
+        schedule = plan_run(  # of the steps that the teacher has a part in
+            wanted.model_copy(update=own),
+            num_questions=len(read_run_questions(wanted).training),
+            world_size=1,
         )
 
     with processes(cpu) as device:

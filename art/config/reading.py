@@ -180,7 +180,9 @@ def check_config(
                 place = (origins or {}).get(dotted, source)
                 found.append(f"{place}: {dotted}: {_explain(dotted, dict(fault))}")
     found += [
-        f"{source}: {dotted}: {line}" for dotted, line in unmet_needs(document) if dotted not in seen
+        f"{source}: {dotted}: {line}"
+        for dotted, line in unmet_needs(document)
+        if dotted not in seen
     ]
     if config is not None:
         found += [f"{source}: {line}" for line in contradictions(config)]

@@ -208,8 +208,9 @@ class TrainingConfig(_Section):
         "drawn anew in each epoch, fewer where a question has no more.",
     )
     positive: Literal["first", "random"] = Field(
-        "first", description="Which positive of a labelled question: the file's first, as in DPR, "
-        "or one drawn in each epoch."
+        "first",
+        description="Which positive of a labelled question: the file's first, as in DPR, "
+        "or one drawn in each epoch.",
     )
     questions_per_step: PositiveInt = Field(
         64, description="G, questions per optimiser step over all processes (paper: 64 for NQ)."

@@ -11,9 +11,11 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from art.config import Config
-from art.data.formats import read_qrels
+from art.config import Config, ScorerConfig
+from art.data.cloze import inverse_cloze, random_crops
+from art.data.formats import Passage, read_qrels
 from art.data.passages import PassageStore
+from art.data.supervised_store import SupervisedStore
 from art.errors import ArtError, ConfigError
 from art.evaluation.labels import is_labelled
 from art.planning import shapes
@@ -22,7 +24,18 @@ from art.planning.rates import Sample
 from art.retriever.encoders import Retriever
 from art.retriever.loading import DEFAULT_PASSAGE_LENGTH, DEFAULT_QUESTION_LENGTH, create_retriever
 from art.scorer.likelihood import Scorer, load_scorer
-from art.training.plan import Questions, num_held_out, read_run_questions
+from art.training.items import Split
+from art.training.plan import (
+    Questions,
+    asks_corpus,
+    holds_out_items,
+    learns_from_labels,
+    needs_scorer,
+    num_held_out,
+    read_run_questions,
+    reads_passages,
+)
+from art.training.setup import split_items, training_sizes
 
 T = TypeVar("T")
 Model = TypeVar("Model", Retriever, Scorer)
@@ -32,6 +45,8 @@ _SAMPLED = 256
 _ASSUMED_PASSAGE, _ASSUMED_QUESTION = 150, 16
 _ASSUMED_INSTRUCTION, _ASSUMED_PREFIX = 16, 4
 _ASSUMED_EVALUATED = 500
+_NONE = Questions([], [], held_out=False)
+_ASSUMED_POOL = 50  # passages that each labelled question brings
 
 
 @dataclass(frozen=True)
@@ -68,8 +83,13 @@ class AtHand:
         questions: None where their files are not here.
         store: the passages; None where they are not here.
         retriever: None where its model is not here.
-        scorer: None where its model is not here.
-        num_questions: to train on, planned with or counted.
+        scorer: None where its model is not here, or the run needs none.
+        teacher: settings of the scorer; None where the run needs none.
+        labelled: the labelled questions that train; None where there are none here.
+        choosing: the labelled questions that choose in a pool; None where there are none here.
+        num_questions: to train on (labelled ones, or passages, where those do), planned with or
+            counted.
+        num_labelled: labelled questions beside those.
         num_passages: N, planned with or counted.
         basis: what the figures rest on, a sentence each.
     """
@@ -79,7 +99,11 @@ class AtHand:
     store: PassageStore | None
     retriever: Retriever | None
     scorer: Scorer | None
+    teacher: ScorerConfig | None
+    labelled: SupervisedStore | None
+    choosing: SupervisedStore | None
     num_questions: int
+    num_labelled: int
     num_passages: int
     basis: list[str] = field(default_factory=list)
 
@@ -98,11 +122,13 @@ class AtHand:
         """The scorer's shape; None where nothing is known of it."""
         if self.scorer is not None:
             return shapes.scorer_shape(self.scorer)
-        return shapes.published_scorer(self.config.scorer.model)
+        return shapes.published_scorer(self.teacher.model) if self.teacher else None
 
     @property
     def num_evaluated(self) -> int:
-        """Questions that the run chooses on."""
+        """Questions that the run asks the corpus to choose on."""
+        if not asks_corpus(self.config):
+            return 0
         if self.questions is not None:
             return len(self.questions.evaluation)
         if self.config.evaluation.questions:
@@ -110,8 +136,32 @@ class AtHand:
         return num_held_out(self.num_questions)
 
     @property
+    def pooled(self) -> tuple[int, int]:
+        """Questions and passages of the pool that the run chooses on."""
+        if self.choosing is not None:
+            return len(self.choosing), len(self.choosing.contexts)
+        if self.config.evaluation.supervised:
+            return _ASSUMED_EVALUATED, _ASSUMED_EVALUATED * _ASSUMED_POOL
+        if not holds_out_items(self.config):
+            return 0, 0
+        if self.config.training.method == "warmup":
+            return (num_held_out(self.num_passages),) * 2
+        held_out, each = num_held_out(self.num_questions), float(_ASSUMED_POOL)
+        if self.labelled is not None:
+            held_out = num_held_out(len(self.labelled))
+            each = len(self.labelled.contexts) / len(self.labelled)
+        return held_out, round(held_out * each)
+
+    @property
+    def labelled_stores(self) -> list[SupervisedStore]:
+        """Those that are here."""
+        return [one for one in (self.labelled, self.choosing) if one is not None]
+
+    @property
     def judged_by_scorer(self) -> bool:
         """Whether the scorer judges evaluations, because no question has a label."""
+        if self.teacher is None or not asks_corpus(self.config):
+            return False
         if self.questions is None:
             return not self.config.evaluation.questions
         if self.config.evaluation.qrels:
@@ -151,19 +201,28 @@ def find(config: Config, asked: WhatIf) -> AtHand:
     """
     basis: list[str] = []
     cache = Path(config.data.cache_folder) if config.data.cache_folder else None
-    files = [*config.data.questions, *config.evaluation.questions]
+    asks = config.training.method == "art"
+    files = [*(config.data.questions if asks else []), *config.evaluation.questions]
+    num_asked = asked.num_questions if asks else None
     questions = _unless_assumed(
-        lambda: read_run_questions(config), files, asked.num_questions, "questions", basis
+        lambda: read_run_questions(config), files, num_asked, "questions", basis
+    )
+    training_files = config.data.supervised if learns_from_labels(config) else []
+    labelled, choosing = (
+        _labelled(some, asked.num_questions, cache, basis)
+        for some in (training_files, config.evaluation.supervised)
     )
     if config.evaluation.qrels and questions is not None:
         read_qrels(config.evaluation.qrels)
-    store = _unless_assumed(
-        lambda: PassageStore.open_or_build(config.data.passages, cache=cache),
-        [config.data.passages],
-        asked.num_passages,
-        "passages",
-        basis,
-    )
+    store = None
+    if (passages := config.data.passages) is not None and reads_passages(config):
+        store = _unless_assumed(
+            lambda: PassageStore.open_or_build(passages, cache=cache),
+            [passages],
+            asked.num_passages,
+            "passages",
+            basis,
+        )
     device = "cuda" if torch.cuda.is_available() and not config.training.cpu else "cpu"
     retriever = _unless_elsewhere(
         lambda: create_retriever(
@@ -172,22 +231,59 @@ def find(config: Config, asked: WhatIf) -> AtHand:
         config.retriever.model,
         basis,
     )
-    settings = config.scorer.model_dump(exclude={"temperature"})
-    scorer = _unless_elsewhere(
-        lambda: load_scorer(**settings, device=device, cache=cache), config.scorer.model, basis
+    teacher = config.scorer if needs_scorer(config, questions) else None
+    scorer = None
+    if teacher is not None:
+        settings = teacher.model_dump(exclude={"temperature"})
+        scorer = _unless_elsewhere(
+            lambda: load_scorer(**settings, device=device, cache=cache), teacher.model, basis
+        )
+    unknown = (
+        questions is None and config.evaluation.questions,
+        choosing is None and config.evaluation.supervised,
     )
-    if questions is None and config.evaluation.questions:
+    if any(unknown):
         basis.append(f"{_ASSUMED_EVALUATED} questions to choose on, assumed")
+    split = split_items(config, questions or _NONE, labelled, store)
     return AtHand(
         config,
         questions,
         store,
         retriever,
         scorer,
-        num_questions=asked.num_questions or len(questions.training if questions else ()),
-        num_passages=asked.num_passages or len(store or ()),
-        basis=basis,
+        teacher,
+        labelled,
+        choosing,
+        **_sizes(config, asked, questions or _NONE, split),
+        num_passages=asked.num_passages or len(store or ()) if reads_passages(config) else 0,
+        basis=list(dict.fromkeys(basis)),
     )
+
+
+def _labelled(
+    files: Sequence[str], count: int | None, cache: Path | None, basis: list[str]
+) -> SupervisedStore | None:
+    if not files:
+        return None
+    return _unless_assumed(
+        lambda: SupervisedStore.open_or_build(files, cache=cache), files, count, "questions", basis
+    )
+
+
+def _sizes(
+    config: Config, asked: WhatIf, questions: Questions, split: Split | None
+) -> dict[str, int]:
+    """Return the sizes of the training sets, as planned with where they are."""
+    sizes = {"num_labelled": 0} | training_sizes(config, questions, split)
+    if config.training.method == "warmup":
+        if (size := asked.num_passages) is not None:
+            held_out = num_held_out(size) if holds_out_items(config) else 0
+            sizes["num_questions"] = size - held_out
+    elif asked.num_questions is not None:
+        sizes["num_questions"] = asked.num_questions
+        if config.training.labelled_share and split is None:
+            sizes["num_labelled"] = asked.num_questions
+    return sizes
 
 
 def _unless_assumed(
@@ -229,23 +325,24 @@ def _unless_elsewhere(load: Callable[[], Model], model: str, basis: list[str]) -
 def sample_texts(parts: AtHand) -> tuple[Sample | None, Lengths]:
     """Encode some of the run's texts where both texts and models are here, else assume lengths."""
     config, retriever, scorer = parts.config, parts.retriever, parts.scorer
-    if parts.questions and parts.store and retriever and scorer:
-        rng = np.random.default_rng(config.training.seed)
-        training, store = parts.questions.training, parts.store
-        texts = [training[i] for i in rng.integers(len(training), size=_SAMPLED)]
-        chosen = [store[int(row)] for row in rng.integers(len(store), size=_SAMPLED)]
+    found = _some_texts(parts)
+    if found and retriever and (scorer or parts.teacher is None):
+        texts, chosen = found
         titles, bodies = [one.title for one in chosen], [one.text for one in chosen]
         ids = Sample(
             questions=retriever.question_template.questions(texts),
             passages=retriever.passage_template(titles, bodies),
-            contexts=[scorer.template.context(one) for one in scorer.template(titles, bodies)],
-            targets=[scorer.template.target(text) for text in texts],
+            contexts=[scorer.template.context(one) for one in scorer.template(titles, bodies)]
+            if scorer
+            else [],
+            targets=[scorer.template.target(text) for text in texts] if scorer else [],
         )
         both = {name: [len(one) for one in getattr(ids, name)] for name in Lengths.__annotations__}
         parts.basis.append(
             f"lengths of {_SAMPLED} of the run's own texts: questions of "
             f"{np.mean(both['questions']):.0f} tokens, passages of "
-            f"{np.mean(both['passages']):.0f}, prompts of {np.mean(both['contexts']):.0f}"
+            f"{np.mean(both['passages']):.0f}"
+            + (f", prompts of {np.mean(both['contexts']):.0f}" if scorer else "")
         )
         return ids, Lengths(**both)
     question, passage = _ASSUMED_QUESTION, _ASSUMED_PASSAGE
@@ -253,10 +350,27 @@ def sample_texts(parts: AtHand) -> tuple[Sample | None, Lengths]:
         f"lengths assumed: questions of {question} tokens, passages of {passage} (100 words and a "
         "title), because texts or tokenizers are not here"
     )
-    student, teacher = config.retriever, config.scorer
+    student, teacher = config.retriever, parts.teacher
     return None, Lengths(
         questions=[min(question, student.question_length or DEFAULT_QUESTION_LENGTH)],
         passages=[min(passage, student.passage_length or DEFAULT_PASSAGE_LENGTH)],
-        contexts=[min(passage + _ASSUMED_INSTRUCTION, teacher.max_length)],
-        targets=[min(question + _ASSUMED_PREFIX, teacher.question_length)],
+        contexts=[min(passage + _ASSUMED_INSTRUCTION, teacher.max_length)] if teacher else [],
+        targets=[min(question + _ASSUMED_PREFIX, teacher.question_length)] if teacher else [],
     )
+
+
+def _some_texts(parts: AtHand) -> tuple[list[str], list[Passage]] | None:
+    """Return some of the run's questions and passages; None where they are not here."""
+    config, questions = parts.config, parts.questions.training if parts.questions else []
+    rng = np.random.default_rng(config.training.seed)
+    asked: Sequence[str] = questions
+    store = parts.store
+    if config.training.method == "dpr" and parts.labelled is not None:
+        asked, store = parts.labelled.questions, parts.labelled.contexts
+    if store is None or not (asked or config.training.method == "warmup"):
+        return None
+    chosen = [store[int(row)] for row in rng.integers(len(store), size=_SAMPLED)]
+    if config.training.method == "warmup":
+        cut = inverse_cloze if config.warmup.pairs == "inverse-cloze" else random_crops
+        return [cut(one.text, rng)[0] or one.title for one in chosen], chosen
+    return [asked[i] for i in rng.integers(len(asked), size=_SAMPLED).tolist()], chosen

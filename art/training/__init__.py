@@ -1,6 +1,8 @@
 """The method and what surrounds it, in the order of the data.
 
-`schedule` (what happens at which step) → `candidates` (who proposes passages) → `steps` (the
-method, one screen) → `gradient_cache` (large batches in little memory) → `losses` (the method's
-formulae) → `loop` (set-up, main, fit) → `checkpoints` and `progress` (what it leaves behind).
+`plan` (who trains, who chooses, in how many steps) → `schedule` (what happens at which step) →
+`candidates` (who proposes passages) and `items` (labelled questions, pairs cut from passages) →
+`steps` (each method on one screen) → `gradient_cache` (large batches in little memory) → `losses`
+(the formulae) → `setup` and `job` (the parts of a run) → `loop` (set-up, main, fit) → `stages`
+(several runs in one file) → `checkpoints` and `progress` (what a run leaves behind).
 """

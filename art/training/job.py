@@ -12,10 +12,12 @@ from torch import nn
 
 from art import distributed
 from art.config import Config
+from art.data.contrastive import Items
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.errors import MismatchError
-from art.evaluation.evaluate import evaluate
+from art.evaluation.evaluate import Evaluation, evaluate, primary_figure
+from art.evaluation.pooled import Pool, evaluate_pool
 from art.evaluation.rankings import write_rankings
 from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages
@@ -25,10 +27,11 @@ from art.scorer.cache import CachedScorer
 from art.training import checkpoints
 from art.training.candidates import Propose, from_bm25, from_both, from_retriever
 from art.training.checkpoints import Best, CheckpointState, RunFolder
+from art.training.items import EpochItems
 from art.training.plan import Questions, describe
 from art.training.progress import Clock, MetricsLog, ProgressLine
 from art.training.schedule import Schedule
-from art.training.steps import StepFigures
+from art.training.steps import STEP_PHASES, StepFigures
 
 
 @dataclass
@@ -40,13 +43,15 @@ class Job:
     schedule: Schedule
     questions: Questions
     qrels: dict[str, dict[str, int]] | None
-    store: PassageStore
-    tokens: TokenStore
+    store: PassageStore | None
+    tokens: TokenStore | None
     retriever: Retriever
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    scorer: CachedScorer
+    scorer: CachedScorer | None
     bm25: BM25 | None
+    epoch_items: EpochItems | None
+    pool: Pool | None
     accelerator: Accelerator
     metrics: MetricsLog
     fingerprints: dict[str, str]
@@ -76,6 +81,15 @@ class Job:
             dense if training.candidates == "retriever" else from_both(dense, self._bm25_candidates)
         )
 
+    @property
+    def items(self) -> Items | None:
+        """What the next step reads if it is a contrastive one."""
+        if self.config.training.method == "art" and not self.schedule.is_labelled(self.step):
+            return None
+        read, epoch = self.epoch_items, self.schedule.epoch(self.step)
+        assert read is not None
+        return lambda places: read(places, epoch)
+
     def __post_init__(self) -> None:
         self.clock = Clock(self.retriever.device)
         self.progress = ProgressLine(self.schedule.num_steps, 0, enabled=False)
@@ -95,6 +109,7 @@ class Job:
         if not folder.exists() and "refresh" in state.due:
             return  # it would only have told how much the refresh changes
         self.index = Index.open(folder)
+        assert self.store is not None
         if self.index.store_fingerprint != self.store.fingerprint:
             raise MismatchError("the index holds other passages than the run reads", where=folder)
 
@@ -103,7 +118,7 @@ class Job:
         with distributed.fail_together():
             if distributed.is_main() and not self.metrics.num_bytes:
                 sizes = {
-                    "num_passages": len(self.store),
+                    "num_passages": len(self.store or ()),
                     "num_questions": self.schedule.num_questions,
                     "num_steps": self.schedule.num_steps,
                 }
@@ -115,7 +130,7 @@ class Job:
             describe(
                 self.config,
                 self.schedule,
-                num_passages=len(self.store),
+                num_passages=len(self.store or ()),
                 world_size=distributed.world_size(),
             )
         )
@@ -123,6 +138,11 @@ class Job:
             self.progress.say(
                 f"choosing on {len(self.questions.evaluation)} training questions held out "
                 "(evaluation.questions is empty)"
+            )
+        elif self.pool is not None and not self.config.evaluation.supervised:
+            self.progress.say(
+                f"choosing on {self.pool.num_questions} questions held out, each asked of the "
+                f"passages of all of them ({self.pool.num_passages:,}): evaluation is given none"
             )
         if self.step:
             self.progress.say(f"going on from the checkpoint of step {self.step}")
@@ -140,15 +160,16 @@ class Job:
     def save(self, still_due: tuple[str, ...]) -> None:
         """Write a checkpoint that lists what is still due at this step."""
         with self.clock("save"), distributed.fail_together():
-            self.scorer.sync()
+            if self.scorer is not None:
+                self.scorer.sync()
             if distributed.is_main():
                 state = CheckpointState(
                     step=self.step,
                     due=still_due,
                     index=self.index.folder.name if self.index else None,
                     metrics_bytes=self.metrics.num_bytes,
-                    num_scores=self.scorer.num_scores,
-                    scorer_prompt=self.scorer.scorer.template.prompt,
+                    num_scores=self.scorer.num_scores if self.scorer else 0,
+                    scorer_prompt=self.scorer.scorer.template.prompt if self.scorer else "",
                     best=self.best,
                     evaluations_without_better=self.evaluations_without_better,
                     fingerprints=self.fingerprints,
@@ -160,6 +181,7 @@ class Job:
 
     def refresh(self) -> None:
         """Re-embed the corpus with the live weights of the passage tower and swap the index."""
+        assert self.store is not None and self.tokens is not None
         start = time.perf_counter()
         fingerprint = self.retriever.fingerprint()
         previous = self.index
@@ -190,11 +212,15 @@ class Job:
     def _share_changed(self, previous: Index | None, current: Index) -> float | None:
         """Return which share of the retriever's top-K the old index would not have found.
 
-        Measured on the next step's questions; None where there is no old index or no next step.
+        Measured on the questions of the next step that asks the retriever; None where there is no
+        old index or no such step.
         """
-        if previous is None or self.step >= self.schedule.num_steps:
+        later = range(self.step, self.schedule.num_steps)
+        asking = (step for step in later if not self.schedule.is_labelled(step))
+        step = next(asking, None) if self.questions.training else None
+        if previous is None or step is None:
             return None
-        micro_batches = self.schedule.micro_batches(self.step, rank=0, world_size=1)
+        micro_batches = self.schedule.micro_batches(step, rank=0, world_size=1)
         texts = [self.questions.training[i] for micro in micro_batches for i in micro.questions]
         vectors = self.retriever.embed_questions(texts)
         top_k = self.config.training.top_k
@@ -205,11 +231,45 @@ class Job:
         return 1.0 - kept / after.size
 
     def evaluate(self) -> None:
-        """Evaluate on the index of the current weights; keep them if they are the best so far."""
-        assert self.index is not None  # a refresh always comes before
+        """Evaluate the current weights; keep them if they are the best so far."""
         start = time.perf_counter()
+        found = self._search_corpus()
+        pooled = {} if self.pool is None else evaluate_pool(self.retriever, self.pool)
+        seconds = time.perf_counter() - start
+        figures = {**(found.figures if found else {}), **pooled}
+        figure = primary_figure(list(figures))
+        value = figures[figure]
+        better = self.best is None or value > self.best.value
+        if better:
+            self.best = Best(step=self.step, figure=figure, value=value)
+        self.evaluations_without_better = 0 if better else self.evaluations_without_better + 1
+        judged = found or self.pool
+        assert judged is not None  # where nothing is given to choose on, something is held out
+        with distributed.fail_together():
+            if distributed.is_main():
+                if better:
+                    checkpoints.keep_best(self.run, self.step)
+                if better and found is not None:
+                    assert self.store is not None
+                    write_rankings(self.run.rankings_file(self.step), found, self.store)
+                values = {"num_questions": judged.num_questions, "seconds": seconds}
+                self._record("evaluation", {**figures, **values})
+        self.progress.say(
+            f"step {self.step}: "
+            + "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            + f"  ({judged.num_questions} questions, {seconds:.1f} s)"
+        )
+        if self.step == 0 and found is not None:
+            for note in found.notes:
+                self.progress.say(f"note: {note}")
+
+    def _search_corpus(self) -> Evaluation | None:
+        """Evaluate on the index of the current weights, where there are questions to ask it."""
+        if not self.questions.evaluation:
+            return None
+        assert self.index is not None and self.store is not None  # a refresh always comes before
         settings = self.config.evaluation
-        result = evaluate(
+        return evaluate(
             self.retriever,
             self.index,
             self.store,
@@ -220,41 +280,18 @@ class Job:
             regex_answers=settings.regex_answers,
             drop_self_hits=settings.drop_self_hits,
         )
-        seconds = time.perf_counter() - start
-        figure, value = result.primary
-        better = self.best is None or value > self.best.value
-        if better:
-            self.best = Best(step=self.step, figure=figure, value=value)
-        self.evaluations_without_better = 0 if better else self.evaluations_without_better + 1
-        with distributed.fail_together():
-            if distributed.is_main():
-                if better:
-                    checkpoints.keep_best(self.run, self.step)
-                    write_rankings(self.run.rankings_file(self.step), result, self.store)
-                values = {"num_questions": result.num_questions, "seconds": seconds}
-                self._record("evaluation", {**result.figures, **values})
-        self.progress.say(
-            f"step {self.step}: "
-            + "  ".join(f"{name} {value:.4g}" for name, value in result.figures.items())
-            + f"  ({result.num_questions} questions, {seconds:.1f} s)"
-        )
-        if self.step == 0:
-            for note in result.notes:
-                self.progress.say(f"note: {note}")
 
     def log_step(self, figures: StepFigures) -> None:
         """Write a line about a step: loss, agreement, spread, rates, seconds by phase."""
         seconds = self.clock.read()
         values = _summary(distributed.gather_objects(figures), seconds)
+        if self.schedule.is_labelled(self.step - 1):  # another loss than that of the other steps
+            values["labelled_loss"] = values.pop("loss")
         values["learning_rate"] = self.schedule.learning_rate(self.step - 1)
         values["grad_norm"] = self.grad_norm
-        self.progress.step(
-            loss=values["loss"],
-            agreement=values["agreement"],
-            pairs_per_s=values["pairs_per_second"],
-            known=values["known_share"],
-        )
-        if self.step == 1:
+        shown = {name: values[key] for name, key in _SHOWN.items() if key in values}
+        self.progress.step(**shown)
+        if self.step == 1 and "agreement" in values:
             self._warn_if_nothing_can_be_learnt(values)
         if self.step % self.config.training.log_steps == 0:
             with distributed.fail_together():
@@ -285,19 +322,31 @@ class Job:
             tracker.log(known, step=self.step)
 
 
+# Names on the progress line → in the metrics, for what a step of its kind has.
+_SHOWN = {
+    "loss": "loss",
+    "labelled_loss": "labelled_loss",
+    "agreement": "agreement",
+    "pairs_per_s": "pairs_per_second",
+    "known": "known_share",
+    "in_batch_accuracy": "in_batch_accuracy",
+}
+
+
 def _summary(by_rank: list[StepFigures], seconds: dict[str, float]) -> dict[str, float]:
     num_questions = sum(figures.num_questions for figures in by_rank)
     num_pairs = sum(figures.num_pairs for figures in by_rank)
     num_known = sum(figures.num_known for figures in by_rank)
-    elapsed = sum(seconds[phase] for phase in ("retrieve", "score", "learn", "update"))
+    elapsed = sum(value for phase, value in seconds.items() if phase in STEP_PHASES)
     means = {
         name: sum(figures.sums[name] for figures in by_rank) / num_questions
         for name in by_rank[0].sums
     }
+    if num_pairs:
+        scoring = {"known_share": num_known / num_pairs, "pairs_per_second": num_pairs / elapsed}
+        means |= scoring
     return {
         **means,
-        "known_share": num_known / num_pairs,
         "questions_per_second": num_questions / elapsed,
-        "pairs_per_second": num_pairs / elapsed,
         **{f"{phase}_seconds": value for phase, value in seconds.items()},
     }

@@ -16,11 +16,11 @@ from art.training import checkpoints
 from art.training.checkpoints import RunFolder, TrainingResult
 from art.training.job import Job
 from art.training.setup import set_up
-from art.training.steps import StepFigures, art_step
+from art.training.steps import StepFigures, art_step, dpr_step
 
 
 def train(config: Config) -> TrainingResult:
-    """Train a retriever from questions alone; an existing run of the same settings goes on.
+    """Train a retriever by the configured method; an existing run of the same settings goes on.
 
     Raises:
         ArtError: the settings, the data or the disk do not allow it; every process raises it.
@@ -55,28 +55,38 @@ def take_step(job: Job) -> StepFigures:
     """Compute the gradient of one step of G questions, clip it, and update the retriever."""
     config, schedule = job.config.training, job.schedule
     job.optimizer.zero_grad(set_to_none=True)
+    micro_batches = schedule.micro_batches(
+        job.step, rank=distributed.rank(), world_size=distributed.world_size()
+    )
+    shared: dict[str, Any] = {
+        "model": job.model,
+        "retriever": job.retriever,
+        "seed": schedule.seed,
+        "step": job.step,
+        "clock": job.clock,
+        "chunk_tokens": config.chunk_tokens,
+    }
     try:
-        figures = art_step(
-            schedule.micro_batches(
-                job.step, rank=distributed.rank(), world_size=distributed.world_size()
-            ),
-            job.questions.training,
-            model=job.model,
-            retriever=job.retriever,
-            propose=job.propose,
-            scorer=job.scorer,
-            passage_tokens=job.tokens,
-            soft_label_temperature=job.config.scorer.temperature,
-            questions_per_step=schedule.questions_per_step,
-            seed=schedule.seed,
-            step=job.step,
-            clock=job.clock,
-        )
+        if job.items is not None:
+            figures = dpr_step(micro_batches, job.items, **shared)
+        else:
+            teacher = job.config.scorer
+            assert teacher is not None and job.scorer is not None and job.tokens is not None
+            figures = art_step(
+                micro_batches,
+                job.questions.training,
+                propose=job.propose,
+                scorer=job.scorer,
+                passage_tokens=job.tokens,
+                soft_label_temperature=teacher.temperature,
+                questions_per_step=schedule.questions_per_step,
+                **shared,
+            )
     except torch.OutOfMemoryError as error:
         raise ArtError(
             f"the memory of {job.retriever.device} does not suffice for a micro-batch",
-            hint="lower training.questions_per_micro_batch, or set "
-            "retriever.activation_checkpointing",
+            hint="set training.chunk_tokens or retriever.activation_checkpointing, or lower "
+            "training.questions_per_micro_batch",
         ) from error
     with job.clock("update"):
         learning = [p for p in job.retriever.parameters() if p.grad is not None]

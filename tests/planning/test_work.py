@@ -85,7 +85,7 @@ def test_counted_work_is_what_a_run_does(run) -> None:
     num_evaluated = num_held_out(30)
     planned = count_work(
         config,
-        schedule_of(config.training, 30 - num_evaluated),
+        schedule_of(config, 30 - num_evaluated),
         num_passages=60,
         num_evaluated=num_evaluated,
         judged_by_scorer=True,
