@@ -79,7 +79,7 @@ def test_the_published_supervised_settings_are_dprs() -> None:
     training = config.training
     schedule = plan_run(config, num_questions=58_880, world_size=8)
     assert (training.questions_per_step, training.hard_negatives, training.epochs) == (128, 1, 40)
-    assert (schedule.num_steps, round(schedule.warmup_steps, -1)) == (18_400, 1_240)
+    assert (schedule.num_steps, schedule.warmup_steps) == (18_400, 1_237)
     assert (training.learning_rate, training.max_grad_norm, training.weight_decay) == (2e-5, 2, 0)
     assert (config.retriever.temperature, config.scorer, config.data.passages) == (1, None, None)
     assert schedule.due(460) == ("save", "evaluate")  # no index, so nothing to refresh
@@ -137,9 +137,7 @@ def test_a_run_without_a_scorer_reads_back_without_one(tmp_path: Path) -> None:
     assert again == config
     assert differences(config, again) == []
     other = read_config(tmp_path / "again.yaml", ["--scorer.model=s"])
-    assert differences(config, other) == ["scorer.model: None → 's'"] + [
-        line for line in differences(config, other) if "scorer.model:" not in line
-    ]
+    assert "scorer.model: None → 's'" in differences(config, other)
 
 
 def test_every_field_has_a_sentence() -> None:
