@@ -33,6 +33,7 @@ _FRONT_DOOR = {
     "load_retriever": "art.retriever.loading",
     "create_retriever": "art.retriever.loading",
     "load_scorer": "art.scorer.likelihood",
+    "load_teacher": "art.scorer.teachers",
     "read_config": "art.config",
     "train": "art.training.loop",
 }

@@ -1,4 +1,4 @@
-"""What a teacher could teach a retriever, and the hours it would take, before any are spent."""
+"""What a teacher could teach a retriever, before any hours are spent on it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,9 @@ from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages
 from art.retriever.encoders import Retriever
 from art.scorer.cache import CachedScorer
-from art.training.schedule import Schedule
+from art.scorer.likelihood import Scorer
 
 BM25_NAME, RETRIEVER_NAME = "BM25", "retriever"
-
-# A backward pass costs about two forward passes (Kaplan et al. 2020, section 2.1).
-_LEARNING_PASSES = 3
 
 
 class Proposal(NamedTuple):
@@ -95,10 +92,10 @@ class Diagnosis:
             `results`.
         tested: a figure such as `top_5`.
         agreements: by proposer, over its first K.
-        reductions: flatness for the mean and the sum of token log-probabilities.
+        reductions: flatness for the mean and the sum of token log-probabilities; for the scores of
+            a cross-encoder, which has none.
         prompts: by prompt; the first one is what all else was measured with.
         pairs_per_second: scored by all processes together.
-        passages_per_second: embedded by all processes together; None without a retriever.
     """
 
     num_questions: int
@@ -111,36 +108,6 @@ class Diagnosis:
     reductions: dict[str, Flatness]
     prompts: dict[str, PromptFigures]
     pairs_per_second: float
-    passages_per_second: float | None
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a run puts through the models, at most: scores are kept, and passages are shared.
-
-    Attributes:
-        num_pairs: pairs of a question and a passage to score and to learn from.
-        num_embedded: passages embedded for the index, over all refreshes.
-    """
-
-    num_pairs: int
-    num_embedded: int
-
-    @classmethod
-    def of(cls, schedule: Schedule, *, top_k: int, num_passages: int) -> Work:
-        """Count the work of a schedule with K = `top_k` passages a question."""
-        steps = range(schedule.num_steps + 1)
-        num_refreshes = sum("refresh" in schedule.due(step) for step in steps)
-        num_pairs = schedule.num_steps * schedule.questions_per_step * top_k
-        return cls(num_pairs, num_refreshes * num_passages)
-
-    def hours(self, diagnosis: Diagnosis) -> dict[str, float]:
-        """Return the hours by phase at the rates measured here; learning only with a retriever."""
-        hours = {"scoring": self.num_pairs / diagnosis.pairs_per_second / 3600}
-        if rate := diagnosis.passages_per_second:
-            hours["learning"] = _LEARNING_PASSES * self.num_pairs / rate / 3600
-            hours["refreshing"] = self.num_embedded / rate / 3600
-        return hours
 
 
 def diagnose(
@@ -181,9 +148,8 @@ def diagnose(
     with distributed.fail_together():
         scores, rows = BM25.build(store, cache=cache).search(texts, width)
     proposals = {BM25_NAME: Proposal(rows, scores)}
-    rate = None
     if retriever is not None:
-        proposals[RETRIEVER_NAME], rate = _retrieve(*retriever, store, texts, width, progress)
+        proposals[RETRIEVER_NAME] = _retrieve(*retriever, store, texts, width, progress)
     top_k = min(top_k, len(store))
     judge = _Judge(store, questions, ks)
 
@@ -216,7 +182,6 @@ def diagnose(
         reductions=reductions,
         prompts=prompts,
         pairs_per_second=pairs_per_second,
-        passages_per_second=rate,
     )
 
 
@@ -287,16 +252,14 @@ def _retrieve(
     texts: list[str],
     width: int,
     progress: bool,
-) -> tuple[Proposal, float]:
-    """Return a retriever's first passages and the passages it embeds in a second."""
+) -> Proposal:
+    """Return a retriever's first passages."""
     with tempfile.TemporaryDirectory() as own:
         folder = Path(distributed.broadcast_object(own))
-        start = time.perf_counter()
         index = embed_passages(retriever, tokens, folder, store=store, progress=progress)
-        seconds = time.perf_counter() - start
         with distributed.fail_together():  # and the folder stays until all have searched it
             scores, rows = index.search(retriever.embed_questions(texts), width)
-    return Proposal(rows, scores), len(store) / seconds
+    return Proposal(rows, scores)
 
 
 def _score(
@@ -317,9 +280,11 @@ def _score(
 def _both_reductions(
     scorer: CachedScorer, texts: list[str], log_likelihoods: NDArray[np.float32]
 ) -> dict[str, Flatness]:
-    """Measure mean and sum: they order alike, since a question's length is the same throughout."""
-    template = scorer.scorer.template
-    lengths = np.array([len(template.target(text)) for text in texts])[:, None]
+    """Measure mean and sum: they order alike, since a target's length is the same throughout."""
+    teacher = scorer.scorer
+    if not isinstance(teacher, Scorer):
+        return {"scores": Flatness.of(log_likelihoods)}
+    lengths = np.array([len(teacher.template.asked(text).target) for text in texts])[:, None]
     values = log_likelihoods.astype(np.float64)
-    mean = values / lengths if scorer.scorer.reduction == "sum" else values
+    mean = values / lengths if teacher.reduction == "sum" else values
     return {"mean": Flatness.of(mean), "sum": Flatness.of(mean * lengths)}

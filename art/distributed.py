@@ -6,7 +6,10 @@ machines without a GPU otherwise starts processes that each believe to be alone.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,8 +23,17 @@ from art.errors import ArtError
 
 T = TypeVar("T")
 
-# A refresh of 21 million passages may keep the other ranks waiting far beyond NCCL's half hour.
-COLLECTIVE_TIMEOUT = timedelta(hours=12)
+# The main process may build the store, and every process embed its share of 21 million passages,
+# while others wait: far beyond the ten minutes after which NCCL gives up by itself.
+PHASE_TIMEOUT = timedelta(hours=12)
+
+# No longer wait processes that meet, or average the gradient of a step that all have begun.
+STEP_TIMEOUT = timedelta(minutes=10)
+
+_LETTING_GO_SECONDS = 0.1
+
+# What torch says of a connection that ended, whatever the backend.
+_LOSS = re.compile(r"gloo|nccl|connection (closed|reset)|broken pipe", re.IGNORECASE)
 
 
 def start(*, cpu: bool) -> torch.device:
@@ -51,7 +63,8 @@ def start(*, cpu: bool) -> torch.device:
                 hint="start several processes with `accelerate launch` or `torchrun`",
             )
         backend = "gloo" if use_cpu else "cpu:gloo,cuda:nccl"
-        dist.init_process_group(backend, timeout=COLLECTIVE_TIMEOUT)
+        with noticing_lost_processes():
+            dist.init_process_group(backend, timeout=STEP_TIMEOUT)
     if announced != world_size():
         raise ArtError(
             f"the launcher announced {announced} processes, but {world_size()} found each other",
@@ -62,8 +75,18 @@ def start(*, cpu: bool) -> torch.device:
 
 def stop() -> None:
     """Leave the group of processes, so that the interpreter can end without a warning."""
+    global _gloo_group
     if dist.is_initialized():
+        # A thread of gloo's lets go of Python objects some time after its work, for which it needs
+        # the interpreter's lock. If it is late, torch waits for it for ever with that lock in hand
+        # (when it takes a group apart), or Python aborts (at its end). So it is given the lock for
+        # a moment, and the group is never taken apart.
+        time.sleep(_LETTING_GO_SECONDS)
+        for group in (dist.group.WORLD, _gloo_group):
+            if group is not None:
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(group))
         dist.destroy_process_group()
+    _gloo_group = None
 
 
 def rank() -> int:
@@ -86,7 +109,8 @@ def gather_objects(value: T) -> list[T]:
     if world_size() == 1:
         return [value]
     gathered: list[Any] = [None] * world_size()
-    dist.all_gather_object(gathered, value, group=_cpu_group())
+    with noticing_lost_processes():
+        dist.all_gather_object(gathered, value, group=_cpu_group())
     return gathered
 
 
@@ -95,7 +119,8 @@ def broadcast_object(value: T) -> T:
     if world_size() == 1:
         return value
     box = [value]
-    dist.broadcast_object_list(box, src=0, group=_cpu_group())
+    with noticing_lost_processes():
+        dist.broadcast_object_list(box, src=0, group=_cpu_group())
     return box[0]
 
 
@@ -123,11 +148,34 @@ def gather_rows(rows: torch.Tensor) -> torch.Tensor:
 @contextmanager
 def gradient_average(model: torch.nn.Module, *, enabled: bool) -> Iterator[None]:
     """Average gradients over processes in this block's backward pass, or only accumulate them."""
-    if enabled or not isinstance(model, DistributedDataParallel):
+    if not isinstance(model, DistributedDataParallel):
         yield
+    elif enabled:
+        with noticing_lost_processes():
+            yield
     else:
         with model.no_sync():
             yield
+
+
+@contextmanager
+def noticing_lost_processes() -> Iterator[None]:
+    """Say it in one line where another process of the job has ended while this one talks to it.
+
+    Raises:
+        ArtError: it has; without a launcher, which ends all of them, each process raises it at its
+            own next exchange with the others.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and not _LOSS.search(str(error)):
+            raise
+        raise ArtError(
+            "another process of this job has ended or cannot be reached",
+            hint="see what it said, or whether the system killed it; then the same command goes on "
+            "from the last checkpoint",
+        ) from error
 
 
 @contextmanager
@@ -161,10 +209,9 @@ _gloo_group: Any = None
 
 
 def _cpu_group() -> Any:
-    # Objects travel over gloo: pickling through GPU memory costs a synchronisation and space.
+    # Objects travel over gloo (pickling through GPU memory costs a synchronisation and space), in a
+    # group of their own, because long phases end with one.
     global _gloo_group
-    if dist.get_backend() == "gloo":
-        return None
     if _gloo_group is None:
-        _gloo_group = dist.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT)
+        _gloo_group = dist.new_group(backend="gloo", timeout=PHASE_TIMEOUT)
     return _gloo_group

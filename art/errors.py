@@ -1,8 +1,33 @@
-"""The one family of exceptions that a user of ART is meant to see."""
+"""What a user is told: the one family of exceptions meant for them, and notes to read on."""
 
 from __future__ import annotations
 
+import reprlib
+import sys
 from pathlib import Path
+from typing import Any
+
+_MOST_CHARACTERS = 1000
+
+_shown = reprlib.Repr()
+_shown.maxstring = _shown.maxlong = _shown.maxother = 60
+
+
+def one_line(text: str) -> str:
+    """Return a text for a terminal: short, without line breaks, what is unprintable escaped."""
+    text = " ".join(text.split())
+    if len(text) > _MOST_CHARACTERS:
+        text = f"{text[: _MOST_CHARACTERS // 2]} … {text[-_MOST_CHARACTERS // 4 :]}"
+    return text if text.isprintable() else "".join(map(_printable, text))
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else repr(character)[1:-1]
+
+
+def shown(value: Any) -> str:
+    """Return any value as a few words of a message, however long or deep it is."""
+    return _shown.repr(value)
 
 
 class ArtError(Exception):
@@ -22,9 +47,9 @@ class ArtError(Exception):
     ) -> None:
         # Set where another process of the job says it already.
         self.told_elsewhere = False
-        self.what = " ".join(what.split())
-        self.where = None if where is None else str(where)
-        self.hint = None if hint is None else " ".join(hint.split())
+        self.what = one_line(what)
+        self.where = None if where is None else one_line(str(where))
+        self.hint = None if hint is None else one_line(hint)
         super().__init__(str(self))
 
     def __str__(self) -> str:
@@ -35,6 +60,16 @@ class ArtError(Exception):
 
 class DataError(ArtError):
     """A corpus, question, relevance or result file that cannot be read as what it should be."""
+
+
+class RowError(DataError):
+    """A malformed row of a data file; readers that are asked to skip such rows go on behind it."""
+
+    def __init__(
+        self, what: str, *, where: str | Path | None = None, hint: str | None = None
+    ) -> None:
+        advice = "mend it, or skip such rows with --skip-bad-rows, in training data.skip_bad_rows"
+        super().__init__(what, where=where, hint=hint or advice)
 
 
 class ConfigError(ArtError):
@@ -49,8 +84,8 @@ class ConfigFaults(ConfigError):
     """
 
     def __init__(self, faults: list[str]) -> None:
-        self.faults = faults
-        super().__init__("; ".join(faults))
+        self.faults = [one_line(fault) for fault in faults]
+        super().__init__("; ".join(self.faults))
 
     def __str__(self) -> str:
         if len(self.faults) == 1:
@@ -66,3 +101,10 @@ class MismatchError(ArtError):
 
 class CorruptionError(ArtError):
     """A file of ours whose contents are not what was written."""
+
+
+def tell(line: str) -> None:
+    """Say in one line that something was mended; the work goes on."""
+    from tqdm import tqdm  # here, because not every command draws a bar
+
+    tqdm.write(f"note: {line}", file=sys.stderr)  # leaves the bar that may be there in one piece

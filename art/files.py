@@ -6,9 +6,11 @@ either holds the whole new contents or what it held before.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -20,6 +22,25 @@ from filelock import FileLock, Timeout
 from art.errors import ArtError
 
 _COPY_BYTES = 4 << 20
+
+# What the disk says when it is full, a quota is used up, or a limit on file sizes is reached.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def cannot_write(error: OSError, path: str | Path) -> ArtError:
+    """Return the one line about a disk that refuses a write."""
+    inner = error if error.errno else quoted_error(error) or error
+    reason, is_full = inner.strerror or str(error), inner.errno in _FULL
+    if " requested and " in reason:  # NumPy says how much was written, but not why no more
+        reason, is_full = f"No space left on device, or files may not be so large: {reason}", True
+    hint = "free space there; the same command then goes on" if is_full else None
+    return ArtError(f"cannot write: {reason}", where=path, hint=hint)
+
+
+def quoted_error(error: Exception) -> OSError | None:
+    """Return the fault of the operating system that an exception only quotes."""
+    found = re.search(r"(?:\[Errno|\(os error) (\d+)", str(error))  # Python's way, and Rust's
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
 
 
 def fsync_directory(folder: Path) -> None:
@@ -51,7 +72,7 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
         os.replace(beside, path)
         fsync_directory(path.parent)
     except OSError as error:
-        raise ArtError(f"cannot write: {error.strerror or error}", where=path) from error
+        raise cannot_write(error, path) from error
     finally:
         beside.unlink(missing_ok=True)
 
@@ -94,8 +115,10 @@ def read_json(path: str | Path) -> Any:
     """
     try:
         return json.loads(read_text(path))
-    except ValueError as error:
-        raise ArtError(f"not a JSON document: {error}", where=path) from error
+    except (ValueError, RecursionError) as error:
+        raise ArtError(
+            f"not a JSON document: {error}", where=path, hint="have it written again"
+        ) from error
 
 
 @contextmanager
@@ -117,7 +140,11 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         _replace_folder(beside, path)
         fsync_directory(path.parent)
     except OSError as error:
-        raise ArtError(f"cannot write: {error.strerror or error}", where=path) from error
+        raise cannot_write(error, path) from error
+    except ArtError as error:
+        if error.where is not None:  # a name that the user will never see
+            error.where = error.where.replace(str(beside), str(path))
+        raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -151,12 +178,19 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def link(name: Path, target: Path) -> None:
-    """Point the symbolic link `name` at `target` (relative, so that a run folder can be moved)."""
+    """Point the symbolic link `name` at `target` (relative, so that a run folder can be moved).
+
+    Raises:
+        ArtError: the disk refuses.
+    """
     beside = name.with_name(f".{name.name}.{os.getpid()}.tmp")
-    beside.unlink(missing_ok=True)
-    beside.symlink_to(os.path.relpath(target, name.parent), target_is_directory=True)
-    os.replace(beside, name)
-    fsync_directory(name.parent)
+    try:
+        beside.unlink(missing_ok=True)
+        beside.symlink_to(os.path.relpath(target, name.parent), target_is_directory=True)
+        os.replace(beside, name)
+        fsync_directory(name.parent)
+    except OSError as error:
+        raise cannot_write(error, name) from error
 
 
 def fingerprint(*parts: bytes | str) -> str:
@@ -177,7 +211,7 @@ def file_state(path: Path) -> str:
 
 def fingerprint_file(path: str | Path) -> str:
     """Return the fingerprint of a file's contents, read in blocks."""
-    return fingerprint_blocks(_blocks(Path(path)))
+    return fingerprint_blocks(read_blocks(Path(path), _COPY_BYTES))
 
 
 def fingerprint_blocks(blocks: Iterable[bytes | memoryview]) -> str:
@@ -188,9 +222,10 @@ def fingerprint_blocks(blocks: Iterable[bytes | memoryview]) -> str:
     return digest.hexdigest()
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
+def read_blocks(path: Path, size: int) -> Iterator[bytes]:
+    """Yield a file's contents, `size` bytes at a time."""
     with open(path, "rb") as file:
-        while block := file.read(_COPY_BYTES):
+        while block := file.read(size):
             yield block
 
 

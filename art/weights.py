@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
 from art import files
-from art.errors import ArtError
+from art.errors import ArtError, shown
 
 PACKAGE_PREFIX = "pip:"
 
@@ -110,8 +110,11 @@ def loading_model(source: str) -> Iterator[None]:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # a bar per file of a model would drown the job's own
+    _refuse_climbing(Path(source))
     try:
         yield
+    except ArtError:
+        raise
     except ImportError as error:
         hint = "install the package it names"
         if "gguf" in str(error).lower():
@@ -123,7 +126,7 @@ def loading_model(source: str) -> Iterator[None]:
             " which could run any code",
             hint="convert it to safetensors",
         ) from error
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except Exception as error:
         if Path(source).exists() or source.startswith(PACKAGE_PREFIX):
             hint = "is it a complete model that this version of transformers knows?"
         else:
@@ -132,6 +135,20 @@ def loading_model(source: str) -> Iterator[None]:
                 " already, or be the path of a folder"
             )
         raise _model_fault(source, error, hint) from error
+
+
+def _refuse_climbing(folder: Path) -> None:
+    """Refuse a folder whose list of weight files names one that is not in the folder itself."""
+    for index in sorted(folder.glob("*.index.json")) if folder.is_dir() else ():
+        listed = files.read_json(index)
+        names = listed.get("weight_map") if isinstance(listed, dict) else None
+        for name in names.values() if isinstance(names, dict) else ():
+            if not isinstance(name, str) or Path(name).name != name:
+                raise ArtError(
+                    f"names weights outside its folder: {shown(name)}",
+                    where=index,
+                    hint="do not use this model, or mend the list",
+                )
 
 
 @contextmanager
@@ -144,8 +161,60 @@ def saving_weights(folder: Path) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, SafetensorError) as error:  # neither passes the OSError on
+        if (inner := files.quoted_error(error)) is not None:
+            raise files.cannot_write(inner, folder) from error
         reason = str(error).splitlines()[0]
         raise ArtError(f"cannot write the weights: {reason}", where=folder) from error
+    except Exception as error:  # of the tokenizers library, which has no other class for it
+        inner = files.quoted_error(error)
+        if type(error) is not Exception or inner is None:
+            raise
+        raise files.cannot_write(inner, folder) from error
+
+
+def save_tensors(state: Any, path: Path) -> None:
+    """Write what `torch.load(weights_only=True)` reads.
+
+    Raises:
+        OSError: the disk refuses; PyTorch by itself would not say why.
+    """
+    with open(path, "wb") as file:
+        sink = _Sink(file)
+        try:
+            torch.save(state, cast(IO[bytes], sink))  # it only writes and flushes
+        except RuntimeError:
+            if sink.refusal is not None:
+                raise sink.refusal from None
+            raise
+
+
+class _Sink:
+    """A file that remembers why it could not be written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.refusal: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.refusal = self.refusal or error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write an ordinary Hugging Face folder.
+
+    Raises:
+        ArtError: the disk refuses it.
+    """
+    with saving_weights(folder):
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
 def _model_fault(source: str, error: Exception, hint: str) -> ArtError:
@@ -224,10 +293,21 @@ def _tensor_spans(path: Path, size: int) -> list[tuple[int, int]]:
     with open(path, "rb") as file:
         begin = 8 + int.from_bytes(file.read(8), "little")
         try:
+            if begin > size:
+                raise ValueError(f"a header of {begin - 8} bytes in a file of {size}")
             header: dict[str, Any] = json.loads(file.read(begin - 8))
-            offsets = [e["data_offsets"] for name, e in header.items() if name != "__metadata__"]
-        except (ValueError, KeyError, AttributeError, MemoryError, OverflowError) as error:
-            raise ArtError(f"not a safetensors file: {error}", where=path) from error
+            offsets = [
+                (int(start), int(end))
+                for name, entry in header.items()
+                if name != "__metadata__"
+                for start, end in [entry["data_offsets"]]
+            ]
+            if any(not 0 <= start <= end <= size - begin for start, end in offsets):
+                raise ValueError("a tensor lies outside the file")
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ArtError(
+                f"not a safetensors file: {error}", where=path, hint="get or save it again"
+            ) from error
     header_spans = [(at, min(at + _SAMPLE_BYTES, begin)) for at in range(0, begin, _SAMPLE_BYTES)]
     return header_spans + [(begin + start, begin + end) for start, end in sorted(offsets)]
 
@@ -255,8 +335,7 @@ def _gguf_file(source: str) -> Path | None:
 def _convert_gguf(source: str, gguf: Path, folder: Path) -> None:
     with loading_model(source):
         model, tokenizer = _load_gguf(gguf)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_model(model, tokenizer, folder)
 
 
 def _load_gguf(gguf: Path) -> tuple[Any, Any]:

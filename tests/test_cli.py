@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from command import run
+from teacher_world import make_reranker
 
 from art.evaluation.runs import read_run
 
@@ -120,6 +121,34 @@ def test_score_reorders_a_run_of_either_format(
     words = ["--run", tmp_path / "run.trec", "--output", tmp_path / "never.json"]
     assert run("score", *options, "--questions", tmp_path / "other.jsonl", *words) == 1
     assert "5 of 5 questions of the run are not among" in capsys.readouterr().err
+
+
+def test_score_takes_a_reranker_or_likely_answers(
+    files, retriever, index, tiny_bert, tiny_llama, tmp_path, capsys
+) -> None:
+    questions = files / "questions.jsonl"
+    found = tmp_path / "run.trec"
+    asked = ["--questions", questions, "--retriever", retriever, "--index", index, "--cpu"]
+    assert run("search", *asked, "--top-k", 7, "--output", found) == 0
+    reranker = make_reranker(tiny_bert, tmp_path / "reranker", "bert", 1)
+    common = ["--passages", files / "passages.tsv", "--run", found, "--cpu"]
+    crossed = ["--scorer", reranker, "--kind", "cross-encoder", "--max-length", 64]
+    output = ["--questions", questions, "--output", tmp_path / "crossed.trec"]
+    assert run("score", *common, *crossed, *output) == 0
+    assert read_run(tmp_path / "crossed.trec").passage_ids != read_run(found).passage_ids
+    capsys.readouterr()
+    assert run("score", *common, *crossed, *output, "--prompt", "{passage}") == 1
+    said = capsys.readouterr().err
+    assert "scorer.passage_prompt: means nothing to scorer.kind cross-encoder" in said
+    rows = [json.loads(line) for line in questions.read_text().splitlines()]
+    answered, unanswered = tmp_path / "answered.jsonl", tmp_path / "unanswered.jsonl"
+    answered.write_text("\n".join(json.dumps({**row, "answers": ["moon"]}) for row in rows))
+    unanswered.write_text("\n".join(json.dumps({**row, "answers": None}) for row in rows))
+    likely = ["--scorer", tiny_llama, "--kind", "answer-likelihood"]
+    output = ["--output", tmp_path / "likely.trec"]
+    assert run("score", *common, *likely, *output, "--questions", answered) == 0
+    assert run("score", *common, *likely, *output, "--questions", unanswered) == 1
+    assert "5 of 5 questions have no answer" in capsys.readouterr().err
 
 
 def test_evaluate_prints_and_writes_figures(files, retriever, index, tmp_path, capsys) -> None:

@@ -9,6 +9,7 @@ import yaml
 
 from art.config import (
     Config,
+    check_config,
     commented_yaml,
     differences,
     fields,
@@ -26,6 +27,8 @@ MINIMAL = {
     "scorer": {"model": "s"},
     "output": {"folder": "runs/x"},
 }
+
+ANSWERS, RERANKER = ["--scorer.kind=answer-likelihood"], ["--scorer.kind=cross-encoder"]
 
 
 def write(path: Path, text: str | dict) -> Path:
@@ -221,6 +224,13 @@ def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
         (["--training.evaluate_steps=3", "--training.refresh_steps=2"], "training.evaluate_steps"),
         (["--retriever.tied=true", "--retriever.freeze=passage"], "retriever.freeze"),
         (["--scorer.passage_prompt=no place"], "scorer.passage_prompt"),
+        ([*ANSWERS, "--scorer.passage_prompt={passage}"], "scorer.passage_prompt"),
+        ([*ANSWERS, "--scorer.question_prefix=Q:"], "scorer.question_prefix"),
+        ([*RERANKER, "--scorer.passage_prompt={passage}"], "scorer.passage_prompt"),
+        ([*RERANKER, "--scorer.question_prefix=Q:"], "scorer.question_prefix"),
+        ([*RERANKER, "--scorer.chat_template=true"], "scorer.chat_template"),
+        ([*RERANKER, "--scorer.reduction=sum"], "scorer.reduction"),
+        ([*RERANKER, "--scorer.question_length=64"], "scorer.question_length"),
         (["--evaluation.qrels=q.tsv"], "evaluation.qrels"),
     ],
 )
@@ -228,6 +238,13 @@ def test_settings_that_contradict_each_other_are_refused(
     file: Path, overrides: list[str], named: str
 ) -> None:
     assert named in faults(file, *overrides)
+
+
+def test_defaults_suit_every_kind_of_scorer(file: Path) -> None:
+    prompt = "--scorer.passage_prompt={question}{passage}"
+    for overrides in (ANSWERS, RERANKER, [*ANSWERS, prompt]):
+        config = read_config(file, overrides)
+        assert check_config(config.model_dump(mode="json"), source="again") == config
 
 
 def test_environment_variables_do_not_leak_in(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

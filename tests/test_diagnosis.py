@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import yaml
 from command import run
+from teacher_world import make_reranker
 
 from art.data.formats import Passage, Question
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
-from art.diagnosis import Work, choose_questions, diagnose
+from art.diagnosis import choose_questions, diagnose
 from art.errors import ArtError
 from art.evaluation.ceiling import score_rows
 from art.planning.flatness import Flatness
@@ -22,7 +23,6 @@ from art.retriever.bm25 import BM25
 from art.retriever.loading import create_retriever
 from art.scorer.cache import CachedScorer
 from art.scorer.likelihood import load_scorer
-from art.training.schedule import Schedule
 
 PROMPTS = ["Passage: {passage} . Ask.", "{passage}"]
 
@@ -99,7 +99,7 @@ def test_figures_are_those_of_plain_rerankings(corpus, store, tiny_llama, tiny_b
         flatness = found.prompts[prompt].flatness
         assert flatness.share == pytest.approx(Flatness.of(likelihoods).share, abs=1e-6)
     assert found.prompts[PROMPTS[0]].flatness == found.reductions["mean"]
-    assert found.pairs_per_second > 0 and found.passages_per_second > 0
+    assert found.pairs_per_second > 0
 
 
 def test_mean_and_sum_are_the_same_whichever_the_scorer_takes(corpus, store, tiny_t5) -> None:
@@ -131,7 +131,7 @@ def test_without_labels_agreement_and_flatness_are_left(corpus, store, tiny_llam
     assert not found.results and not found.tests
     assert found.prompts[PROMPTS[0]].evaluation is None
     assert list(found.agreements) == ["BM25"] and 0 <= found.agreements["BM25"].share <= 1
-    assert found.top_k == 32 and found.passages_per_second is None
+    assert found.top_k == 32
 
 
 def test_nothing_to_diagnose_is_one_clear_error(store, tiny_llama) -> None:
@@ -148,27 +148,10 @@ def test_questions_are_drawn_from_the_labelled_ones_in_their_order(corpus) -> No
     assert len(choose_questions(questions[12:], 99, seed=1)) == 12
 
 
-def test_work_counts_every_pair_and_every_refresh(corpus, store, tiny_llama) -> None:
-    schedule = Schedule(
-        num_questions=20,
-        questions_per_step=4,
-        questions_per_micro_batch=4,
-        epochs=2,
-        max_steps=None,
-        peak_learning_rate=1e-3,
-        warmup_share=0.0,
-        refresh_steps=4,
-        evaluate_steps=4,
-        save_steps=4,
-        seed=1,
-    )
-    work = Work.of(schedule, top_k=8, num_passages=60)
-    assert work == Work(num_pairs=10 * 4 * 8, num_embedded=4 * 60)  # steps 0, 4, 8 and 10
-
-
 def test_the_command_answers_every_question(
-    corpus, tiny_llama, tiny_bert, tmp_path: Path, capsys
+    corpus, tiny_llama, tiny_bert, tmp_path: Path, capsys, monkeypatch
 ) -> None:
+    monkeypatch.setattr("art.planning.rates._ENOUGH_SECONDS", 0.01)
     rows = ["id\ttext\ttitle", *(f"{name}\t{text}\t{title}" for name, title, text in corpus)]
     (tmp_path / "passages.tsv").write_text("\n".join(rows) + "\n")
     for name, labelled in (("dev", True), ("plain", False)):
@@ -199,9 +182,24 @@ def test_the_command_answers_every_question(
         "Prompts, over retriever's first 4",
         "pairs a second here",
         "(480 pairs",  # 10 epochs of 3 steps, 4 questions, 4 passages
+        "retrieving",
+        "learning",
         "refreshing",
+        "evaluating",
     ):
         assert expected in printed
+
+    words = ["--questions", tmp_path / "dev.jsonl", "--config", tmp_path / "c.yaml"]
+    assert run("diagnose", *common, *words) == 0
+    printed = capsys.readouterr().out
+    assert "min (480 pairs" in printed and "learning" not in printed
+    assert "name a --retriever to count the rest" in printed
+    reranker = make_reranker(tiny_bert, tmp_path / "reranker", "bert", 1)
+    crossed = ["--scorer", reranker, "--kind", "cross-encoder", "--max-length", 64]
+    words = ["--questions", tmp_path / "dev.jsonl", "--num-questions", 3]
+    assert run("diagnose", *common[2:], *crossed, *words) == 0
+    printed = capsys.readouterr().out
+    assert "BM25, first 20 re-ordered" in printed and "mean and sum" not in printed
 
     words = ["--questions", tmp_path / "plain.jsonl", "--num-questions", 3]
     assert run("diagnose", *common, *words) == 0

@@ -12,11 +12,13 @@ from typing import Annotated
 
 import typer
 
+from art.cli.common import SkipBadRows, read_rows
 from art.cli.reporting import report
 from art.cli.scoring import diagnose, score
 from art.cli.searching import embed, evaluate, mine, search
 from art.cli.training import init, train
 from art.errors import ArtError
+from art.training.interruption import Interrupted, Interruption
 
 app = typer.Typer(
     name="art",
@@ -36,6 +38,10 @@ def main() -> None:
         if not error.told_elsewhere:
             print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except Interrupted as end:
+        if not end.told_elsewhere:
+            print(end, file=sys.stderr)
+        sys.exit(end.status)
 
 
 @app.callback(invoke_without_command=True)
@@ -58,11 +64,16 @@ def split(
     words: Annotated[
         int, typer.Option(min=1, help="Words of a passage; 0.7 to 1.3 times as many to end well.")
     ] = 100,
+    skip_bad_rows: SkipBadRows = False,
 ) -> None:
     """Cut documents into passages that end with sentences, titles and sources kept."""
     from art.data.splitting import split_documents
 
-    result = split_documents(documents, output, words=words)
+    result = read_rows(
+        lambda source, bad_rows: split_documents(source, output, words=words, bad_rows=bad_rows),
+        documents,
+        skip_bad_rows=skip_bad_rows,
+    )
     print(f"{output}: {result.num_passages:,} passages from {result.num_documents:,} documents")
     for line in result.skipped.report():
         print(f"skipped {line}")
@@ -94,6 +105,8 @@ def demo(
     ] = Path("runs/demo"),
 ) -> None:
     """Train on Python's own documentation, from questions alone: minutes, no download."""
-    from art.demo.run import run_demo
+    interruption = Interruption()
+    with interruption.listening():
+        from art.demo.run import run_demo
 
-    run_demo(output)
+        run_demo(output, interruption=interruption)

@@ -4,18 +4,39 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from art.cli.common import OnCpu, PassagesFile, QuestionsFile, processes
+from art.cli.common import (
+    OnCpu,
+    PassagesFile,
+    QuestionsFile,
+    SkipBadRows,
+    processes,
+    read_rows,
+    tell_skipped,
+)
+
+if TYPE_CHECKING:
+    from art.config import Config
 
 _SEED = 1234  # of the questions drawn
 _PAPER_TOP_K = 32
 
 ScorerModel = Annotated[
     str,
-    typer.Option("--scorer", help="Frozen T5-like or decoder-only language model: name or folder."),
+    typer.Option(
+        "--scorer",
+        help="Frozen T5-like or decoder-only language model, or reranker: name or folder.",
+    ),
+]
+Kind = Annotated[
+    Literal["question-likelihood", "answer-likelihood", "cross-encoder"] | None,
+    typer.Option(
+        help="How the scorer scores: how likely the question is (where not given), its answer is, "
+        "or as a reranker."
+    ),
 ]
 ScorerType = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"] | None,
@@ -23,7 +44,7 @@ ScorerType = Annotated[
 ]
 Reduction = Annotated[
     Literal["mean", "sum"] | None,
-    typer.Option(help="Of the question's token log-probabilities: mean (ART), sum (UPR)."),
+    typer.Option(help="Of the token log-probabilities: mean (ART), sum (UPR)."),
 ]
 MaxLength = Annotated[int | None, typer.Option(min=1, help="Tokens of the prompt; 512.")]
 ChatTemplate = Annotated[
@@ -42,6 +63,7 @@ def score(
     output: Annotated[
         Path, typer.Option(help="Result file, .json or .trec; a killed job goes on beside it.")
     ],
+    kind: Kind = None,
     prompt: Annotated[
         str | None, typer.Option(help="Prompt with one {passage}; the paper's where not given.")
     ] = None,
@@ -50,20 +72,28 @@ def score(
     chat_template: ChatTemplate = False,
     dtype: ScorerType = None,
     batch_tokens: BatchTokens = None,
+    known_scores: Annotated[
+        list[Path] | None,
+        typer.Option(help="Run folder or score log of the same scorer, to reuse; repeatable."),
+    ] = None,
+    skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
 ) -> None:
-    """Put anybody's results into the order of a frozen language model, without any training."""
+    """Put anybody's results into the order of a frozen scorer, without any training."""
     from art import distributed
     from art.data.formats import read_questions
     from art.data.passages import PassageStore
     from art.data.tokens import TokenStore
     from art.evaluation.rescoring import match_run, rescore_run
     from art.evaluation.runs import read_run, run_format
-    from art.scorer.likelihood import load_scorer
+    from art.scorer.teachers import answers_for, load_teacher
 
     run_format(output)  # scoring takes long; a wrong ending should not wait for it
-    found, asked = read_run(run), read_questions(questions)
-    settings = _given(
+    found = read_rows(read_run, run, skip_bad_rows=skip_bad_rows)
+    asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
+    settings = _checked(
+        scorer,
+        kind=kind,
         passage_prompt=prompt,
         reduction=reduction,
         max_length=max_length,
@@ -73,11 +103,15 @@ def score(
     )
     with processes(cpu) as device:
         with distributed.fail_together():
-            store = PassageStore.open_or_build(passages, progress=distributed.is_main())
+            store = PassageStore.open_or_build(
+                passages, skip_bad_rows=skip_bad_rows, progress=distributed.is_main()
+            )
+            tell_skipped(store.bad_rows)
             wanted, rows = match_run(found, asked, store, where=run)
-            model = load_scorer(scorer, device=device, **settings)
+            answers = answers_for(settings["kind"], wanted, where=questions)
+            model = load_teacher(**settings, answers=answers, device=device)
             tokens = TokenStore.open_or_build(store, model.template, progress=distributed.is_main())
-        rescore_run(model, tokens, wanted, rows, store, output)
+        rescore_run(model, tokens, wanted, rows, store, output, known_scores=known_scores or ())
         if distributed.is_main():
             print(f"{output}: {len(wanted):,} questions, {int((rows >= 0).sum()):,} pairs")
 
@@ -100,11 +134,13 @@ def diagnose(
     num_questions: Annotated[
         int, typer.Option(min=1, help="At most so many questions, drawn at random.")
     ] = 100,
+    kind: Kind = None,
     reduction: Reduction = None,
     max_length: MaxLength = None,
     chat_template: ChatTemplate = False,
     dtype: ScorerType = None,
     batch_tokens: BatchTokens = None,
+    skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
 ) -> None:
     """Find out in minutes what a scorer could teach, and what training with it would take."""
@@ -112,69 +148,84 @@ def diagnose(
     from art.config import read_config
     from art.data.formats import read_questions
     from art.data.passages import PassageStore
-    from art.data.prompts import PAPER_PASSAGE_PROMPT
     from art.data.tokens import PassageEncoder, TokenStore
-    from art.diagnosis import Work, choose_questions
+    from art.diagnosis import choose_questions
     from art.diagnosis import diagnose as run_diagnosis
     from art.errors import ArtError
+    from art.planning.at_hand import WhatIf
+    from art.planning.forecast import forecast_beside
     from art.retriever.loading import create_retriever
     from art.scorer.cache import CachedScorer
-    from art.scorer.likelihood import load_scorer
-    from art.training.plan import plan_run, read_run_questions
+    from art.scorer.teachers import answers_for, load_teacher
+    from art.training.plan import check_passages, plan_run, read_run_questions
 
     wanted = read_config(config) if config else None
     cache = Path(wanted.data.cache_folder) if wanted and wanted.data.cache_folder else None
-    given = read_questions(questions)
+    skip = skip_bad_rows or bool(wanted and wanted.data.skip_bad_rows)
+    given = read_rows(read_questions, questions, skip_bad_rows=skip)
     asked = choose_questions(given, num_questions, seed=_SEED)
-    settings = {}
-    if wanted:
-        if wanted.training.method != "art" or wanted.scorer is None:
-            raise ArtError(
-                f"training.method {wanted.training.method} has no teacher to diagnose", where=config
-            )
-        settings = wanted.scorer.model_dump(exclude={"model", "temperature"})
-    settings |= _given(
+    if wanted and (wanted.training.method != "art" or wanted.scorer is None):
+        raise ArtError(
+            f"training.method {wanted.training.method} has no teacher to diagnose", where=config
+        )
+    base = wanted.scorer.model_dump() if wanted and wanted.scorer else {}
+    prompts = [*prompt] if prompt else [base.get("passage_prompt")]
+    settings = _checked(
+        scorer,
+        base,
+        kind=kind,
+        passage_prompt=prompts[0],
         reduction=reduction,
         max_length=max_length,
         chat_template=chat_template or None,
         dtype=dtype,
         batch_tokens=batch_tokens,
     )
-    prompts = prompt or [settings.get("passage_prompt") or PAPER_PASSAGE_PROMPT]
+    answers = answers_for(settings["kind"], asked, where=questions)
     student = wanted.retriever.model_dump() if wanted else {}
-    if retriever != student.get("model"):
+    if retriever and retriever != student.get("model"):
         student["passage_model"] = None  # it belonged to the other model
-    schedule = None
+    planned = None
     if wanted:
-        own = {"training": wanted.training.model_copy(update={"labelled_share": 0.0})}
-        schedule = plan_run(  # of the steps that the teacher has a part in
-            wanted.model_copy(update=own),
-            num_questions=len(read_run_questions(wanted).training),
-            world_size=1,
+        student["model"] = retriever or wanted.retriever.model
+        teacher = settings | {"model": scorer, "passage_prompt": prompts[0]}
+        planned = _changed(
+            wanted, passages=str(passages), retriever=student, scorer=teacher, cpu=cpu
         )
 
     with processes(cpu) as device:
         progress = distributed.is_main()
         with distributed.fail_together():
-            store = PassageStore.open_or_build(passages, cache=cache, progress=progress)
+            store = PassageStore.open_or_build(
+                passages, skip_bad_rows=skip, cache=cache, progress=progress
+            )
+            tell_skipped(store.bad_rows)
+            if planned:  # what a run would refuse should not wait for the diagnosis
+                of_run = read_run_questions(planned)
+                tell_skipped(of_run.bad_rows)
+                schedule = plan_run(
+                    planned,
+                    num_questions=len(of_run.training),
+                    world_size=distributed.world_size(),
+                )
+                check_passages(planned, len(store))
 
         def tokens(template: PassageEncoder) -> TokenStore:
             return TokenStore.open_or_build(store, template, cache=cache, progress=progress)
 
-        def open_scorer(passage_prompt: str) -> CachedScorer:
+        def open_scorer(passage_prompt: str | None) -> CachedScorer:
             with distributed.fail_together():
                 own = settings | {"passage_prompt": passage_prompt}
-                model = load_scorer(scorer, device=device, cache=cache, **own)
+                model = load_teacher(**own, answers=answers, device=device, cache=cache)
                 return CachedScorer(model, None, tokens(model.template))
 
         start = None
         with distributed.fail_together():
             if retriever:
-                student["model"] = retriever
-                model = create_retriever(**student, cache=cache).to(device)
+                model = create_retriever(**student | {"model": retriever}, cache=cache).to(device)
                 start = model, tokens(model.passage_template)
         found = run_diagnosis(
-            {one: partial(open_scorer, one) for one in prompts},
+            {one or "the prompt": partial(open_scorer, one) for one in prompts},
             store,
             asked,
             retriever=start,
@@ -184,12 +235,45 @@ def diagnose(
         if distributed.is_main():
             print(f"{len(asked):,} of {len(given):,} questions, {len(store):,} passages")
             print(report.diagnosis(found))
-            if wanted and schedule:
-                top_k = wanted.training.top_k
-                work = Work.of(schedule, top_k=top_k, num_passages=len(store))
-                print(report.hours(work, found))
+            if planned:
+                seconds = None
+                if retriever:
+                    seconds = forecast_beside(
+                        planned,
+                        WhatIf(),
+                        world_size=distributed.world_size(),
+                        pairs_per_second=found.pairs_per_second,
+                    ).seconds
+                num_questions = schedule.num_steps * schedule.questions_per_step
+                print(report.hours(num_questions * planned.training.top_k, seconds, found))
 
 
-def _given(**settings: Any) -> dict[str, Any]:
-    """Return the settings that were given on the command line."""
-    return {name: value for name, value in settings.items() if value is not None}
+def _changed(
+    config: Config, *, passages: str, retriever: dict[str, Any], scorer: dict[str, Any], cpu: bool
+) -> Config:
+    """Return the settings of a run with what the command line says instead."""
+    from art.config import check_config
+
+    document = config.model_dump(mode="json")
+    document["data"]["passages"] = passages
+    document["retriever"] |= retriever
+    document["scorer"] |= scorer | {"known_scores": []}
+    # Of the steps that the teacher has a part in
+    document["training"] |= {"cpu": cpu, "labelled_share": 0.0}
+    return check_config(document, source="command line")
+
+
+def _checked(model: str, base: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+    """Return a scorer's settings, those given on the command line before those of a base.
+
+    Raises:
+        ConfigFaults: the kind of scorer has no use for some.
+    """
+    from art.config import ScorerConfig, scorer_contradictions
+    from art.errors import ConfigFaults
+
+    given = {name: value for name, value in options.items() if value is not None}
+    settings = ScorerConfig.model_validate({**(base or {}), **given, "model": model})
+    if faults := list(scorer_contradictions(settings)):
+        raise ConfigFaults(faults)
+    return settings.model_dump(exclude={"temperature", "known_scores"})

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from art.cli.common import OnCpu, PassagesFile, QuestionsFile, processes
+from art.cli.common import (
+    OnCpu,
+    PassagesFile,
+    QuestionsFile,
+    SkipBadRows,
+    processes,
+    read_rows,
+    tell_skipped,
+)
 from art.errors import ArtError, MismatchError
 
 if TYPE_CHECKING:
@@ -35,6 +43,7 @@ def embed(
     output: Annotated[Path, typer.Option(help="Folder of the index; a killed job goes on there.")],
     dtype: Annotated[VectorType, typer.Option(help="Precision of the stored vectors.")] = "float32",
     batch_tokens: Annotated[int, typer.Option(help="Padded tokens embedded at once.")] = 16_384,
+    skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
 ) -> None:
     """Embed a corpus with a retriever's passage tower into a searchable index."""
@@ -47,7 +56,8 @@ def embed(
     with processes(cpu) as device:
         with distributed.fail_together():
             model = create_retriever(retriever).to(device)
-            store = PassageStore.open_or_build(passages)
+            store = PassageStore.open_or_build(passages, skip_bad_rows=skip_bad_rows)
+            tell_skipped(store.bad_rows)
             tokens = TokenStore.open_or_build(store, model.passage_template)
         index = embed_passages(
             model, tokens, output, store=store, dtype=dtype, batch_tokens=batch_tokens
@@ -72,6 +82,7 @@ def search(
         typer.Option("--top-k", min=1, help="Passages per question: 100; 5 when asked for."),
     ] = None,
     passages: PassagesOverride = None,
+    skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
 ) -> None:
     """Search an index: with a file of questions into a result file, or at a prompt."""
@@ -82,14 +93,14 @@ def search(
     if questions is None:
         if output is not None:
             raise ArtError("--output is for the results of a file", hint="name it with --questions")
-        _answer_questions(retriever, index, passages, top_k or 5, cpu=cpu)
+        _answer_questions(retriever, index, passages, skip_bad_rows, top_k or 5, cpu=cpu)
         return
     if output is None:
         raise ArtError("--output is missing", hint="name a result file, such as run.trec")
     run_format(output)  # a search takes minutes; a wrong ending should not wait for it
-    asked = read_questions(questions)
+    asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
     with processes(cpu) as device:
-        model, opened, store = _open(retriever, index, passages, device)
+        model, opened, store = _open(retriever, index, passages, skip_bad_rows, device)
         with distributed.fail_together():
             if distributed.is_main():
                 vectors = model.embed_questions([question.text for question in asked])
@@ -113,6 +124,7 @@ def evaluate(
         bool, typer.Option("--drop-self-hits", help="Ignore a hit with the question's id (BEIR).")
     ] = False,
     passages: PassagesOverride = None,
+    skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
 ) -> None:
     """Search an index with labelled questions and print how good the results are."""
@@ -121,10 +133,10 @@ def evaluate(
     from art.evaluation.evaluate import evaluate as run_evaluation
     from art.files import write_json
 
-    asked = read_questions(questions)
-    judgements = read_qrels(qrels) if qrels else None
+    asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
+    judgements = read_rows(read_qrels, qrels, skip_bad_rows=skip_bad_rows) if qrels else None
     with processes(cpu) as device:
-        model, opened, store = _open(retriever, index, passages, device)
+        model, opened, store = _open(retriever, index, passages, skip_bad_rows, device)
         result = run_evaluation(
             model,
             opened,
@@ -176,6 +188,7 @@ def mine(
         int | None,
         typer.Option(min=0, help="Draw from the ranks; without, the best-ranked are taken."),
     ] = None,
+    skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
 ) -> None:
     """Find hard negatives: high in the ranking, not named as a positive, without an answer."""
@@ -184,9 +197,9 @@ def mine(
 
     choice = mining.Choice(num_negatives, skip_top, depth, margin, seed)
     mining.check_output(output)
-    asked = read_questions(questions)
+    asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
     with processes(cpu) as device:
-        search_in, store = _searched(retriever, index, bm25, passages, device)
+        search_in, store = _searched(retriever, index, bm25, passages, skip_bad_rows, device)
         with distributed.fail_together():
             if distributed.is_main():
                 mined = mining.mine(search_in, store, asked, output, choice=choice)
@@ -203,6 +216,7 @@ def _searched(
     index: Path | None,
     bm25: bool,
     passages: Path | None,
+    skip_bad_rows: bool,
     device: torch.device,
 ) -> tuple[Search, PassageStore]:
     """Open what `art mine` searches: an index with its retriever, or the words of a corpus."""
@@ -212,7 +226,7 @@ def _searched(
     from art.retriever.bm25 import BM25
 
     if retriever is not None and index is not None and not bm25:
-        model, opened, store = _open(retriever, index, passages, device)
+        model, opened, store = _open(retriever, index, passages, skip_bad_rows, device)
         return retriever_search(model, opened), store
     if not (bm25 and passages) or retriever is not None or index is not None:
         raise ArtError(
@@ -220,12 +234,13 @@ def _searched(
             hint="give --retriever with its --index, or --bm25 with --passages",
         )
     with distributed.fail_together():
-        store = PassageStore.open_or_build(passages)
+        store = PassageStore.open_or_build(passages, skip_bad_rows=skip_bad_rows)
+        tell_skipped(store.bad_rows)
         return bm25_search(BM25.build(store)), store
 
 
 def _open(
-    retriever: str, index: Path, passages: Path | None, device: torch.device
+    retriever: str, index: Path, passages: Path | None, skip_bad_rows: bool, device: torch.device
 ) -> tuple[Retriever, Index, PassageStore]:
     """Open what belongs together: the retriever, the index it built, and the index's passages."""
     from art import distributed
@@ -242,7 +257,10 @@ def _open(
                 where=opened.store_folder,
                 hint="name the corpus with --passages",
             )
-        store = PassageStore.open_or_build(passages or opened.store_folder)
+        store = PassageStore.open_or_build(
+            passages or opened.store_folder, skip_bad_rows=skip_bad_rows
+        )
+        tell_skipped(store.bad_rows)
         if store.fingerprint != opened.store_fingerprint:
             raise MismatchError(
                 f"the index holds passages {opened.store_fingerprint}, but these are "
@@ -254,7 +272,13 @@ def _open(
 
 
 def _answer_questions(
-    retriever: str, index: Path, passages: Path | None, top_k: int, *, cpu: bool
+    retriever: str,
+    index: Path,
+    passages: Path | None,
+    skip_bad_rows: bool,
+    top_k: int,
+    *,
+    cpu: bool,
 ) -> None:
     """Answer questions from the terminal, or from a pipe, as they come."""
     from art import dialogue, distributed
@@ -262,7 +286,7 @@ def _answer_questions(
     with processes(cpu) as device:
         if distributed.world_size() > 1:
             raise ArtError("one process can ask for questions", hint="start `art search` alone")
-        model, opened, store = _open(retriever, index, passages, device)
+        model, opened, store = _open(retriever, index, passages, skip_bad_rows, device)
         typed = dialogue.is_interactive()
         if typed:
             print(f"{len(store):,} passages; an empty line ends")

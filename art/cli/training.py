@@ -9,6 +9,7 @@ import typer
 
 from art.cli.common import PassagesFile, QuestionsFile
 from art.errors import ArtError
+from art.training.interruption import Interruption
 
 if TYPE_CHECKING:
     from art.config import Stage
@@ -37,14 +38,20 @@ def train(
             "--passages, --questions and --gpus are numbers to plan with",
             hint="add --dry-run; the files are data.passages and data.questions",
         )
+    interruption = Interruption()
+    with interruption.listening():
+        _run(config, context.args, interruption)
+
+
+def _run(config: Path, overrides: list[str], interruption: Interruption) -> None:
     from art.config import read_stages
 
-    stages = read_stages(config, context.args)
+    stages = read_stages(config, overrides)
     from art import distributed
     from art.training.stages import train_stages
 
     try:
-        train_stages(stages, begin=_announce, end=_tell)
+        train_stages(stages, begin=_announce, end=_tell, interruption=interruption)
     finally:
         distributed.stop()
 

@@ -8,8 +8,9 @@ Only the wiring sees a settings object (`cli`, `demo`, and in `training` what se
 plans and keeps a run); every other module takes plain keyword arguments.
 """
 
-from art.config.manifest import Manifest
+from art.config.manifest import Manifest, SealedManifest
 from art.config.reading import Stage, check_config, read_config, read_stages
+from art.config.scorers import TeacherKind, scorer_contradictions
 from art.config.settings import (
     RETRIEVER_FOLDER,
     Config,
@@ -36,7 +37,9 @@ __all__ = [
     "OutputConfig",
     "RetrieverConfig",
     "ScorerConfig",
+    "SealedManifest",
     "Stage",
+    "TeacherKind",
     "TrainingConfig",
     "WarmupConfig",
     "check_config",
@@ -45,4 +48,5 @@ __all__ = [
     "fields",
     "read_config",
     "read_stages",
+    "scorer_contradictions",
 ]

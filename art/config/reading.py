@@ -14,11 +14,13 @@ from pydantic import ValidationError
 
 from art.config.needs import unmet_needs
 from art.config.settings import RETRIEVER_FOLDER, Config, contradictions, fields
-from art.errors import ConfigError, ConfigFaults
+from art.errors import ConfigError, ConfigFaults, shown
 
 DEFAULT = "default"
 COMMAND_LINE = "command line"
 _STAGE_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_LONG_NAME = 100  # comparing takes the square of it
+_MOST_BYTES = 1 << 20  # a larger file is no settings file, and reading it would take minutes
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class Stage:
     name: str | None
     config: Config
     origins: dict[str, str]
+
+
+_MAPPINGS = {"scorer.quantization"}  # the only setting that is one
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -219,20 +224,22 @@ def parse_overrides(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
                 faults.append(f"command line: --{name}: needs a value")
                 continue
             text = rest.pop(0)
-        settings[name] = _value(text)
+        settings[name] = _value(text, mapping=name in _MAPPINGS)
     return settings, faults
 
 
-def _value(text: str) -> Any:
+def _value(text: str, *, mapping: bool) -> Any:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         return text  # such as `@file`, which is not YAML but plain text
-    # No setting is a mapping: `query: ` is a prefix.
-    return text if isinstance(value, dict) else value
+    # `query: ` is a prefix.
+    return text if isinstance(value, dict) and not mapping else value
 
 
 def _nearest(dotted: str) -> str:
+    if len(dotted) > _LONG_NAME:
+        return ""
     known = [name for name, _, _ in fields()]
     by_last_part = [name for name in known if name.partition(".")[2] == dotted.rpartition(".")[2]]
     near = by_last_part or difflib.get_close_matches(dotted, known, n=1, cutoff=0.5)
@@ -246,7 +253,7 @@ def _explain(dotted: str, fault: dict[str, Any]) -> str:
         sentence = next((text for name, text, _ in fields() if name == dotted), "")
         return f"is required. {sentence}" if sentence else "the section is required"
     message = str(fault["msg"]).removeprefix("Value error, ")
-    return f"{message[0].lower()}{message[1:]}, got {fault['input']!r}"
+    return f"{message[0].lower()}{message[1:]}, got {shown(fault['input'])}"
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -254,11 +261,11 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
-        for key_node, _ in node.value:
+        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             name = str(key_node.value)
             if name in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {name!r} stands twice", key_node.start_mark
+                    None, None, f"the key {shown(name)} stands twice", key_node.start_mark
                 )
             seen.add(name)
         return super().construct_mapping(node, deep)
@@ -266,20 +273,43 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-        document = yaml.load(text, _UniqueKeyLoader)
+        with open(path, "rb") as file:
+            contents = file.read(_MOST_BYTES + 1)
+        text = contents.decode("utf-8-sig")
     except FileNotFoundError:
-        raise ConfigError("no such config file", where=path) from None
+        raise ConfigError("no such config file", where=path, hint="check the path") from None
     except OSError as error:
-        raise ConfigError(f"cannot read: {error.strerror or error}", where=path) from error
+        reason = error.strerror or str(error)
+        raise ConfigError(f"cannot read: {reason}", where=path, hint="check the path") from error
     except UnicodeDecodeError as error:
-        raise ConfigError("not UTF-8 text", where=path) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ConfigError(str(getattr(error, "problem", error)), where=where) from error
+        line = contents[: error.start].count(b"\n") + 1
+        hint = "convert the file to UTF-8"
+        raise ConfigError("not UTF-8 text", where=f"{path}:{line}", hint=hint) from error
+    if len(contents) > _MOST_BYTES:
+        raise ConfigError("too long for settings", where=path, hint="is it another file?")
+    document = _parsed(text, path)
     if document is None:
         document = {}
     if not isinstance(document, dict):
-        raise ConfigError("must be sections of settings (data:, retriever:, …)", where=path)
-    return {key: ({} if value is None else value) for key, value in document.items()}
+        raise ConfigError(
+            "must be sections of settings (data:, retriever:, …)",
+            where=path,
+            hint="art train --help lists them",
+        )
+    return {str(key): ({} if value is None else value) for key, value in document.items()}
+
+
+def _parsed(text: str, path: Path) -> Any:
+    where, what = str(path), ""
+    try:
+        return yaml.load(text, _UniqueKeyLoader)
+    except yaml.reader.ReaderError as error:
+        where = f"{path}:{text[: error.position].count(chr(10)) + 1}"
+        what = f"the character {chr(error.character)!r} is not allowed in YAML"
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else where
+        what = str(getattr(error, "problem", None) or error)
+    except (ValueError, RecursionError) as error:  # a date that is none; [[[[…
+        what = str(error)
+    raise ConfigError(what, where=where, hint="mend the YAML there; quote what is meant as text")

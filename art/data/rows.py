@@ -1,90 +1,100 @@
 """Rows of text files, each with the line it starts on: lines, csv rows, JSON objects.
 
-Everything streams; `.gz` is read as what it holds; text is UTF-8, a byte-order mark is skipped.
+Everything streams; `.gz` is read as what it holds; text is UTF-8, a byte-order mark is skipped. A
+malformed row is a `RowError`, unless the caller collects bad rows: then it is skipped and listed.
 """
 
 from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, TypeVar
 
-from art.errors import DataError
+from art.errors import DataError, RowError, shown
+
+Raw = TypeVar("Raw")
+Value = TypeVar("Value")
 
 ROW_BYTES = 16 << 20  # a longer row is a broken file: an unclosed quote, a missing line break
+_NUM_LISTED = 10
 
 
-class Lines:
-    """The lines of a file, their ends kept, and where the current row starts.
+@dataclass
+class BadRows:
+    """Malformed rows that were skipped.
 
-    Iterating gives one line at a time. A reader whose rows span lines calls `finish_row` after
-    each, so that a row that never ends is refused before it fills the memory.
+    Attributes:
+        count: of all of them.
+        complaints: what is wrong with the first ten, and where.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.number = 0  # of the last line given, from 1
-        self._row_start = 1
-        self._row_bytes = 0
+    count: int = 0
+    complaints: list[str] = dataclass_field(default_factory=list)
 
-    def __iter__(self) -> Iterator[str]:
-        try:
-            with gzip.open(self.path) if self.path.suffix == ".gz" else open(self.path, "rb") as f:
-                while line := f.readline(ROW_BYTES + 1):
-                    self.number += 1
-                    self._row_bytes += len(line)
-                    if self._row_bytes > ROW_BYTES:
-                        self.refuse(
-                            "a row is longer than 16 MiB",
-                            hint="look for an unclosed quotation mark or a missing line break",
-                        )
-                    yield self._decoded(line)
-        except (OSError, EOFError, zlib.error) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise DataError(f"cannot read: {reason}", where=self.path) from error
+    def add(self, error: RowError) -> None:
+        """Count one more."""
+        self.count += 1
+        if len(self.complaints) < _NUM_LISTED:
+            self.complaints.append(f"{error.where}: {error.what}")
 
-    def _decoded(self, line: bytes) -> str:
-        try:
-            text = line.decode()
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"not UTF-8: byte {line[error.start]:#04x} at position {error.start + 1}",
-                where=f"{self.path}:{self.number}",
-                hint="convert the file to UTF-8",
-            ) from error
-        return text.removeprefix("\ufeff") if self.number == 1 else text
-
-    def finish_row(self) -> int:
-        """End the current row; return the line it started on."""
-        start = self._row_start
-        self._row_start = self.number + 1
-        self._row_bytes = 0
-        return start
-
-    def refuse(self, what: str, *, hint: str | None = None) -> NoReturn:
-        """Raise a DataError that names the current row's first line."""
-        raise DataError(what, where=f"{self.path}:{self._row_start}", hint=hint)
+    def report(self) -> str:
+        """Return how many there were and the first of them as one line; nothing where none were."""
+        if not self.count:
+            return ""
+        more = self.count - len(self.complaints)
+        behind = f"; and {more:,} more" if more else ""
+        rows = "row" if self.count == 1 else "rows"
+        return f"skipped {self.count:,} {rows}: {'; '.join(self.complaints)}{behind}"
 
 
-def plain_lines(path: Path) -> Iterator[tuple[int, str]]:
+def refuse(error: RowError, bad_rows: BadRows | None) -> None:
+    """Raise a row's error, or count it where bad rows are collected."""
+    if bad_rows is None:
+        raise error
+    bad_rows.add(error)
+
+
+def text_lines(path: Path, bad_rows: BadRows | None = None) -> Iterator[tuple[int, str]]:
+    """Yield (line number, line with its end) of every line.
+
+    Args:
+        path: the file.
+        bad_rows: collects lines that are not UTF-8 or too long; None to raise at the first.
+
+    Raises:
+        RowError: a line cannot be read.
+        DataError: the file cannot be read.
+    """
+    for number, line in enumerate(_lines(path), start=1):
+        if isinstance(line, RowError):
+            refuse(line, bad_rows)
+        else:
+            yield number, line
+
+
+def plain_lines(path: Path, bad_rows: BadRows | None = None) -> Iterator[tuple[int, str]]:
     """Yield (line number, line without its end) of every line that is not blank."""
-    lines = Lines(path)
-    for line in lines:
-        number = lines.finish_row()
+    for number, line in text_lines(path, bad_rows):
         if line.strip():
             yield number, line.removesuffix("\n").removesuffix("\r")
 
 
-def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def csv_rows(path: Path, bad_rows: BadRows | None = None) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, fields) of a tab-separated file with csv quoting; blank rows are passed.
 
-    Fields in quotation marks may hold tabs, line breaks and doubled quotation marks.
+    Fields in quotation marks may hold tabs, line breaks and doubled quotation marks. Where bad rows
+    are skipped, reading goes on with the line behind a bad row's first: a quotation mark that is
+    never closed costs its own line and no other.
     """
-    lines = Lines(path)
+    lines = _RowLines(path)
     csv.field_size_limit(max(csv.field_size_limit(), ROW_BYTES))
     rows = csv.reader(lines, delimiter="\t", strict=True)
     while True:
@@ -92,42 +102,78 @@ def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             fields = next(rows)
         except StopIteration:
             return
-        except csv.Error as error:
-            lines.refuse(
-                f"not a csv row: {error}",
-                hint='a field that begins with " must end with it, and double those inside',
-            )
-        number = lines.finish_row()
-        if fields:
-            yield number, fields
+        except (csv.Error, RowError) as error:
+            refuse(lines.fault(error), bad_rows)
+            lines.go_on_behind_first()
+        else:
+            number = lines.finish_row()
+            if fields:
+                yield number, fields
 
 
-def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_objects(
+    path: Path, bad_rows: BadRows | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, object) of a JSON-lines file; blank lines are passed."""
-    for number, line in plain_lines(path):
-        where = f"{path}:{number}"
+    return converted(plain_lines(path, bad_rows), _json_object, path, bad_rows)
+
+
+def converted(
+    rows: Iterable[tuple[int, Raw]],
+    convert: Callable[[Raw, str], Value],
+    source: str | Path,
+    bad_rows: BadRows | None,
+    *,
+    unit: str = "",
+) -> Iterator[tuple[int, Value]]:
+    """Yield every row as what it means, with its number.
+
+    Args:
+        rows: numbers and rows.
+        convert: takes a row and its place; raises a RowError where it is malformed.
+        source: the rows' file.
+        bad_rows: collects malformed rows; None to raise at the first.
+        unit: what the numbers count, where it is not lines.
+    """
+    for number, row in rows:
         try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"not JSON: {error}", where=where) from error
-        if not isinstance(value, dict):
-            raise DataError(f"a JSON object is expected, not {type(value).__name__}", where=where)
-        yield number, value
+            value = convert(row, f"{source}:{unit}{number}")
+        except RowError as error:
+            refuse(error, bad_rows)
+        else:
+            yield number, value
+
+
+def json_value(text: str, where: str) -> Any:
+    """Return what a JSON text stands for.
+
+    Raises:
+        RowError: it is not JSON, or nested beyond reason.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, " if error.lineno > 1 else ""
+        raise RowError(
+            f"not JSON: {error.msg} at {place}character {error.colno}", where=where
+        ) from error
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits; [[[[…
+        raise RowError(f"not JSON: {error}", where=where) from error
 
 
 def field(row: Mapping[str, Any], names: Sequence[str], where: str) -> Any:
     """Return the value of the first of these names that the row has.
 
     Raises:
-        DataError: it has none of them.
+        RowError: it has none of them.
     """
     for name in names:
         if row.get(name) is not None:
             return row[name]
-    raise DataError(
+    raise RowError(
         f"no {' or '.join(repr(name) for name in names)} in the row",
         where=where,
-        hint=f"it has {', '.join(repr(str(name)) for name in row) or 'nothing'}",
+        hint=f"it has {', '.join(shown(str(name)) for name in list(row)[:10]) or 'nothing'}",
     )
 
 
@@ -135,15 +181,15 @@ def text_value(value: Any, what: str, where: str) -> str:
     """Return a string that UTF-8 can hold.
 
     Raises:
-        DataError: the value is no string, or holds half a surrogate pair (JSON can).
+        RowError: the value is no string, or holds half a surrogate pair (JSON can).
     """
     if not isinstance(value, str):
-        raise DataError(f"the {what} is not a string but {value!r:.60}", where=where)
+        raise RowError(f"the {what} is not a string but {shown(value)}", where=where)
     if not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise DataError(f"the {what} holds half a surrogate pair", where=where) from error
+            raise RowError(f"the {what} holds half a surrogate pair", where=where) from error
     return value
 
 
@@ -151,11 +197,115 @@ def id_value(value: Any, what: str, where: str) -> str:
     """Return an id as a string; whole numbers are accepted.
 
     Raises:
-        DataError: the value is something else, or blank.
+        RowError: the value is something else, or blank.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     name = text_value(value, what, where)
     if not name.strip():
-        raise DataError(f"the {what} is empty", where=where)
+        raise RowError(f"the {what} is empty", where=where)
     return name
+
+
+class _RowLines:
+    """The lines of a file for the csv reader, those of the current row kept to be read again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lines = _lines(path)
+        self._again: deque[str | RowError] = deque()
+        self._row: list[str | RowError] = []
+        self._row_start = 1
+        self._row_characters = 0
+
+    def __iter__(self) -> _RowLines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.popleft() if self._again else next(self._lines)
+        self._row.append(line)
+        if isinstance(line, RowError):
+            raise line
+        self._row_characters += len(line)
+        if self._row_characters > ROW_BYTES:
+            raise _too_long(f"{self._path}:{self._row_start}")
+        return line
+
+    def finish_row(self) -> int:
+        """End the current row; return the line it started on."""
+        start = self._row_start
+        self._row_start += len(self._row)
+        self._row.clear()
+        self._row_characters = 0
+        return start
+
+    def go_on_behind_first(self) -> None:
+        """Give up the current row: of its lines only the first is behind us."""
+        self._again.extendleft(reversed(self._row[1:]))
+        del self._row[1:]
+        self.finish_row()
+
+    def fault(self, error: csv.Error | RowError) -> RowError:
+        """Return what is wrong with the current row, with its first line."""
+        where = f"{self._path}:{self._row_start}"
+        if isinstance(error, csv.Error):
+            return RowError(
+                f"not a csv row: {error}",
+                where=where,
+                hint='a field that begins with " must end with it, and double those inside',
+            )
+        if error is self._row[0] or error.where == where:
+            return error
+        last = self._row_start + len(self._row) - 1
+        return RowError(f"the row goes on to line {last}, {error.what}", where=where)
+
+
+def _lines(path: Path) -> Iterator[str | RowError]:
+    """Yield every line with its end; in the place of one that cannot be read, what is wrong."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            number = 0
+            while line := file.readline(ROW_BYTES + 1):
+                number += 1
+                if len(line) > ROW_BYTES:
+                    yield _too_long(f"{path}:{number}")
+                    _pass_over(file, line)
+                else:
+                    yield _decoded(line, path, number)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(
+            f"cannot read: {reason}", where=path, hint="is it complete, and yours to read?"
+        ) from error
+
+
+def _pass_over(file: io.BufferedIOBase, line: bytes) -> None:
+    while line and not line.endswith(b"\n"):
+        line = file.readline(ROW_BYTES)
+
+
+def _too_long(where: str) -> RowError:
+    return RowError(
+        "a row is longer than 16 MiB",
+        where=where,
+        hint="look for an unclosed quotation mark or a missing line break",
+    )
+
+
+def _decoded(line: bytes, path: Path, number: int) -> str | RowError:
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        return RowError(
+            f"not UTF-8: byte {line[error.start]:#04x} at position {error.start + 1}",
+            where=f"{path}:{number}",
+            hint="convert the file to UTF-8",
+        )
+    return text.removeprefix("\ufeff") if number == 1 else text
+
+
+def _json_object(line: str, where: str) -> dict[str, Any]:
+    value = json_value(line, where)
+    if not isinstance(value, dict):
+        raise RowError(f"a JSON object is expected, not {type(value).__name__}", where=where)
+    return value

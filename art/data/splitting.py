@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from art.data.documents import KNOWN, Document, Skipped, read_documents
 from art.data.formats import Passage
+from art.data.rows import BadRows
 from art.errors import DataError
 from art.files import atomic_write
 
@@ -89,6 +90,7 @@ def split_documents(
     output: str | Path,
     *,
     words: int = PASSAGE_WORDS,
+    bad_rows: BadRows | None = None,
     progress: bool = True,
 ) -> Split:
     """Write the passages of a file or folder of documents as JSON lines.
@@ -98,6 +100,7 @@ def split_documents(
         output: a `.jsonl` file of `id`, `title`, `text` and `source`, which `read_passages` reads;
             it appears whole or not at all. Ids are `PATH#NUMBER`, numbered from 1.
         words: the length of a passage, 0.7 to 1.3 times this where a sentence ends there.
+        bad_rows: collects lines that are not UTF-8 text and malformed rows; None to raise.
         progress: draw a progress bar.
 
     Returns:
@@ -111,7 +114,7 @@ def split_documents(
     if output.suffix.lower() != ".jsonl":
         raise DataError("passages are written as JSON lines", where=output, hint="end it in .jsonl")
     result = Split()
-    documents = read_documents(source, result.skipped, exclude=output)
+    documents = read_documents(source, result.skipped, exclude=output, bad_rows=bad_rows)
     bar = tqdm(desc="passages", unit="", unit_scale=True, disable=not progress)
     with bar, atomic_write(output) as file:
         for document in documents:

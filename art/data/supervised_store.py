@@ -17,14 +17,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Literal, overload
+from typing import IO, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from art.checked import check_size
 from art.config import Manifest
 from art.data.formats import Passage
-from art.data.passages import PassageStore, check_size, mapped
+from art.data.passages import PassageStore
 from art.data.supervised import SupervisedExample, content_id, read_supervised
 from art.errors import CorruptionError, DataError
 from art.files import atomic_folder, cache_folder, file_state, fingerprint, lock
@@ -70,12 +71,9 @@ class SupervisedStore:
         self.fingerprint = manifest.fingerprint
         self.contexts = PassageStore.open(folder / "contexts")
         num_questions = manifest.num_questions
-        check_size(folder / "keys.bin", 8 * len(self.contexts))
-        check_size(folder / "rows.bin", 8 * manifest.num_rows)
-        check_size(folder / "row_borders.bin", 8 * (_KINDS * num_questions + 1))
-        self.keys = mapped(folder / "keys.bin", np.dtype("<u8"))
-        self._rows = mapped(folder / "rows.bin", np.dtype("<i8"))
-        self._borders = mapped(folder / "row_borders.bin", np.dtype("<i8"))
+        self.keys = _mapped(folder / "keys.bin", "<u8", len(self.contexts))
+        self._rows = _mapped(folder / "rows.bin", "<i8", manifest.num_rows)
+        self._borders = _mapped(folder / "row_borders.bin", "<i8", _KINDS * num_questions + 1)
         self._lines = _Lines(folder, num_questions, manifest.question_bytes)
         self.questions = _Questions(self._lines)
 
@@ -197,8 +195,7 @@ class _Lines:
 
     def __init__(self, folder: Path, count: int, num_bytes: int) -> None:
         check_size(folder / "questions.jsonl", num_bytes)
-        check_size(folder / "question_borders.bin", 8 * (count + 1))
-        self._borders = mapped(folder / "question_borders.bin", np.dtype("<i8"))
+        self._borders = _mapped(folder / "question_borders.bin", "<i8", count + 1)
         with open(folder / "questions.jsonl", "rb") as file:
             self._text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
@@ -227,6 +224,13 @@ class _Questions(Sequence[str]):
         if isinstance(places, range):
             return [self._lines[place][0] for place in places]
         return self._lines[places][0]
+
+
+def _mapped(path: Path, dtype: str, count: int) -> NDArray[Any]:
+    """Map a file of `count` numbers for reading."""
+    check_size(path, count * np.dtype(dtype).itemsize)
+    # A plain view: indexing a memmap object itself is several times slower.
+    return np.memmap(path, dtype=dtype, mode="r", shape=(count,)).view(np.ndarray)
 
 
 def _files_key(files: Sequence[str | Path]) -> str:

@@ -2,19 +2,21 @@
 
 A corpus is embedded again at every refresh, so tokenising it each time would cost more than the
 model on a fast machine. A token store is a folder: `ids.bin` (uint16 where the vocabulary fits,
-else uint32), `offsets.bin` (int64, N + 1 borders in tokens) and `manifest.json`.
+else uint32), `offsets.bin` (int64, N + 1 borders in tokens) and `manifest.json`, with a checksum
+of every 4 MiB, compared when that block is first read.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import struct
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import cached_property
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -23,15 +25,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from art.config import Manifest
-from art.data.passages import PassageStore, check_size, mapped
+from art.checked import CheckedFile, file_checksums, mending, open_or_build
+from art.config import SealedManifest
+from art.data.passages import PassageStore
 from art.errors import ArtError, CorruptionError
-from art.files import atomic_folder, cache_folder, fingerprint, lock
+from art.files import atomic_folder, cache_folder, fingerprint
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_FORMAT = "token store 1"
+_BORDERS = struct.Struct("<qq")
+_FORMAT = "token store 2"
 _CHUNK_ROWS = 1024
 _FEW_PASSAGES = 2048  # below this, starting processes takes longer than the work
 _MOST_WORKERS = 16
@@ -54,13 +58,14 @@ class PassageEncoder(Protocol):
         """Return the token ids of n passages."""
 
 
-class _TokenManifest(Manifest):
+class _TokenManifest(SealedManifest):
     format: str
     store_fingerprint: str
     encoder_fingerprint: str
     num_passages: int
     num_tokens: int
     dtype: Literal["uint16", "uint32"]
+    blocks: dict[str, list[str]]
 
 
 class TokenStore:
@@ -68,17 +73,27 @@ class TokenStore:
 
     Attributes:
         folder: where it lies.
+        fingerprint: stands for the passages and their encoding.
     """
 
     folder: Path
+    fingerprint: str
 
-    def __init__(self, folder: Path, manifest: _TokenManifest) -> None:
+    def __init__(self, folder: Path, build: Callable[[], None]) -> None:
+        manifest = _TokenManifest.read(folder / "manifest.json")
+        if manifest.format != _FORMAT:
+            raise CorruptionError(f"not a {_FORMAT!r} but {manifest.format!r}", where=folder)
         self.folder = folder
-        dtype = np.dtype(manifest.dtype).newbyteorder("<")
-        check_size(folder / "ids.bin", manifest.num_tokens * dtype.itemsize)
-        check_size(folder / "offsets.bin", 8 * (manifest.num_passages + 1))
-        self._offsets = mapped(folder / "offsets.bin", np.dtype("<i8"))
-        self._ids = mapped(folder / "ids.bin", dtype) if manifest.num_tokens else np.zeros(0, dtype)
+        self.fingerprint = fingerprint(manifest.store_fingerprint, manifest.encoder_fingerprint)
+        self._num_passages = manifest.num_passages
+        self._type = np.dtype(manifest.dtype).newbyteorder("<")
+
+        def opened(name: str, num_bytes: int) -> CheckedFile:
+            checksums, mend = manifest.blocks[name], mending(folder, build)
+            return CheckedFile(folder / name, num_bytes, checksums, mend=mend)
+
+        self._ids = opened("ids.bin", manifest.num_tokens * self._type.itemsize)
+        self._offsets = opened("offsets.bin", 8 * (self._num_passages + 1))
 
     @classmethod
     def open_or_build(
@@ -92,6 +107,8 @@ class TokenStore:
     ) -> TokenStore:
         """Open the token ids of a store, tokenising it where this encoding is new.
 
+        What turns out damaged is made again, now or when it is first read.
+
         Args:
             store: the passages.
             encode: what makes token ids of them.
@@ -102,31 +119,30 @@ class TokenStore:
 
         Raises:
             ArtError: a worker failed or died, or the disk refuses the files.
-            CorruptionError: the files are damaged.
         """
         folder = (cache or cache_folder()) / "tokens"
-        key = fingerprint(_FORMAT, store.fingerprint, encode.fingerprint)
-        if not (folder / key).exists():
-            with lock(folder / f"{key}.lock"):
-                if not (folder / key).exists():  # another process may have built it meanwhile
-                    workers = _default_workers(len(store)) if num_workers is None else num_workers
-                    _build(store, encode, folder / key, workers, progress)
-        return cls(folder / key, _read_manifest(folder / key))
+        folder /= fingerprint(_FORMAT, store.fingerprint, encode.fingerprint)
+        workers = _default_workers(len(store)) if num_workers is None else num_workers
+        build = partial(_build, store, encode, folder, workers, progress)
+        return open_or_build(folder, partial(cls, build=build), build)
 
-    @cached_property
-    def lengths(self) -> NDArray[np.int32]:
-        """Tokens of each passage, [N]."""
-        return np.diff(self._offsets).astype(np.int32)
+    def lengths(self, rows: range | None = None) -> NDArray[np.int32]:
+        """Return the number of tokens of consecutive rows, of all when None, [n]."""
+        chosen = range(len(self)) if rows is None else rows
+        borders = self._offsets.read(8 * chosen.start, 8 * (chosen.stop + 1))
+        return np.diff(np.frombuffer(borders, dtype="<i8")).astype(np.int32)
 
     def __len__(self) -> int:
-        return len(self._offsets) - 1
+        return self._num_passages
 
     def __getitem__(self, row: int) -> NDArray[np.int64]:
         """Return the token ids [L] of one row."""
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of {len(self)} passages")
-        start, stop = self._offsets[row : row + 2].tolist()
-        return self._ids[start:stop].astype(np.int64)
+        start, stop = _BORDERS.unpack(self._offsets.read(8 * row, 8 * row + _BORDERS.size))
+        size = self._type.itemsize
+        found = np.frombuffer(self._ids.read(start * size, stop * size), dtype=self._type)
+        return found.astype(np.int64)
 
 
 def pad(
@@ -155,13 +171,6 @@ def pad(
     return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
-def _read_manifest(folder: Path) -> _TokenManifest:
-    manifest = _TokenManifest.read(folder / "manifest.json")
-    if manifest.format != _FORMAT:
-        raise CorruptionError(f"not a {_FORMAT!r} but {manifest.format!r}", where=folder)
-    return manifest
-
-
 def _build(
     store: PassageStore, encode: PassageEncoder, folder: Path, num_workers: int, progress: bool
 ) -> None:
@@ -169,19 +178,18 @@ def _build(
     bar = tqdm(
         total=len(store), desc="tokens", unit=" passages", unit_scale=True, disable=not progress
     )
-    with (
-        bar,
-        atomic_folder(folder) as beside,
-        open(beside / "ids.bin", "wb") as ids_file,
-        open(beside / "offsets.bin", "wb") as offsets_file,
-        _chunks(store, encode, num_workers) as chunks,
-    ):
-        np.zeros(1, dtype="<i8").tofile(offsets_file)
-        for ids, lengths in chunks:
-            ids.tofile(ids_file)
-            (num_tokens + np.cumsum(lengths)).astype("<i8").tofile(offsets_file)
-            num_tokens += len(ids)
-            bar.update(len(lengths))
+    with bar, atomic_folder(folder) as beside:
+        with (
+            open(beside / "ids.bin", "wb") as ids_file,
+            open(beside / "offsets.bin", "wb") as offsets_file,
+            _chunks(store, encode, num_workers) as chunks,
+        ):
+            offsets_file.write(np.zeros(1, dtype="<i8").data)
+            for ids, lengths in chunks:
+                ids_file.write(ids.data)
+                offsets_file.write((num_tokens + np.cumsum(lengths)).astype("<i8").data)
+                num_tokens += len(ids)
+                bar.update(len(lengths))
         manifest = _TokenManifest(
             format=_FORMAT,
             store_fingerprint=store.fingerprint,
@@ -189,6 +197,7 @@ def _build(
             num_passages=len(store),
             num_tokens=num_tokens,
             dtype=_dtype(encode),
+            blocks={name: file_checksums(beside / name) for name in ("ids.bin", "offsets.bin")},
         )
         manifest.write(beside / "manifest.json")
 
@@ -219,7 +228,7 @@ def _chunks(
         num_workers,
         multiprocessing.get_context("spawn"),
         initializer=_start_worker,
-        initargs=(str(store.folder), encode),
+        initargs=(store, encode),
     )
     try:
         yield _in_order(pool, starts, ahead=3 * num_workers)
@@ -269,10 +278,10 @@ def _encode_chunk(store: PassageStore, encode: PassageEncoder, start: int) -> Ch
 _worker: tuple[PassageStore, PassageEncoder] | None = None
 
 
-def _start_worker(folder: str, encode: PassageEncoder) -> None:
+def _start_worker(store: PassageStore, encode: PassageEncoder) -> None:
     global _worker
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are the parallelism
-    _worker = PassageStore.open(folder), encode
+    _worker = store, encode
 
 
 def _encode_in_worker(start: int) -> Chunk:

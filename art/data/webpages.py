@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from html import unescape
 from html.parser import HTMLParser
 
 from art.data.headings import Line, Outline
@@ -46,7 +47,6 @@ def html_lines(lines: Iterable[str], name: str) -> Iterator[Line]:
             yield from parser.taken()
             piece, size = [], 0
     parser.feed("".join(piece))
-    parser.close()
     parser.finish()
     yield from parser.taken()
 
@@ -61,6 +61,7 @@ class _Parser(HTMLParser):
         self._num_dropped = 0  # of those
         self._in_heading = False
         self._in_title = False
+        self._has_comment_end = True  # as far as is known
 
     def taken(self) -> list[Line]:
         """Return what was found since the last call."""
@@ -69,7 +70,16 @@ class _Parser(HTMLParser):
         lines, self._lines = self._lines, []
         return lines
 
+    def feed(self, data: str) -> None:
+        self._has_comment_end = True
+        super().feed(data)
+
     def finish(self) -> None:
+        # Behind the last `>` no tag can end; the library would look for its end from every `<`.
+        end = self.rawdata.rfind(">") + 1
+        self.rawdata, rest = self.rawdata[:end], self.rawdata[end:]
+        self.close()
+        self.handle_data(unescape(rest))
         self._end_block()
         self._lines += self._outline.end()
 
@@ -100,6 +110,16 @@ class _Parser(HTMLParser):
             while (closed := self._open.pop()) != tag:
                 self._num_dropped -= closed in _DROPPED
             self._num_dropped -= tag in _DROPPED
+
+    def parse_comment(self, i: int, report: bool = True) -> int:
+        """Return where a comment ends, negative where it does not; that is looked for once."""
+        found = super().parse_comment(i, report) if self._has_comment_end else -1
+        self._has_comment_end = found >= 0
+        return found
+
+    def parse_marked_section(self, i: int, report: int = 1) -> int:
+        """Pass over `<![…]>`, which is not HTML, and on whose ruins the library gives up."""
+        return self.parse_bogus_comment(i)
 
     def handle_data(self, data: str) -> None:
         if not self._num_dropped:

@@ -21,8 +21,9 @@ from art.files import write_bytes
 from art.planning.forecast import forecast
 from art.retriever.loading import create_retriever, load_retriever
 from art.scorer.cache import CachedScorer
-from art.scorer.likelihood import load_scorer
+from art.scorer.teachers import answers_for, load_teacher
 from art.training.checkpoints import RunFolder
+from art.training.interruption import Interruption
 from art.training.loop import train
 
 _TRAINING, _CHOOSING, _LOCKED = (
@@ -34,14 +35,16 @@ _BEFORE, _AFTER = "before training", "after training"
 _COMPARED_DEPTH = 20  # of BM25's passages, which the scorer re-orders
 
 
-def run_demo(folder: Path) -> None:
+def run_demo(folder: Path, *, interruption: Interruption | None = None) -> None:
     """Write the built-in corpus and questions, train on them, and print what it was worth.
 
     Args:
         folder: run folder; a demonstration that was killed goes on there.
+        interruption: where the caller listens for signals.
 
     Raises:
         ArtError: the disk refuses, or the packages that carry the weights are not installed.
+        Interrupted: a signal came.
     """
     start = time.perf_counter()
     try:
@@ -54,7 +57,7 @@ def run_demo(folder: Path) -> None:
         )
         if not RunFolder(folder).steps():
             print(f"{estimate(config, folder / 'data' / _LOCKED)}\n", flush=True)
-        result = train(config)
+        result = train(config, interruption=interruption)
         print(
             "\nComparing on the locked questions; the scorer re-orders BM25's top 20 …", flush=True
         )
@@ -108,7 +111,12 @@ def compare_run(config: Config, questions_file: Path) -> dict[str, Evaluation]:
     settings = config.retriever.model_dump()
     start = create_retriever(**settings, seed=config.training.seed, cache=cache)
     trained = load_retriever(Path(config.output.folder) / "retriever")
-    scorer = load_scorer(**config.scorer.model_dump(exclude={"temperature"}), cache=cache)
+    questions = read_questions(questions_file)
+    scorer = load_teacher(
+        **config.scorer.model_dump(exclude={"temperature", "known_scores"}),
+        answers=answers_for(config.scorer.kind, questions, where=questions_file),
+        cache=cache,
+    )
 
     def tokens(template: PassageEncoder) -> TokenStore:
         return TokenStore.open_or_build(store, template, cache=cache)
@@ -119,7 +127,7 @@ def compare_run(config: Config, questions_file: Path) -> dict[str, Evaluation]:
             _AFTER: (trained, tokens(trained.passage_template)),
         },
         store,
-        read_questions(questions_file),
+        questions,
         scorer=CachedScorer(scorer, None, tokens(scorer.template)),
         depth=_COMPARED_DEPTH,
         cache=cache,

@@ -24,18 +24,17 @@ from art.evaluation.labels import some
 from art.evaluation.runs import write_run
 from art.files import lock
 from art.scorer.cache import CachedScorer, ScoreLog
+from art.scorer.records import LOG_NAME, Records, read_known
 
 if TYPE_CHECKING:
     from art.data.formats import Question
     from art.data.passages import PassageStore
     from art.data.tokens import TokenStore
     from art.evaluation.runs import Run
-    from art.scorer.likelihood import Scorer
+    from art.scorer.teacher import Teacher
 
 # Enough full batches to sort pairs by length, and few enough that a kill costs half a minute.
 _BATCHES_AT_ONCE = 16
-
-_LOG = "scores.log"
 
 
 def match_run(
@@ -84,13 +83,14 @@ def match_run(
 
 
 def rescore_run(
-    scorer: Scorer,
+    scorer: Teacher,
     passage_tokens: TokenStore,
     questions: Sequence[Question],
     rows: NDArray[np.int64],
     store: PassageStore,
     output: Path,
     *,
+    known_scores: Sequence[str | Path] = (),
     progress: bool = True,
 ) -> None:
     """Write a run in the scorer's order; a killed call goes on from the scores beside the output.
@@ -98,21 +98,23 @@ def rescore_run(
     Every process of the job must call it, with the same arguments.
 
     Args:
-        scorer: the frozen language model.
+        scorer: the frozen teacher.
         passage_tokens: the store's passages, encoded by the scorer's template.
         questions: Q of them.
         rows: passages of each question, [Q, K], -1 behind the last where there are fewer.
         store: the passages.
         output: the result file, in the format of its ending; the scores so far are in
             `<output>.scores/` until it is written.
+        known_scores: run folders or score logs whose scores are taken over when the job begins.
         progress: show pairs a second and the remaining time on the main process.
 
     Raises:
         ArtError: another job writes this output, or the disk refuses.
-        MismatchError: the scores beside the output are another scorer's.
+        MismatchError: the scores beside the output, or some of those known, are another scorer's.
     """
     texts = [question.text for question in questions]
-    with _kept_scores(output.with_name(f"{output.name}.scores"), scorer.fingerprint) as kept:
+    folder = output.with_name(f"{output.name}.scores")
+    with _kept_scores(folder, scorer.fingerprint, known_scores) as kept:
         cached = CachedScorer(scorer, kept.log, passage_tokens)
         scores = score_in_blocks(cached, texts, rows, after_block=kept.keep, progress=progress)
         with distributed.fail_together():
@@ -173,9 +175,9 @@ def score_in_blocks(
     return scores
 
 
-def _questions_at_once(scorer: Scorer, width: int) -> int:
-    longest = scorer.template.max_length + scorer.template.question_length
-    pairs = _BATCHES_AT_ONCE * scorer.batch_tokens * distributed.world_size() // longest
+def _questions_at_once(scorer: Teacher, width: int) -> int:
+    num_tokens = _BATCHES_AT_ONCE * scorer.batch_tokens * distributed.world_size()
+    pairs = num_tokens // scorer.template.longest
     return max(1, pairs // width)
 
 
@@ -200,7 +202,17 @@ class _Kept:
         # others would be batched differently, which changes their last bits.
         progress = folder / "progress.json"
         length = _Progress.read(progress).num_scores if progress.exists() else 0
-        return cls(ScoreLog(folder / _LOG, fingerprint=fingerprint, length=length), progress)
+        return cls(ScoreLog(folder / LOG_NAME, fingerprint=fingerprint, length=length), progress)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the job was under way before."""
+        return self._progress.exists()
+
+    def take_over(self, known: Records | None) -> None:
+        """Add the scores that the main process found elsewhere."""
+        if self.log.take_over(known):
+            self.keep()
 
     def keep(self) -> None:
         """Put the scores of another block on the disk."""
@@ -211,7 +223,9 @@ class _Kept:
 
 
 @contextmanager
-def _kept_scores(folder: Path, fingerprint: str) -> Iterator[_Kept]:
+def _kept_scores(
+    folder: Path, fingerprint: str, known_scores: Sequence[str | Path]
+) -> Iterator[_Kept]:
     """Open the scores of a job under way, and remove them when the block ends well."""
     with ExitStack() as held:
         with distributed.fail_together():
@@ -219,7 +233,10 @@ def _kept_scores(folder: Path, fingerprint: str) -> Iterator[_Kept]:
                 holder = "another job that writes this output"
                 held.enter_context(lock(folder / ".lock", wait=False, holder=holder))
             kept = _Kept.open(folder, fingerprint)
+            sources = [] if kept.has_begun else known_scores
+            known = read_known(sources, fingerprint) if distributed.is_main() else None
         held.callback(kept.log.close)
+        kept.take_over(known)
         yield kept
     if distributed.is_main():
         shutil.rmtree(folder, ignore_errors=True)

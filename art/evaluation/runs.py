@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from art.errors import ArtError, DataError
+from art.data.rows import (
+    BadRows,
+    converted,
+    id_value,
+    json_objects,
+    json_value,
+    plain_lines,
+    refuse,
+    text_lines,
+)
+from art.errors import ArtError, DataError, RowError, shown
 from art.evaluation.answers import AnswerMatcher
 from art.evaluation.metrics import spaced_scores
 from art.files import atomic_write
@@ -27,6 +37,7 @@ if TYPE_CHECKING:
 
 _TREC_SUFFIXES = (".trec", ".run", ".txt")
 _DPR_SUFFIXES = (".json", ".jsonl")
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -84,24 +95,22 @@ def write_run(
             file.write(line.encode())
 
 
-def read_run(path: str | Path) -> Run:
+def read_run(path: str | Path, bad_rows: BadRows | None = None) -> Run:
     """Read a ranking that `write_run` or another program wrote.
 
     A TREC run is put into the order of its scores, whatever its rank column says, as trec_eval does
     (equal scores stay in the file's order); DPR's JSON is taken in the order of its passages.
+
+    Args:
+        path: the file.
+        bad_rows: collects malformed rows; None to raise at the first.
 
     Raises:
         ArtError: another ending than `write_run` knows.
         DataError: the file cannot be read as what its ending says.
     """
     reader = _read_dpr if run_format(path) == "dpr" else _read_trec
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            found = reader(Path(path), file)
-    except OSError as error:
-        raise DataError(f"cannot read: {error.strerror or error}", where=path) from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8 text: {error}", where=path) from error
+    found = reader(Path(path), bad_rows)
     width = max(map(len, found.values()), default=0)
     scores = np.full((len(found), width), -np.inf, np.float32)
     for position, hits in enumerate(found.values()):
@@ -203,68 +212,86 @@ def _as_list(lines: Iterable[str]) -> Iterator[str]:
 _Found = dict[str, list[tuple[str, float]]]
 
 
-def _read_trec(path: Path, lines: Iterable[str]) -> _Found:
+def _read_trec(path: Path, bad_rows: BadRows | None) -> _Found:
     found: dict[str, dict[str, float]] = {}
-    for number, line in enumerate(lines, start=1):
-        columns = line.split()
-        if not columns:
-            continue
-        where = f"{path}:{number}"
-        if len(columns) != 6:
-            raise DataError(
-                f"{len(columns)} columns, where a TREC run has 6",
-                where=where,
-                hint="question id, Q0, passage id, rank, score, tag",
-            )
-        question, _, passage, _, score, _ = columns
-        _add(found.setdefault(question, {}), passage, score, where)
+    rows = converted(plain_lines(path, bad_rows), _trec_row, path, bad_rows)
+    for number, (question, passage, score) in rows:
+        hits = found.setdefault(question, {})
+        if passage in hits:
+            refuse(_repeated(passage, f"{path}:{number}"), bad_rows)
+        else:
+            hits[passage] = score
     return {
         question: sorted(hits.items(), key=lambda hit: -hit[1]) for question, hits in found.items()
     }
 
 
-def _read_dpr(path: Path, file: Iterable[str]) -> _Found:
+def _trec_row(line: str, where: str) -> tuple[str, str, float]:
+    columns = line.split()
+    if len(columns) != 6:
+        raise RowError(
+            f"{len(columns)} columns, where a TREC run has 6",
+            where=where,
+            hint="question id, Q0, passage id, rank, score, tag",
+        )
+    question, _, passage, _, score, _ = columns
+    return question, passage, _score(score, where)
+
+
+def _read_dpr(path: Path, bad_rows: BadRows | None) -> _Found:
+    if path.suffix.lower() == ".jsonl":
+        entries: Iterable[tuple[int, Any]] = json_objects(path, bad_rows)
+        unit = ""
+    else:
+        entries = enumerate(_listed(path), start=1)
+        unit = "question "
     found: _Found = {}
-    for number, (where, entry) in enumerate(_entries(path, file), start=1):
-        if not (isinstance(entry, dict) and isinstance(entry.get("ctxs"), list)):
-            raise DataError("not a question with its `ctxs`", where=where)
-        question = str(entry.get("id", number))
+    for place, (name, hits) in converted(entries, _dpr_row, path, bad_rows, unit=unit):
+        question = str(place) if name is None else name
         if question in found:
-            raise DataError(f"the question id {question!r} stands twice", where=where)
-        hits: dict[str, float] = {}
-        for context in entry["ctxs"]:
-            if not (isinstance(context, dict) and {"id", "score"} <= context.keys()):
-                raise DataError("a passage without `id` and `score`", where=where)
-            _add(hits, str(context["id"]), context["score"], where)
-        found[question] = list(hits.items())
+            what = f"the question id {shown(question)} stands twice"
+            refuse(RowError(what, where=f"{path}:{unit}{place}"), bad_rows)
+        else:
+            found[question] = hits
     return found
 
 
-def _entries(path: Path, file: Iterable[str]) -> Iterator[tuple[str, Any]]:
+def _dpr_row(entry: Any, where: str) -> tuple[str | None, list[tuple[str, float]]]:
+    if not (isinstance(entry, dict) and isinstance(entry.get("ctxs"), list)):
+        raise RowError("not a question with its `ctxs`", where=where)
+    hits: dict[str, float] = {}
+    for context in entry["ctxs"]:
+        if not (isinstance(context, dict) and {"id", "score"} <= context.keys()):
+            raise RowError("a passage without `id` and `score`", where=where)
+        passage = id_value(context["id"], "passage id", where)
+        if passage in hits:
+            raise _repeated(passage, where)
+        hits[passage] = _score(context["score"], where)
+    name = None if entry.get("id") is None else id_value(entry["id"], "question id", where)
+    return name, list(hits.items())
+
+
+def _listed(path: Path) -> list[Any]:
+    """Return the entries of a file that is one JSON list."""
+    text = "".join(line for _, line in text_lines(path))
     try:
-        if path.suffix.lower() == ".jsonl":
-            for number, line in enumerate(file, start=1):
-                where = f"{path}:{number}"
-                if line.strip():
-                    yield where, json.loads(line)
-        else:
-            where = str(path)
-            entries = json.loads("".join(file))
-            if not isinstance(entries, list):
-                raise DataError("not a list of questions", where=where)
-            for number, entry in enumerate(entries, start=1):
-                yield f"{path}: question {number}", entry
-    except json.JSONDecodeError as error:
-        raise DataError(f"not JSON: {error}", where=where) from error
+        entries = json_value(text, str(path))
+    except RowError as error:
+        raise DataError(error.what, where=path, hint="write one list of questions") from error
+    if not isinstance(entries, list):
+        raise DataError("not a list of questions", where=path, hint="end JSON lines in .jsonl")
+    return entries
 
 
-def _add(hits: dict[str, float], passage: str, score: Any, where: str) -> None:
+def _score(score: Any, where: str) -> float:
     try:
         number = float(score)  # DPR itself writes numbers as strings
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not math.isfinite(number):
-        raise DataError(f"the score {score!r} is not a finite number", where=where)
-    if passage in hits:
-        raise DataError(f"the passage {passage!r} stands twice for this question", where=where)
-    hits[passage] = number
+    if not abs(number) <= _LARGEST:
+        raise RowError(f"the score {shown(score)} is not a finite number", where=where)
+    return number
+
+
+def _repeated(passage: str, where: str) -> RowError:
+    return RowError(f"the passage {shown(passage)} stands twice for this question", where=where)

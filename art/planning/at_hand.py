@@ -14,16 +14,19 @@ import torch
 from art.config import Config, ScorerConfig
 from art.data.cloze import inverse_cloze, random_crops
 from art.data.formats import Passage, read_qrels
+from art.data.pairs import Ids
 from art.data.passages import PassageStore
 from art.data.supervised_store import SupervisedStore
 from art.errors import ArtError, ConfigError
 from art.evaluation.labels import is_labelled
 from art.planning import shapes
-from art.planning.costs import ScorerShape, TowerShape
+from art.planning.costs import TeacherShape, TowerShape
 from art.planning.rates import Sample
 from art.retriever.encoders import Retriever
 from art.retriever.loading import DEFAULT_PASSAGE_LENGTH, DEFAULT_QUESTION_LENGTH, create_retriever
-from art.scorer.likelihood import Scorer, load_scorer
+from art.scorer.records import read_known
+from art.scorer.teacher import Teacher
+from art.scorer.teachers import load_teacher
 from art.training.items import Split
 from art.training.plan import (
     Questions,
@@ -38,12 +41,12 @@ from art.training.plan import (
 from art.training.setup import split_items, training_sizes
 
 T = TypeVar("T")
-Model = TypeVar("Model", Retriever, Scorer)
+Model = TypeVar("Model", Retriever, Teacher)
 
 _SAMPLED = 256
 # Where no texts are at hand: passages of 100 words with a title, questions of a dozen words.
 _ASSUMED_PASSAGE, _ASSUMED_QUESTION = 150, 16
-_ASSUMED_INSTRUCTION, _ASSUMED_PREFIX = 16, 4
+_ASSUMED_INSTRUCTION, _ASSUMED_PREFIX, _ASSUMED_ANSWER = 16, 4, 4
 _ASSUMED_EVALUATED = 500
 _NONE = Questions([], [], held_out=False)
 _ASSUMED_POOL = 50  # passages that each labelled question brings
@@ -66,12 +69,21 @@ class WhatIf:
 
 @dataclass(frozen=True)
 class Lengths:
-    """Tokens of a sample of the run's texts, as each model reads them."""
+    """Tokens of a sample of the run's texts, as each model reads them.
+
+    Attributes:
+        questions: of the question tower.
+        passages: of the passage tower.
+        firsts: of the scorer, the first part of each pair.
+        seconds: of the scorer, the second part of each pair.
+        scorer_passages: of the scorer, passages uncut.
+    """
 
     questions: list[int]
     passages: list[int]
-    contexts: list[int]
-    targets: list[int]
+    firsts: list[int]
+    seconds: list[int]
+    scorer_passages: list[int]
 
 
 @dataclass
@@ -98,7 +110,7 @@ class AtHand:
     questions: Questions | None
     store: PassageStore | None
     retriever: Retriever | None
-    scorer: Scorer | None
+    scorer: Teacher | None
     teacher: ScorerConfig | None
     labelled: SupervisedStore | None
     choosing: SupervisedStore | None
@@ -118,11 +130,13 @@ class AtHand:
         )
 
     @cached_property
-    def scorer_shape(self) -> ScorerShape | None:
+    def scorer_shape(self) -> TeacherShape | None:
         """The scorer's shape; None where nothing is known of it."""
         if self.scorer is not None:
             return shapes.scorer_shape(self.scorer)
-        return shapes.published_scorer(self.teacher.model) if self.teacher else None
+        if self.teacher is None or self.teacher.kind == "cross-encoder":
+            return None  # no published one of these is known here
+        return shapes.published_scorer(self.teacher.model)
 
     @property
     def num_evaluated(self) -> int:
@@ -212,17 +226,19 @@ def find(config: Config, asked: WhatIf) -> AtHand:
         _labelled(some, asked.num_questions, cache, basis)
         for some in (training_files, config.evaluation.supervised)
     )
+    skip = config.data.skip_bad_rows
     if config.evaluation.qrels and questions is not None:
-        read_qrels(config.evaluation.qrels)
+        read_qrels(config.evaluation.qrels, questions.bad_rows if skip else None)
     store = None
     if (passages := config.data.passages) is not None and reads_passages(config):
         store = _unless_assumed(
-            lambda: PassageStore.open_or_build(passages, cache=cache),
+            lambda: PassageStore.open_or_build(passages, skip_bad_rows=skip, cache=cache),
             [passages],
             asked.num_passages,
             "passages",
             basis,
         )
+    basis += [one.bad_rows.report() for one in (store, questions) if one and one.bad_rows.count]
     device = "cuda" if torch.cuda.is_available() and not config.training.cpu else "cpu"
     retriever = _unless_elsewhere(
         lambda: create_retriever(
@@ -232,12 +248,7 @@ def find(config: Config, asked: WhatIf) -> AtHand:
         basis,
     )
     teacher = config.scorer if needs_scorer(config, questions) else None
-    scorer = None
-    if teacher is not None:
-        settings = teacher.model_dump(exclude={"temperature"})
-        scorer = _unless_elsewhere(
-            lambda: load_scorer(**settings, device=device, cache=cache), teacher.model, basis
-        )
+    scorer = _teacher(teacher, questions, device, cache, basis) if teacher else None
     unknown = (
         questions is None and config.evaluation.questions,
         choosing is None and config.evaluation.supervised,
@@ -258,6 +269,29 @@ def find(config: Config, asked: WhatIf) -> AtHand:
         num_passages=asked.num_passages or len(store or ()) if reads_passages(config) else 0,
         basis=list(dict.fromkeys(basis)),
     )
+
+
+def _teacher(
+    settings: ScorerConfig,
+    questions: Questions | None,
+    device: str,
+    cache: Path | None,
+    basis: list[str],
+) -> Teacher | None:
+    scorer = _unless_elsewhere(
+        lambda: load_teacher(
+            **settings.model_dump(exclude={"temperature", "known_scores"}),
+            answers=questions.answers if questions else None,
+            device=device,
+            cache=cache,
+        ),
+        settings.model,
+        basis,
+    )
+    if scorer is not None and settings.known_scores:
+        known = read_known(settings.known_scores, scorer.fingerprint)
+        basis.append(f"{len(known):,} scores are known from other runs, which is not counted on")
+    return scorer
 
 
 def _labelled(
@@ -329,33 +363,39 @@ def sample_texts(parts: AtHand) -> tuple[Sample | None, Lengths]:
     if found and retriever and (scorer or parts.teacher is None):
         texts, chosen = found
         titles, bodies = [one.title for one in chosen], [one.text for one in chosen]
+        template = scorer.template if scorer else None
         ids = Sample(
             questions=retriever.question_template.questions(texts),
             passages=retriever.passage_template(titles, bodies),
-            contexts=[scorer.template.context(one) for one in scorer.template(titles, bodies)]
-            if scorer
-            else [],
-            targets=[scorer.template.target(text) for text in texts] if scorer else [],
+            asked=[template.asked(text) for text in texts] if template else [],
+            scorer_passages=template(titles, bodies) if template else [],
         )
-        both = {name: [len(one) for one in getattr(ids, name)] for name in Lengths.__annotations__}
+        pairs = [*map(template.pair, ids.asked, ids.scorer_passages)] if template else []
+        firsts, seconds = zip(*pairs, strict=True) if pairs else ((), ())
         parts.basis.append(
             f"lengths of {_SAMPLED} of the run's own texts: questions of "
-            f"{np.mean(both['questions']):.0f} tokens, passages of "
-            f"{np.mean(both['passages']):.0f}"
-            + (f", prompts of {np.mean(both['contexts']):.0f}" if scorer else "")
+            f"{_mean(ids.questions):.0f} tokens, passages of {_mean(ids.passages):.0f}"
+            + (
+                f", pairs for the scorer of {_mean(firsts):.0f} + {_mean(seconds):.0f}"
+                if pairs
+                else ""
+            )
         )
-        return ids, Lengths(**both)
+        every = (ids.questions, ids.passages, firsts, seconds, ids.scorer_passages)
+        return ids, Lengths(*([len(one) for one in each] for each in every))
     question, passage = _ASSUMED_QUESTION, _ASSUMED_PASSAGE
     parts.basis.append(
         f"lengths assumed: questions of {question} tokens, passages of {passage} (100 words and a "
         "title), because texts or tokenizers are not here"
     )
-    student, teacher = config.retriever, parts.teacher
+    student = config.retriever
+    first, second = _assumed_pair(parts.teacher) if parts.teacher else (0, 0)
     return None, Lengths(
         questions=[min(question, student.question_length or DEFAULT_QUESTION_LENGTH)],
         passages=[min(passage, student.passage_length or DEFAULT_PASSAGE_LENGTH)],
-        contexts=[min(passage + _ASSUMED_INSTRUCTION, teacher.max_length)] if teacher else [],
-        targets=[min(question + _ASSUMED_PREFIX, teacher.question_length)] if teacher else [],
+        firsts=[first],
+        seconds=[second],
+        scorer_passages=[passage] if parts.teacher else [],
     )
 
 
@@ -369,8 +409,24 @@ def _some_texts(parts: AtHand) -> tuple[list[str], list[Passage]] | None:
         asked, store = parts.labelled.questions, parts.labelled.contexts
     if store is None or not (asked or config.training.method == "warmup"):
         return None
-    chosen = [store[int(row)] for row in rng.integers(len(store), size=_SAMPLED)]
     if config.training.method == "warmup":
+        chosen = [store[int(row)] for row in rng.integers(len(store), size=_SAMPLED)]
         cut = inverse_cloze if config.warmup.pairs == "inverse-cloze" else random_crops
         return [cut(one.text, rng)[0] or one.title for one in chosen], chosen
-    return [asked[i] for i in rng.integers(len(asked), size=_SAMPLED).tolist()], chosen
+    texts = [asked[i] for i in rng.integers(len(asked), size=_SAMPLED).tolist()]
+    return texts, [store[int(row)] for row in rng.integers(len(store), size=_SAMPLED)]
+
+
+def _assumed_pair(scorer: ScorerConfig) -> tuple[int, int]:
+    """Return the tokens of both parts of a pair where no texts are at hand."""
+    if scorer.kind == "cross-encoder":
+        return _ASSUMED_QUESTION, min(_ASSUMED_PASSAGE, scorer.max_length - _ASSUMED_QUESTION)
+    context = _ASSUMED_PASSAGE + _ASSUMED_INSTRUCTION
+    if scorer.kind == "answer-likelihood":
+        return min(context + _ASSUMED_QUESTION, scorer.max_length), _ASSUMED_ANSWER
+    target = min(_ASSUMED_QUESTION + _ASSUMED_PREFIX, scorer.question_length)
+    return min(context, scorer.max_length), target
+
+
+def _mean(items: Sequence[Ids]) -> float:
+    return float(np.mean([len(one) for one in items]))

@@ -93,14 +93,48 @@ class ScorerShape:
             target: tokens of the question.
         """
         if self.encoder is None:
-            # Logits are made at the question's tokens and at the one before them.
-            return self.decoder.flops(context + target) + 2 * (target + 1) * self.head_parameters
+            return self.decoder.flops(context + target) + 2 * target * self.head_parameters
         crossing = (
             2 * context * self.cross.matrix_parameters
             + 4 * context * target * self.cross.attention_size
         )
         own = self.encoder.flops(context) + self.decoder.flops(target)
         return own + crossing + 2 * target * self.head_parameters
+
+    def num_logits(self, target: float) -> float:
+        """Return the logits that are made for one pair, of its target's tokens."""
+        return target * self.vocab_size
+
+
+@dataclass(frozen=True)
+class RerankerShape:
+    """A cross-encoder.
+
+    Attributes:
+        stack: its layers, and what else every token is multiplied with.
+        head_parameters: of the matrices that only one position of a pair is multiplied with.
+        num_parameters: all of them.
+    """
+
+    stack: Stack
+    head_parameters: int
+    num_parameters: int
+
+    def flops(self, question: float, passage: float) -> float:
+        """Return the operations of the score of one pair.
+
+        Args:
+            question: tokens of the question's part.
+            passage: tokens of the passage's part.
+        """
+        return self.stack.flops(question + passage) + 2 * self.head_parameters
+
+    def num_logits(self, passage: float) -> float:
+        """Return 1: one number says it all."""
+        return 1.0
+
+
+TeacherShape = ScorerShape | RerankerShape
 
 
 def training_flops(forward: float, *, learns: bool = True, recomputed: bool = False) -> float:
@@ -145,7 +179,7 @@ def token_bytes(num_passages: int, tokens_per_passage: float, vocab_size: int) -
 
 
 def score_log_bytes(num_pairs: int) -> int:
-    """Return the bytes of so many scores on disk."""
+    """Return the bytes of so many scores on disk, without the 12 that each save seals them with."""
     return 12 * num_pairs + 48
 
 
@@ -184,7 +218,13 @@ def activation_memory(
 
 
 def scorer_memory(
-    shape: ScorerShape, dtype: str, *, batch_tokens: int, context: float, target: float
+    shape: TeacherShape,
+    dtype: str,
+    *,
+    batch_tokens: int,
+    first: float,
+    second: float,
+    weight_bytes: int | None = None,
 ) -> float:
     """Return the bytes of the scorer's weights and of the logits of one batch.
 
@@ -192,9 +232,11 @@ def scorer_memory(
         shape: of the model.
         dtype: what it computes in.
         batch_tokens: padded tokens of a batch.
-        context: tokens of a prompt.
-        target: tokens of a question.
+        first: tokens of a pair's first part, such as a prompt.
+        second: tokens of its second part, such as a question.
+        weight_bytes: of weights in few bits; None for all of them in `dtype`.
     """
-    pairs = batch_tokens / (context + target)
-    logits = pairs * (target + 1) * shape.vocab_size
-    return _ITEM_BYTES[dtype] * (shape.num_parameters + logits)
+    logits = batch_tokens / (first + second) * shape.num_logits(second)
+    if weight_bytes is None:
+        weight_bytes = _ITEM_BYTES[dtype] * shape.num_parameters
+    return weight_bytes + _ITEM_BYTES[dtype] * logits

@@ -13,7 +13,7 @@ import torch
 from art.config import Config
 from art.planning import costs
 from art.planning.at_hand import AtHand, Lengths, WhatIf, find, sample_texts
-from art.planning.costs import ScorerShape, TowerShape
+from art.planning.costs import TeacherShape, TowerShape
 from art.planning.rates import REFERENCE, Sample, measure_rates, reference_rates
 from art.planning.work import (
     Rates,
@@ -78,7 +78,27 @@ def forecast(config: Config, what_if: WhatIf | None = None, *, world_size: int =
     """
     asked = what_if or WhatIf()
     RunFolder(Path(config.output.folder)).refuse_other_settings(config)
-    world_size = asked.num_gpus or world_size
+    return forecast_beside(config, asked, world_size=asked.num_gpus or world_size)
+
+
+def forecast_beside(
+    config: Config,
+    asked: WhatIf,
+    *,
+    world_size: int,
+    pairs_per_second: float | None = None,
+) -> Forecast:
+    """Return `forecast` whatever run the output folder may hold.
+
+    Args:
+        config: the run's settings.
+        asked: what to plan with in place of what is here.
+        world_size: W.
+        pairs_per_second: that all processes together score, where that was measured at length.
+
+    Raises:
+        ArtError: the run would refuse to start.
+    """
     parts = find(config, asked)
     schedule = plan_run(
         config,
@@ -96,14 +116,16 @@ def forecast(config: Config, what_if: WhatIf | None = None, *, world_size: int =
         pooled=parts.pooled,
     )
     result = Forecast(schedule, world_size, work, basis=parts.basis)
-    _add_costs(result, parts, asked)
+    _add_costs(result, parts, asked, pairs_per_second)
     return result
 
 
-def _add_costs(result: Forecast, parts: AtHand, asked: WhatIf) -> None:
+def _add_costs(
+    result: Forecast, parts: AtHand, asked: WhatIf, pairs_per_second: float | None
+) -> None:
     config, tower, scorer = parts.config, parts.tower, parts.scorer_shape
     sample, lengths = sample_texts(parts)
-    models: dict[str, TowerShape | ScorerShape | None] = {config.retriever.model: tower}
+    models: dict[str, TowerShape | TeacherShape | None] = {config.retriever.model: tower}
     if parts.teacher is not None:
         models[parts.teacher.model] = scorer
     for name, shape in models.items():
@@ -115,6 +137,8 @@ def _add_costs(result: Forecast, parts: AtHand, asked: WhatIf) -> None:
         unit = _unit_flops(config, tower, scorer, lengths, num_processes=result.world_size)
     rates = _rates(parts, sample, unit, result, reference=reference)
     result.flops = flops_by_phase(result.work, unit) if unit else None
+    if rates and pairs_per_second:
+        rates = replace(rates, pair=result.world_size / pairs_per_second)
     if rates:
         result.seconds = seconds_by_phase(result.work, rates, world_size=result.world_size)
     _add_memory(result, parts, lengths, reference=reference)
@@ -124,7 +148,7 @@ def _add_costs(result: Forecast, parts: AtHand, asked: WhatIf) -> None:
 def _unit_flops(
     config: Config,
     tower: TowerShape,
-    scorer: ScorerShape | None,
+    scorer: TeacherShape | None,
     lengths: Lengths,
     *,
     num_processes: int,
@@ -143,12 +167,12 @@ def _unit_flops(
         again = forward if encodes_twice(config, num_processes) else 0.0
         return again + costs.training_flops(forward, learns=learns, recomputed=recomputed)
 
-    pairs = zip(lengths.contexts, lengths.targets, strict=True)
+    pairs = zip(lengths.firsts, lengths.seconds, strict=True)
     each = passages_per_item(config)
     return UnitFlops(
         question=float(np.mean([tower.flops(length) for length in lengths.questions])),
         passage=float(np.mean([tower.flops(length) for length in lengths.passages])),
-        pair=float(np.mean([scorer.flops(context, target) for context, target in pairs]))
+        pair=float(np.mean([scorer.flops(first, second) for first, second in pairs]))
         if scorer
         else 0.0,
         micro_batch=learning(lengths.questions, num_questions, "question")
@@ -259,8 +283,9 @@ def _add_memory(result: Forecast, parts: AtHand, lengths: Lengths, *, reference:
             scorer,
             teacher,
             batch_tokens=batch_tokens,
-            context=float(np.mean(lengths.contexts)),
-            target=float(np.mean(lengths.targets)),
+            first=float(np.mean(lengths.firsts)),
+            second=float(np.mean(lengths.seconds)),
+            weight_bytes=_packed_bytes(result, parts),
         )
     result.memory_limit = REFERENCE.memory if reference else _memory(on_gpu)
     needed = sum(result.memory.values())
@@ -271,6 +296,16 @@ def _add_memory(result: Forecast, parts: AtHand, lengths: Lengths, *, reference:
             "training.chunk_tokens or retriever.activation_checkpointing"
             + (", or take a smaller scorer" if scorer is not None else "")
         )
+
+
+def _packed_bytes(result: Forecast, parts: AtHand) -> int | None:
+    """Return the bytes of the scorer's weights where they are in few bits and loaded here."""
+    if parts.teacher is None or not parts.teacher.quantization:
+        return None
+    if parts.scorer is None:
+        result.basis.append("the scorer's memory as if it were not quantised")
+        return None
+    return int(parts.scorer.model.get_memory_footprint())
 
 
 def _memory(on_gpu: bool) -> int:
@@ -288,7 +323,7 @@ def _add_disk(result: Forecast, parts: AtHand, lengths: Lengths, *, elsewhere: b
         stored = (parts.store.folder / "text.bin").stat().st_size
         text = stored * num_passages // len(parts.store)
     result.disk["passages"] = text + 24 * num_passages
-    read = [lengths.passages, *([lengths.contexts] if lengths.contexts else [])]
+    read = [each for each in (lengths.passages, lengths.scorer_passages) if each]
     result.disk["token ids"] = sum(
         costs.token_bytes(num_passages, float(np.mean(each)), size)
         for each, size in zip(read, parts.vocab_sizes, strict=False)
@@ -305,9 +340,12 @@ def _add_disk(result: Forecast, parts: AtHand, lengths: Lengths, *, elsewhere: b
         one = costs.index_bytes(num_passages, tower.embedding_size, config.index.dtype)
         result.disk[f"index, {num_indexes} of them"] = num_indexes * one
         parameters, learning = parts.num_parameters
-        # Three checkpoints while the oldest is still there, the best weights, the result.
+        # Three checkpoints while the oldest is still there, and that of the step which built the
+        # index if there are others since; the best weights, the result.
+        training = config.training
+        num_checkpoints = 3 + (training.save_steps < training.refresh_steps)
         result.disk["checkpoints and result"] = (
-            3 * costs.checkpoint_bytes(parameters, learning) + 2 * 4 * parameters
+            num_checkpoints * costs.checkpoint_bytes(parameters, learning) + 2 * 4 * parameters
         )
     # Of step 0, of the best steps that the last two checkpoints name, and of a better one.
     num_kept = min(4, work.num_evaluations)

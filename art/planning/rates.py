@@ -7,23 +7,26 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
+from art.data.pairs import Asked, Ids
 from art.data.tokens import pad
 from art.planning.work import Rates, UnitFlops
 from art.retriever.encoders import Retriever
 from art.retriever.search import search
 from art.retriever.shards import Shards, VectorType, stored_type, write_shard
-from art.scorer.likelihood import Scorer
+from art.scorer.teacher import Teacher
 
 _ENOUGH_SECONDS = 1.0
 _MOST_ITEMS = 4096
 _SEARCHED_ROWS = 32_768
 
-Ids = Sequence[Sequence[int]]
+T = TypeVar("T")
+Many = Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,14 @@ class Sample:
     Attributes:
         questions: as the question tower reads them.
         passages: as the passage tower reads them.
-        contexts: as the scorer reads passages.
-        targets: as the scorer reads questions.
+        asked: what the scorer reads of questions.
+        scorer_passages: what it reads of passages, uncut.
     """
 
-    questions: Ids
-    passages: Ids
-    contexts: Ids
-    targets: Ids
+    questions: Many
+    passages: Many
+    asked: Sequence[Asked]
+    scorer_passages: Sequence[Ids]
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def reference_rates(
 
 def measure_rates(
     retriever: Retriever,
-    scorer: Scorer | None,
+    scorer: Teacher | None,
     sample: Sample,
     *,
     questions_per_micro_batch: int,
@@ -137,13 +140,12 @@ def measure_rates(
         retriever.embed_tokens("passage", chosen, batch_tokens=batch_tokens)
 
     def score(count: int) -> None:
+        passages, asked = sample.scorer_passages, sample.asked
         # Every passage meets another question in each round of the sample.
-        shift = range(count)
-        targets = [
-            sample.targets[(i + i // len(sample.contexts)) % len(sample.targets)] for i in shift
-        ]
+        others = (asked[(i + i // len(passages)) % len(asked)] for i in range(count))
+        pairs = zip(others, _some(passages, count), strict=True)
         assert scorer is not None
-        scorer.log_likelihoods(_some(sample.contexts, count), targets)
+        scorer.score_pairs([scorer.template.pair(*one) for one in pairs])
 
     question = _seconds_each(embed_questions, questions_per_search, device)
     passage = _seconds_each(embed_passages, min(num_passages, _MOST_ITEMS), device)
@@ -177,7 +179,7 @@ def measure_rates(
     )
 
 
-def _some(items: Ids, count: int) -> list[Sequence[int]]:
+def _some(items: Sequence[T], count: int) -> list[T]:
     return [items[i % len(items)] for i in range(count)]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -18,9 +17,10 @@ from transformers import (
     T5Config,
 )
 
-from art.planning.costs import ScorerShape, Stack, TowerShape
+from art.planning.costs import RerankerShape, ScorerShape, Stack, TeacherShape, TowerShape
 from art.retriever.encoders import Retriever, Tower
-from art.scorer.likelihood import Scorer
+from art.scorer.reranker import Reranker
+from art.scorer.teacher import Teacher
 
 # What the decoder multiplies the context's tokens with, as T5 and as BART's kin name it.
 _CROSS = re.compile(r"(EncDecAttention\.[kv]|encoder_attn\.[kv]_proj)\.weight$")
@@ -64,9 +64,10 @@ def tower_shape(tower: Tower) -> TowerShape:
     return _tower_shape(tower.backbone, tower.head.weight.shape[0] if tower.head else None)
 
 
-def scorer_shape(scorer: Scorer) -> ScorerShape:
+def scorer_shape(scorer: Teacher) -> TeacherShape:
     """Return the shape of a loaded scorer."""
-    return _scorer_shape(scorer.model)
+    of = _reranker_shape if isinstance(scorer, Reranker) else _scorer_shape
+    return of(scorer.model)
 
 
 def published_tower(
@@ -108,39 +109,51 @@ def _tower_shape(backbone: PreTrainedModel, head_size: int | None) -> TowerShape
     head = hidden_size * (head_size or 0)
     return TowerShape(
         stack=Stack(
-            _count(_matrices(backbone).values()), num_layers and _attention_size(config, "encoder")
+            sum(_matrices(backbone).values()), num_layers and _attention_size(config, "encoder")
         ),
         num_layers=num_layers,
         hidden_size=hidden_size,
         embedding_size=head_size or hidden_size,
         head_parameters=head,
-        num_parameters=_count(backbone.parameters()) + head,
+        num_parameters=_count(backbone) + head,
+    )
+
+
+def _reranker_shape(model: PreTrainedModel) -> RerankerShape:
+    matrices = _matrices(model)
+    body = f"{model.base_model_prefix}."
+    # Decoder-only models classify every token and keep the last one's answer.
+    at_one = {
+        name for name in matrices if "pooler." in name or not name.startswith((body, "score."))
+    }
+    head_parameters = sum(matrices[name] for name in at_one)
+    attention_size = _attention_size(model.config.get_text_config(), "encoder")
+    return RerankerShape(
+        stack=Stack(sum(matrices.values()) - head_parameters, attention_size),
+        head_parameters=head_parameters,
+        num_parameters=_count(model),
     )
 
 
 def _scorer_shape(model: PreTrainedModel) -> ScorerShape:
     head = model.get_output_embeddings()
-    head_parameters = _count([head.weight]) if head is not None else 0
-    matrices = _matrices(model)
+    head_parameters = _size(head, head.weight) if head is not None else 0
     # The head may share its numbers with the table of embeddings: told apart by module, not name.
-    matrices = {
-        name: weight
-        for name, weight in matrices.items()
-        if head is None or weight is not head.weight
-    }
+    matrices = _matrices(model, but=head)
     config = model.config.get_text_config()
-    whole = {"vocab_size": int(config.vocab_size), "num_parameters": _count(model.parameters())}
+    whole = {"vocab_size": int(config.vocab_size), "num_parameters": _count(model)}
     decoder_size = _attention_size(config, "decoder")
     if not config.is_encoder_decoder:
-        decoder = Stack(_count(matrices.values()), decoder_size)
+        decoder = Stack(sum(matrices.values()), decoder_size)
         return ScorerShape(None, decoder, cross=Stack(), head_parameters=head_parameters, **whole)
-    encoding = [one for name, one in matrices.items() if name.startswith(_encoder_name(model))]
-    crossing = [one for name, one in matrices.items() if _CROSS.search(name)]
-    decoding = _count(matrices.values()) - _count(encoding) - _count(crossing)
+    encoder = _encoder_name(model)
+    encoding = sum(size for name, size in matrices.items() if name.startswith(encoder))
+    crossing = sum(size for name, size in matrices.items() if _CROSS.search(name))
+    decoding = sum(matrices.values()) - encoding - crossing
     return ScorerShape(
-        encoder=Stack(_count(encoding), _attention_size(config, "encoder")),
+        encoder=Stack(encoding, _attention_size(config, "encoder")),
         decoder=Stack(decoding, decoder_size),
-        cross=Stack(_count(crossing), decoder_size),
+        cross=Stack(crossing, decoder_size),
         head_parameters=head_parameters,
         **whole,
     )
@@ -152,15 +165,22 @@ def _encoder_name(model: PreTrainedModel) -> str:
     return f"{name}."
 
 
-def _matrices(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return the weights that tokens are multiplied with: matrices that are not look-up tables."""
+def _matrices(model: nn.Module, *, but: nn.Module | None = None) -> dict[str, int]:
+    """Return the sizes of what tokens are multiplied with: matrices that are not look-up tables."""
     return {
-        f"{name}.{own}": weight
+        f"{name}.{own}": _size(module, weight)
         for name, module in model.named_modules()
-        if not isinstance(module, nn.Embedding)
+        if not isinstance(module, nn.Embedding) and module is not but
         for own, weight in module.named_parameters(recurse=False)
         if weight.ndim == 2
     }
+
+
+def _size(module: nn.Module, weight: torch.Tensor) -> int:
+    """Return the numbers in a module's matrix, which may be packed into few bits."""
+    if isinstance(module, nn.Linear):
+        return module.in_features * module.out_features
+    return weight.numel()
 
 
 def _attention_size(config: PreTrainedConfig, part: Literal["encoder", "decoder"]) -> int:
@@ -176,5 +196,11 @@ def _attention_size(config: PreTrainedConfig, part: Literal["encoder", "decoder"
     return layers * heads * int(size or config.hidden_size // heads)
 
 
-def _count(tensors: Iterable[torch.Tensor]) -> int:
-    return sum(tensor.numel() for tensor in tensors)
+def _count(model: nn.Module) -> int:
+    """Return the numbers in a model's parameters, each once."""
+    found = {
+        id(weight): _size(module, weight) if weight.ndim == 2 else weight.numel()
+        for module in model.modules()
+        for weight in module.parameters(recurse=False)
+    }
+    return sum(found.values())

@@ -6,10 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from art.diagnosis import Agreement, Diagnosis, Work
+    from art.diagnosis import Agreement, Diagnosis
     from art.evaluation.evaluate import Evaluation
     from art.evaluation.metrics import PairedTest
     from art.planning.flatness import Flatness
+
+_PHASES = {
+    "retrieve": "retrieving",
+    "score": "scoring",
+    "learn": "learning",
+    "refresh": "refreshing",
+    "evaluate": "evaluating",
+}
 
 
 def figures(results: Mapping[str, Mapping[str, float]]) -> str:
@@ -61,11 +69,12 @@ def diagnosis(found: Diagnosis) -> str:
     labels = [["", "at T = 1", "suggested T", "there, from 10 % to 90 % of the questions"]]
     labels += [[name, *_flatness(one)] for name, one in found.reductions.items()]
     over = f"{found.proposer}'s first {found.top_k}"
+    alike = "\nmean and sum put the passages of a question in the same order"
     parts = [
         _ceiling(found),
         f"Scorer and proposer over the first {found.top_k}\n{_aligned(agreements)}",
-        f"Soft labels over {over}: entropy as % of log K\n{_aligned(labels)}\n"
-        "mean and sum put the passages of a question in the same order",
+        f"Soft labels over {over}: entropy as % of log K\n{_aligned(labels)}"
+        + alike * ("mean" in found.reductions),
     ]
     if len(found.prompts) > 1:
         parts.append(f"Prompts, over {over}\n{_prompts(found)}")
@@ -73,14 +82,26 @@ def diagnosis(found: Diagnosis) -> str:
     return "\n\n".join(parts)
 
 
-def hours(work: Work, found: Diagnosis) -> str:
-    """Return how long a run would take at the rates measured here."""
-    by_phase = work.hours(found)
-    phases = " + ".join(f"{name} {_duration(value)}" for name, value in by_phase.items())
-    left_out = "" if "learning" in by_phase else "; name a --retriever to count the rest as well"
+def hours(
+    num_pairs: int, seconds: Mapping[str, tuple[float, float]] | None, found: Diagnosis
+) -> str:
+    """Return how long a run would take.
+
+    Args:
+        num_pairs: to score, at most.
+        seconds: least and most by phase, from a forecast; None to tell of the scoring only.
+        found: has the rate of scoring.
+    """
+    scoring = num_pairs / found.pairs_per_second
+    most = {
+        _PHASES[name]: longest / 3600
+        for name, (_, longest) in (seconds or {"score": (scoring, scoring)}).items()
+    }
+    phases = " + ".join(f"{name} {_duration(value)}" for name, value in most.items())
+    left_out = "" if seconds else "; name a --retriever to count the rest as well"
     return (
-        f"the configured run would take {_duration(sum(by_phase.values()))} at most: {phases} "
-        f"({work.num_pairs:,} pairs, fewer where a passage is found again{left_out})"
+        f"the configured run would take {_duration(sum(most.values()))} at most: {phases} "
+        f"({num_pairs:,} pairs, fewer where a passage is found again{left_out})"
     )
 
 

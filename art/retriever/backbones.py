@@ -41,7 +41,7 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
         ArtError: there is none, or it is not reachable.
     """
     with loading_model(source):
-        return AutoTokenizer.from_pretrained(source)
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
 
 
 def load_config(source: str, *, dropout: float | None = None) -> PreTrainedConfig:
@@ -52,7 +52,7 @@ def load_config(source: str, *, dropout: float | None = None) -> PreTrainedConfi
         ConfigError: a dropout is asked of a model that has none.
     """
     with loading_model(source):
-        config = AutoConfig.from_pretrained(source)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     if dropout is not None:
         names = _dropout_fields(config)
         if dropout > 0 and not names:
@@ -224,6 +224,7 @@ def check_fits(backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, le
     if max(tokenizer.get_vocab().values(), default=0) >= rows:
         raise ArtError(
             f"the tokenizer has more tokens than the model's {rows} embeddings",
+            where=backbone.name_or_path or None,
             hint="take both from the same folder",
         )
 
@@ -254,7 +255,7 @@ def looks_only_back(backbone: PreTrainedModel) -> bool:
 
 
 def _first_states(backbone: PreTrainedModel, ids: Tensor) -> Tensor:
-    with torch.no_grad():
+    with loading_model(backbone.name_or_path), torch.no_grad():
         output = backbone(input_ids=ids, attention_mask=torch.ones_like(ids))
     states: Tensor = output.last_hidden_state[:, 0]
     return states
@@ -270,7 +271,8 @@ def freeze_unused(tower: nn.Module, backbone: PreTrainedModel) -> None:
     """
     ids = probe_ids(backbone)
     named = [one for one in tower.parameters() if one.requires_grad]
-    vectors = tower(ids, torch.ones_like(ids, dtype=torch.bool))
+    with loading_model(backbone.name_or_path):  # settings of the model that contradict each other
+        vectors = tower(ids, torch.ones_like(ids, dtype=torch.bool))
     gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
         vectors.sum(), named, allow_unused=True
     )

@@ -16,9 +16,12 @@ or two at the top and loses two at 50; titles stay, as elsewhere they name what 
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from array import array
 from collections.abc import Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +30,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from art.errors import ArtError, CorruptionError
-from art.files import atomic_folder, cache_folder, fingerprint, lock
+from art.checked import CHECKSUMS, Checksums, check_folder, open_or_build
+from art.errors import ArtError
+from art.files import atomic_folder, cache_folder, fingerprint
 
 if TYPE_CHECKING:
     from art.data.passages import PassageStore
@@ -51,7 +55,9 @@ class BM25:
 
     @classmethod
     def build(cls, store: PassageStore, *, cache: Path | None = None) -> BM25:
-        """Open the inverted index of a store, building it the first time.
+        """Open the inverted index of a store, building it the first time, or where it is damaged.
+
+        Its files are read whole and compared with their checksums: about a second for a gigabyte.
 
         Args:
             store: the passages.
@@ -59,25 +65,18 @@ class BM25:
 
         Raises:
             ArtError: the disk refuses a write, or no passage has a word to index.
-            CorruptionError: the files of an earlier build are damaged.
         """
         import bm25s
 
         versions = [metadata.version(name) for name in ("bm25s", "PyStemmer")]
         settings = (str(_K1), str(_B), _WORD.pattern, "title text", "english", *versions)
         folder = (cache or cache_folder()) / "bm25" / fingerprint(store.fingerprint, *settings)
-        with lock(folder.with_suffix(".lock")):
-            if not folder.exists():
-                _build(store, folder)
-        try:
-            inner = bm25s.BM25.load(folder, mmap=True)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CorruptionError(
-                f"cannot read: {error}",
-                where=folder,
-                hint="delete this folder; it will be built again",
-            ) from error
-        return cls(inner)
+
+        def opened(folder: Path) -> BM25:
+            check_folder(folder)
+            return cls(bm25s.BM25.load(folder, mmap=True))
+
+        return open_or_build(folder, opened, partial(_build, store, folder))
 
     def search(
         self, questions: Sequence[str], top_k: int
@@ -146,6 +145,18 @@ def _build(store: PassageStore, folder: Path) -> None:
     inner.index((passages, vocabulary), create_empty_token=False, show_progress=False)
     with atomic_folder(folder) as unfinished:
         inner.save(unfinished)
+        _check_written(unfinished)
+        Checksums.of_folder(unfinished).write(unfinished / CHECKSUMS)
+
+
+def _check_written(folder: Path) -> None:
+    """Raise OSError where a full disk took only a part, which NumPy does not notice."""
+    import bm25s
+
+    try:
+        bm25s.BM25.load(folder, mmap=True, load_vocab=False)
+    except (OSError, ValueError) as error:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
 
 def _best(scores: NDArray[np.float32], num_best: int) -> NDArray[np.int64]:

@@ -126,11 +126,11 @@ class _Job:
         self.fingerprint = fingerprint
         self.num_shards = -(-len(store) // shard_rows)
         # All that the bits of a shard depend on. The retriever's fingerprint covers its template;
-        # the lengths are there for token ids of another one, the version for torch's kernels.
+        # that of the tokens is there for ids of another one, the version for torch's kernels.
         self.key = fingerprint_of(
             fingerprint,
             store.fingerprint,
-            np.ascontiguousarray(tokens.lengths).tobytes(),
+            tokens.fingerprint,
             dtype,
             str(shard_rows),
             str(batch_tokens),
@@ -153,6 +153,8 @@ class _Job:
 
     def refuse_other_manifests(self) -> None:
         """Refuse a folder that holds something else, such as a passage store."""
+        if shard_path(self.folder, 0).exists():
+            return  # an index, whatever became of its manifest
         document = read_json(self.folder / MANIFEST)
         if not isinstance(document, dict) or "max_norms" not in document:
             raise ArtError(
@@ -192,7 +194,7 @@ class _Job:
     def embed(self, rows: range, bar: tqdm) -> Vectors:
         """Return the vectors of consecutive rows, [n, D] in the stored type."""
         vectors = np.empty((len(rows), self.retriever.embedding_size), stored_type(self.dtype))
-        lengths = self.tokens.lengths[rows.start : rows.stop]
+        lengths = self.tokens.lengths(rows)
         # The longest first: what does not fit memory should fail now, not at the shard's end.
         for batch in reversed(token_batches(lengths, self.batch_tokens)):
             sequences = [self.tokens[rows.start + int(position)] for position in batch]

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from art.config import Manifest
+from art.config import SealedManifest
 from art.errors import ArtError, MismatchError
 from art.retriever.search import search
 from art.retriever.shards import Shards, VectorType
@@ -16,7 +16,7 @@ from art.retriever.shards import Shards, VectorType
 MANIFEST = "manifest.json"
 
 
-class IndexManifest(Manifest):
+class IndexManifest(SealedManifest):
     """What an index holds, what it was made from, and what its bytes must be.
 
     Args:
@@ -125,6 +125,15 @@ class Index:
     def store_folder(self) -> Path:
         """Where the store lay when the index was made."""
         return Path(self.manifest.store_folder)
+
+    def check(self) -> None:
+        """Read everything now and compare it with its checksums, which else the first search does.
+
+        Raises:
+            CorruptionError: bytes are not what was written.
+        """
+        for shard in range(len(self._shards)):
+            self._shards.matrix(shard)
 
     def vectors(self, rows: ArrayLike) -> NDArray[np.float32]:
         """Return the stored vectors of some rows, [n, D] float32."""

@@ -268,10 +268,20 @@ def _new_head(hidden_size: int, head_size: int | None, seed: int) -> nn.Linear |
 
 
 def _read_head(folder: Path, hidden_size: int, head_size: int | None) -> nn.Linear | None:
-    head = _new_head(hidden_size, head_size, seed=0)
-    if head is not None:
-        with loading_model(str(folder)):
-            head.load_state_dict(load_file(folder / HEAD))
+    if head_size is None:
+        return None
+    with loading_model(str(folder)):
+        weights = load_file(folder / HEAD)
+        if {name: list(one.shape) for name, one in weights.items()} != {
+            "weight": [head_size, hidden_size]
+        }:
+            raise ArtError(
+                f"not a head from {hidden_size} to {head_size} numbers",
+                where=folder / HEAD,
+                hint="have the retriever saved again",
+            )
+        head = nn.Linear(hidden_size, head_size, bias=False)
+        head.load_state_dict(weights)
     return head
 
 

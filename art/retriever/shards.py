@@ -9,28 +9,27 @@ goes on with the others.
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from art.config import Manifest
-from art.errors import ArtError, CorruptionError
-from art.files import atomic_write, fingerprint_blocks
+from art import checked
+from art.checked import CheckedFile, block_checksums, check_size
+from art.config import SealedManifest
+from art.errors import CorruptionError
+from art.files import atomic_write
 
 VectorType = Literal["float32", "float16"]
 Vectors = NDArray[Any]  # float32 or float16 rows, as stored
 
-BLOCK_BYTES = 4 << 20
 _NORM_ROWS = 4096
-_AGAIN = "run `art embed` again: it writes only what is damaged or missing"
+_AGAIN = "run what built it again, such as `art embed`: only what is damaged is written anew"
 
 
-class ShardRecord(Manifest):
+class ShardRecord(SealedManifest):
     """What a finished shard is: the content of its JSON file."""
 
     key: str
@@ -61,13 +60,12 @@ def write_shard(folder: Path, shard: int, vectors: Vectors, key: str) -> ShardRe
     assert vectors.dtype.name in get_args(VectorType), vectors.dtype
     path = shard_path(folder, shard)
     rows = np.ascontiguousarray(vectors, dtype=vectors.dtype.newbyteorder("<"))
-    record = ShardRecord(
-        key=key, num_rows=len(rows), max_norm=_max_norm(rows), blocks=_checksums(_as_bytes(rows))
-    )
+    blocks = block_checksums(_as_bytes(rows))
+    record = ShardRecord(key=key, num_rows=len(rows), max_norm=_max_norm(rows), blocks=blocks)
     # A record of older contents must not stand beside the new ones, not even for a moment.
     path.with_suffix(".json").unlink(missing_ok=True)
     with atomic_write(path) as file:
-        file.write(_as_bytes(rows).data)
+        file.write(_as_bytes(rows))
     record.write(path.with_suffix(".json"))
     return record
 
@@ -91,14 +89,13 @@ def finished_shard(
         return None
     try:
         record = ShardRecord.read(path.with_suffix(".json"))
-    except ArtError:  # unreadable, hence to be written anew
+    except CorruptionError:  # unreadable, hence to be written anew
         return None
     if (record.key, record.num_rows) != (key, num_rows):
         return None
     if path.stat().st_size != num_rows * row_bytes:
         return None
-    contents = np.memmap(path, dtype=np.uint8, mode="r")
-    return record if _checksums(contents) == record.blocks else None
+    return record if checked.file_checksums(path) == record.blocks else None
 
 
 def remove_leftovers(folder: Path, num_shards: int) -> None:
@@ -135,8 +132,8 @@ class Shards:
     dtype: VectorType
     shard_rows: int
     blocks: list[list[str]]
+    _files: dict[int, CheckedFile] = field(default_factory=dict, repr=False)
     _mapped: dict[int, Vectors] = field(default_factory=dict, repr=False)
-    _unchecked: dict[int, NDArray[np.bool_]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         expected = -(-self.num_rows // self.shard_rows)
@@ -147,13 +144,8 @@ class Shards:
                 hint=_AGAIN,
             )
         for shard in range(len(self)):
-            path = shard_path(self.folder, shard)
-            expected = self.rows_of(shard) * self.row_bytes
-            size = path.stat().st_size if path.is_file() else 0
-            if size != expected:
-                raise CorruptionError(
-                    f"the file has {size} bytes, expected {expected}", where=path, hint=_AGAIN
-                )
+            size = self.rows_of(shard) * self.row_bytes
+            check_size(shard_path(self.folder, shard), size, hint=_AGAIN)
 
     def __len__(self) -> int:
         """Return the number of shards."""
@@ -171,7 +163,7 @@ class Shards:
     def matrix(self, shard: int) -> Vectors:
         """Return all rows of a shard, checked: [n, D], mapped."""
         vectors = self._map(shard)
-        self._check(shard, np.arange(len(self.blocks[shard])))
+        self._files[shard].check(range(len(self.blocks[shard])))
         return vectors
 
     def gather(self, rows: NDArray[np.int64]) -> Vectors:
@@ -187,56 +179,30 @@ class Shards:
         shards, inside = np.divmod(rows, self.shard_rows)
         for shard in np.unique(shards).tolist():
             here = np.flatnonzero(shards == shard)
-            first = inside[here] * self.row_bytes // BLOCK_BYTES
-            last = ((inside[here] + 1) * self.row_bytes - 1) // BLOCK_BYTES
+            first = inside[here] * self.row_bytes // checked.BLOCK_BYTES
+            last = ((inside[here] + 1) * self.row_bytes - 1) // checked.BLOCK_BYTES
             mapped = self._map(shard)
-            self._check(shard, np.union1d(first, last))  # a row may lie across two blocks
+            # A row may lie across two blocks.
+            self._files[shard].check(np.union1d(first, last).tolist())
             vectors[here] = mapped[inside[here]]
         return vectors
 
     def _map(self, shard: int) -> Vectors:
         if shard not in self._mapped:
-            path = shard_path(self.folder, shard)
-            shape = (self.rows_of(shard), self.embedding_size)
-            try:
-                mapped = np.memmap(path, dtype=stored_type(self.dtype), mode="r", shape=shape)
-            except (OSError, ValueError) as error:  # ValueError: cut since it was opened
-                raise ArtError(f"cannot map the file: {error}", where=path) from error
-            self._mapped[shard] = np.asarray(mapped)
-            self._unchecked[shard] = np.ones(len(self.blocks[shard]), dtype=np.bool_)
+            path, shape = shard_path(self.folder, shard), (self.rows_of(shard), self.embedding_size)
+            size = shape[0] * self.row_bytes
+            file = CheckedFile(path, size, self.blocks[shard], hint=_AGAIN)
+            self._files[shard] = file
+            self._mapped[shard] = np.frombuffer(file.unchecked, self._type).reshape(shape)
         return self._mapped[shard]
 
-    def _check(self, shard: int, blocks: NDArray[np.int64]) -> None:
-        due = blocks[self._unchecked[shard][blocks]].tolist()
-        if not due:
-            return
-        found = _checksums(_as_bytes(self._mapped[shard]), due)
-        for block, checksum in zip(due, found, strict=True):
-            if checksum != self.blocks[shard][block]:
-                raise CorruptionError(
-                    f"block {block} (bytes {block * BLOCK_BYTES} and on) is not what was written",
-                    where=shard_path(self.folder, shard),
-                    hint=_AGAIN,
-                )
-        self._unchecked[shard][due] = False
+    @property
+    def _type(self) -> np.dtype[Any]:
+        return stored_type(self.dtype)
 
 
-def _as_bytes(rows: Vectors) -> NDArray[np.uint8]:
-    return rows.view(np.uint8).reshape(-1)
-
-
-def _checksums(contents: NDArray[np.uint8], blocks: list[int] | None = None) -> list[str]:
-    if blocks is None:
-        blocks = list(range(-(-len(contents) // BLOCK_BYTES)))
-    if len(blocks) == 1:  # one row was looked up: no threads for that
-        return [_checksum(contents, blocks[0])]
-    with ThreadPoolExecutor() as threads:  # hashing releases the interpreter
-        return list(threads.map(partial(_checksum, contents), blocks))
-
-
-def _checksum(contents: NDArray[np.uint8], block: int) -> str:
-    start = block * BLOCK_BYTES
-    return fingerprint_blocks([contents[start : start + BLOCK_BYTES].data])
+def _as_bytes(rows: Vectors) -> memoryview:
+    return rows.view(np.uint8).reshape(-1).data
 
 
 def _max_norm(rows: Vectors) -> float:

@@ -25,7 +25,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from art import files
 from art.errors import ArtError
-from art.weights import PACKAGE_PREFIX, converted_once, loading_model, packaged_files
+from art.weights import PACKAGE_PREFIX, converted_once, loading_model, packaged_files, save_model
 
 # Part of the cache key: raise it when the conversion writes something else.
 _CONVERSION = "1"
@@ -134,8 +134,7 @@ def _convert(table_file: Path, tokenizer_file: Path, folder: Path) -> None:
     )
     with torch.no_grad():
         model.embedding.weight.copy_(table)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_model(model, tokenizer, folder)
 
 
 def _read_table(path: Path) -> Tensor:

@@ -1,9 +1,13 @@
-"""The frozen language model that says how likely a question is, given a passage.
+"""The frozen teacher that says how well a passage suits a question.
 
-    models      what a model's name stands for: its kind, its weights, a precision that is fast
-    forward     forward passes over padded batches; a context is read once for all its targets
-    likelihood  question log-likelihoods of encoder–decoder and decoder-only models, in batches
-    cache       scores already known, in memory and in a log on disk: a pair is scored once
+    models        what a model's name stands for: its kind, its weights, a precision that is fast
+    quantization  weights in few bits, as transformers knows them
+    forward       forward passes over padded batches; a context is read once for all its targets
+    teacher       what every teacher is: pairs in, scores out, in batches
+    likelihood    log-likelihoods of questions or answers under language models of both families
+    reranker      cross-encoders
+    teachers      the choice between them
+    cache         scores already known, in memory and in a log on disk: a pair is scored once
 
 Nothing here learns: no parameter has a gradient, and no pair's score depends on its neighbours.
 """

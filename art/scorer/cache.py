@@ -1,39 +1,31 @@
 """Scores already known: a pair of question and passage goes through the scorer once.
 
 A score's key is a hash of the exact token ids that the scorer would read, so that a passage found
-again in a later epoch, by another rank or in another run is not scored again. The log on disk is a
-header that names the scorer and 12 bytes a pair, only ever appended to.
+again in a later epoch, by another rank or in another run is not scored again.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from art import distributed
+from art.data.pairs import Pair
 from art.data.tokens import TokenStore
-from art.errors import ArtError, CorruptionError, MismatchError
-from art.files import write_bytes
-from art.scorer.likelihood import Scorer
+from art.errors import ArtError, MismatchError
+from art.scorer.records import RECORD, LogFile, Records, Stored, read_log
+from art.scorer.teacher import Teacher
 
 Hashes = NDArray[np.uint64]
 Scores = NDArray[np.float32]
 
-_MAGIC = b"ART score log 1\n"
-_FINGERPRINT_BYTES = 32
-_HEADER_BYTES = len(_MAGIC) + _FINGERPRINT_BYTES
-_RECORD = np.dtype([("hash", "<u8"), ("score", "<f4")])
-
-# Between context and target, so that no two pairs have the same bytes; no token has this id.
+# Between a pair's two parts, so that no two pairs have the same bytes; no token has this id.
 _SEPARATOR = np.array([-1], dtype="<i4").tobytes()
 
 # New scores wait in a small table, because every insertion moves the rest of its table.
@@ -53,7 +45,8 @@ class ScoreLog:
 
     Raises:
         MismatchError: the file holds the scores of another scorer.
-        CorruptionError: the file is not a score log, or holds fewer than `length` scores.
+        CorruptionError: the file is not a score log, was changed since it was written, or holds
+            fewer than `length` scores.
         ArtError: the disk refuses.
     """
 
@@ -62,54 +55,32 @@ class ScoreLog:
     ) -> None:
         self.path = None if path is None else Path(path)
         self.fingerprint = fingerprint
-        self._file: IO[bytes] | None = None
-        records = np.zeros(0, dtype=_RECORD)
+        self._file: LogFile | None = None
+        kept = Stored.nothing(fingerprint)
         if self.path is not None:
-            with _disk(self.path):
-                records = self._read(self.path, length)
-                if distributed.is_main():
-                    self._file = self._open(self.path, len(records))
-        self.length = len(records)
-        self._base = _Table.of(records["hash"], records["score"])
-        self._recent = _Table.of(records["hash"][:0], records["score"][:0])
+            if length != 0 and self.path.exists():
+                kept = read_log(self.path, fingerprint=fingerprint, length=length)
+            if distributed.is_main():
+                self._file = LogFile(self.path, kept)
+        self.length = len(kept.records)
+        self._base = _Table.of(kept.records["hash"], kept.records["score"])
+        self._recent = _Table.of(kept.records["hash"][:0], kept.records["score"][:0])
 
-    def _read(self, path: Path, length: int | None) -> NDArray[np.void]:
-        if length == 0 or not path.exists():
-            found, stored = np.zeros(0, dtype=_RECORD), self.fingerprint
-        else:
-            with open(path, "rb") as file:
-                header = file.read(_HEADER_BYTES)
-                # Whole records only: the last one may have been torn by a kill.
-                size = path.stat().st_size - _HEADER_BYTES
-                available = max(size, 0) // _RECORD.itemsize
-                count = available if length is None else min(length, available)
-                found = np.fromfile(file, dtype=_RECORD, count=count)
-            if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
-                raise CorruptionError("not a score log", where=path, hint="remove it")
-            stored = header[len(_MAGIC) :].decode(errors="replace").rstrip()
-        if stored != self.fingerprint:
-            raise MismatchError(
-                f"the log holds scores of the scorer {stored}, not of {self.fingerprint}",
-                where=path,
-                hint="use the scorer settings it was made with, or another file",
-            )
-        if length is not None and len(found) < length:
-            raise CorruptionError(
-                f"the log holds {len(found)} scores, but the checkpoint counts {length}",
-                where=path,
-                hint="remove the newest folder under checkpoints/ to go on from the one before",
-            )
-        if not np.isfinite(found["score"]).all():
-            raise CorruptionError("a score in the log is not a number", where=path)
-        return found
+    def take_over(self, found: Records | None) -> int:
+        """Add what `read_known` found of other runs, and return how many of these scores were new.
 
-    def _open(self, path: Path, count: int) -> IO[bytes]:
-        if not count:
-            write_bytes(path, _MAGIC + self.fingerprint.encode().ljust(_FINGERPRINT_BYTES))
-        file = open(path, "r+b")  # noqa: SIM115 - stays open for appending
-        file.truncate(_HEADER_BYTES + count * _RECORD.itemsize)
-        file.seek(0, 2)
-        return file
+        Every process of the job must call it at the same point. What the main one found counts: a
+        run that still writes would show each of them something else.
+
+        Raises:
+            ArtError: the disk refuses; every process raises it.
+        """
+        known = distributed.broadcast_object(found)
+        assert known is not None
+        num_before = self.length
+        with distributed.fail_together():
+            self.append(known["hash"], known["score"])
+        return self.length - num_before
 
     def lookup(self, hashes: Hashes) -> tuple[Scores, NDArray[np.bool_]]:
         """Return the scores of n pairs, NaN where unknown, and which are known: [n] each."""
@@ -132,11 +103,10 @@ class ScoreLog:
         _, first = np.unique(hashes, return_index=True)
         first.sort()
         first = first[~self.lookup(hashes[first])[1]]
-        if self._file is not None and self.path is not None:
-            records = np.empty(len(first), dtype=_RECORD)
+        if self._file is not None:
+            records = np.empty(len(first), dtype=RECORD)
             records["hash"], records["score"] = hashes[first], scores[first]
-            with _disk(self.path):
-                self._file.write(records.tobytes())
+            self._file.append(records)
         self.length += len(first)
         self._recent = self._recent.merged(_Table.of(hashes[first], scores[first]))
         if len(self._recent) > _RECENT_PAIRS:
@@ -149,14 +119,11 @@ class ScoreLog:
         Raises:
             ArtError: the disk refuses.
         """
-        if self._file is not None and self.path is not None:
-            with _disk(self.path):
-                self._file.flush()
-                os.fsync(self._file.fileno())
+        if self._file is not None:
+            self._file.seal()
 
     def close(self) -> None:
         """Flush and close the file; the scores stay in memory."""
-        self.sync()
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -194,23 +161,16 @@ class _Table:
         )
 
 
-@contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ArtError(f"score log: {error.strerror or error}", where=path) from error
-
-
 @dataclass(frozen=True, slots=True)
 class ScoredPairs:
     """The scores of B questions' K passages each.
 
     Attributes:
-        scores: log-likelihoods, [B, K] float32.
+        scores: the scorer's, such as log-likelihoods, [B, K] float32.
         num_requested: pairs asked for, B × K.
         num_known: of these, pairs whose score was known before the call.
-        num_scored: different pairs that this process scored.
+        num_scored: different pairs that this process scored; of those that several ranks ask for
+            in one call, the first one does.
     """
 
     scores: Scores
@@ -223,15 +183,18 @@ class CachedScorer:
     """A scorer that remembers.
 
     Args:
-        scorer: the frozen language model.
+        scorer: the frozen teacher.
         log: its scores so far; None to remember for this process's lifetime only.
         passage_tokens: the store's passages, encoded by the scorer's template.
+
+    Attributes:
+        num_scored: pairs that all processes together put through the model.
 
     Raises:
         MismatchError: the log belongs to another scorer.
     """
 
-    def __init__(self, scorer: Scorer, log: ScoreLog | None, passage_tokens: TokenStore) -> None:
+    def __init__(self, scorer: Teacher, log: ScoreLog | None, passage_tokens: TokenStore) -> None:
         self.scorer = scorer
         self.log = ScoreLog(None, fingerprint=scorer.fingerprint) if log is None else log
         if self.log.fingerprint != scorer.fingerprint:
@@ -240,8 +203,9 @@ class CachedScorer:
                 where=self.log.path,
             )
         self.passage_tokens = passage_tokens
+        self.num_scored = 0
         # Questions come back every epoch, passages in no order.
-        self._target = lru_cache(maxsize=1 << 17)(self._encode_target)
+        self._asked = lru_cache(maxsize=1 << 17)(scorer.template.asked)
 
     @property
     def fingerprint(self) -> str:
@@ -279,11 +243,13 @@ class CachedScorer:
             _, first = np.unique(hashes, return_index=True)
             first.sort()
             first = first[~known[first]]
+        first = first[_is_mine(hashes[first])]
+        with distributed.fail_together():
             new_scores = self._score(questions, asked, first)
         for some_hashes, some_scores in distributed.gather_objects((hashes[first], new_scores)):
             self.log.append(some_hashes, some_scores)
-        # Read back rather than put together: two ranks may have scored one pair, and the first
-        # one's score is everybody's.
+            self.num_scored += len(some_hashes)
+        # Read back rather than put together: another rank may have scored a pair for this one.
         scores, _ = self.log.lookup(hashes)
         return ScoredPairs(scores.reshape(asked.shape), asked.size, int(known.sum()), len(first))
 
@@ -291,19 +257,18 @@ class CachedScorer:
         num_passages = len(self.passage_tokens)
         if rows.size and not 0 <= rows.min() <= rows.max() < num_passages:
             raise ArtError(f"rows {rows.min()} to {rows.max()} of {num_passages} passages to score")
-        targets = [self._target(question).tobytes() for question in questions]
         flat = rows.ravel()
         hashes = np.empty(flat.size, dtype=np.uint64)
-        row = -1
-        digest = hashlib.blake2b(digest_size=8)
-        for pair in np.argsort(flat, kind="stable"):  # each passage's context is made once
+        row, ids = -1, np.zeros(0, dtype=np.int64)
+        for pair in np.argsort(flat, kind="stable"):  # each passage is looked up once
             if flat[pair] != row:
                 row = int(flat[pair])
-                context = self._context(row).tobytes()
-                digest = hashlib.blake2b(context + _SEPARATOR, digest_size=8)
-            whole = digest.copy()
-            whole.update(targets[pair // rows.shape[1]])
-            hashes[pair] = int.from_bytes(whole.digest(), "little")
+                ids = self.passage_tokens[row]
+            read = self.scorer.template.pair(self._asked(questions[pair // rows.shape[1]]), ids)
+            digest = hashlib.blake2b(np.asarray(read.first).tobytes(), digest_size=8)
+            digest.update(_SEPARATOR)
+            digest.update(np.asarray(read.second).tobytes())
+            hashes[pair] = int.from_bytes(digest.digest(), "little")
         return hashes
 
     def _score(
@@ -313,9 +278,8 @@ class CachedScorer:
         parts = [np.zeros(0, dtype=np.float32)]
         for start in range(0, len(pairs), _SLICE_PAIRS):
             places = [divmod(int(pair), rows.shape[1]) for pair in pairs[start:][:_SLICE_PAIRS]]
-            scores = self.scorer.log_likelihoods(
-                [self._context(int(rows[place])) for place in places],
-                [self._target(questions[b]) for b, _ in places],
+            scores = self.scorer.score_pairs(
+                [self._pair(questions[place[0]], int(rows[place])) for place in places]
             )
             for bad in np.flatnonzero(~np.isfinite(scores)):
                 raise ArtError(
@@ -326,9 +290,14 @@ class CachedScorer:
             parts.append(scores)
         return np.concatenate(parts)
 
-    def _context(self, row: int) -> NDArray[np.int32]:
-        ids = self.scorer.template.context(self.passage_tokens[row])
-        return np.array(ids, dtype="<i4")
+    def _pair(self, question: str, row: int) -> Pair:
+        return self.scorer.template.pair(self._asked(question), self.passage_tokens[row])
 
-    def _encode_target(self, question: str) -> NDArray[np.int32]:
-        return np.array(self.scorer.template.target(question), dtype="<i4")
+
+def _is_mine(hashes: Hashes) -> NDArray[np.bool_]:
+    """Return which of the pairs that this rank would score no rank before it would, [n].
+
+    Every process of the job must call it, each with different pairs.
+    """
+    before = distributed.gather_objects(hashes)[: distributed.rank()]
+    return ~np.isin(hashes, np.concatenate([hashes[:0], *before]))

@@ -23,11 +23,10 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 from transformers.modeling_outputs import BaseModelOutput
 
+from art.data.pairs import Ids
 from art.data.prompts import Family
 from art.data.tokens import pad
 from art.errors import ArtError
-
-Ids = Sequence[int] | NDArray[np.integer[Any]]
 
 # What fills up short sequences is masked; any id of the vocabulary does.
 _PAD_ID = 0
@@ -112,7 +111,7 @@ class ForwardPasses:
             return False
         ids = np.arange(3, 15) * 7 % self.model.config.get_text_config().vocab_size
         contexts, targets = [ids[:9], ids[4:9]], [ids[9:], ids[:3]]
-        with torch.inference_mode():
+        with torch.no_grad():
             expected = self.whole(contexts, targets).logits.float().log_softmax(-1)
             try:
                 read = self.read(contexts)

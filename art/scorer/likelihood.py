@@ -1,4 +1,4 @@
-"""Question log-likelihoods under a frozen language model: log P(question | passage).
+"""Log-likelihoods under a frozen language model: of questions given passages, or of their answers.
 
 Encoder–decoder models (T5, T0, FLAN) read the context and decode the target; decoder-only models
 read both in one sequence. Pairs of one context share what is read of it.
@@ -6,41 +6,43 @@ read both in one sequence. Pairs of one context share what is read of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from art.data.batching import token_batches
+from art.data.joint_inputs import AnswerTemplate
+from art.data.pairs import Ids, Pair
 from art.data.prompts import PAPER_QUESTION_PREFIX, Family, ScorerTemplate
 from art.errors import ArtError
 from art.files import fingerprint
-from art.scorer.forward import ForwardPasses, Ids, ReadContexts, TargetLogits
+from art.scorer.forward import ForwardPasses, ReadContexts, TargetLogits
 from art.scorer.models import automatic_dtype, check_length, family_of, load_weights
+from art.scorer.teacher import Pairs, Part, Teacher
 from art.weights import fingerprint_folder, loading_model, resolve_model
 
 Reduction = Literal["mean", "sum"]
-Pairs = NDArray[np.int64]  # indices
-_Part = tuple[Pairs, Tensor]  # pairs with their scores, [n] float32 on the device
 
 # Logits are turned into float32 at most this many at a time (16 MiB): a whole batch of them, at
 # full precision and over a large vocabulary, would take more memory than the model.
 _CHUNK_LOGITS = 1 << 22
 
-# Padded tokens of a batch. A GPU needs many to be busy; on a CPU a larger batch falls out of the
-# caches (SmolLM2-135M in bfloat16, pairs a second on one core: 10.7 with 4096, 7.3 with 16384).
-_BATCH_TOKENS = {"cpu": 4096}
-_BATCH_TOKENS_ELSEWHERE = 16384
 
-
-class Scorer:
+class Scorer(Teacher):
     """A frozen language model with its prompt.
 
     Args:
@@ -58,7 +60,6 @@ class Scorer:
     """
 
     template: ScorerTemplate
-    fingerprint: str
     family: Family
 
     def __init__(
@@ -71,15 +72,9 @@ class Scorer:
         batch_tokens: int | None = None,
         share: bool = True,
     ) -> None:
-        self.model = model.eval().requires_grad_(False)
-        self.template = template
-        self.fingerprint = fingerprint
+        super().__init__(model, template, fingerprint=fingerprint, batch_tokens=batch_tokens)
         self.reduction = reduction
         self.family = template.family
-        self.device = torch.device(model.device)
-        self.batch_tokens = batch_tokens or _BATCH_TOKENS.get(
-            self.device.type, _BATCH_TOKENS_ELSEWHERE
-        )
         self.share = share
         self._passes = ForwardPasses(self.model, self.family)
 
@@ -105,21 +100,14 @@ class Scorer:
         """
         if len(contexts) != len(targets):
             raise ValueError(f"{len(contexts)} contexts, but {len(targets)} targets")
+        return self.score_pairs([*map(Pair, contexts, targets)])
+
+    def _parts(self, firsts: Sequence[Ids], seconds: Sequence[Ids]) -> Iterator[Part]:
+        """Give the scores of all pairs of context and target, a batch at a time."""
+        contexts, targets = firsts, seconds
         for name, sequences in (("context", contexts), ("target", targets)):
             if any(len(ids) == 0 for ids in sequences):
                 raise ArtError(f"the scorer needs at least one token of {name}")
-        scores = np.empty(len(contexts), dtype=np.float32)
-        if not len(contexts):
-            return scores
-        with torch.inference_mode(), self._enough_memory():
-            parts = list(self._parts(contexts, targets))
-            # One copy at the end, so that a GPU never waits for the next batch to be made.
-            values = torch.cat([part for _, part in parts]).cpu().numpy()
-        scores[np.concatenate([pairs for pairs, _ in parts])] = values
-        return scores
-
-    def _parts(self, contexts: Sequence[Ids], targets: Sequence[Ids]) -> Iterator[_Part]:
-        """Give the scores of all pairs, a batch at a time."""
         groups = _equal(contexts) if self.share else [np.array([i]) for i in range(len(contexts))]
         together, alone = groups, []
         if self.family == "causal":
@@ -135,7 +123,7 @@ class Scorer:
 
     def _together(
         self, contexts: Sequence[Ids], targets: Sequence[Ids], groups: list[Pairs]
-    ) -> Iterator[_Part]:
+    ) -> Iterator[Part]:
         """Score groups of pairs of one context each, which is read once."""
         # Contexts and targets pad apart, so that a batch may take its longest context from one
         # pair and its longest target from another: count every target as the longest.
@@ -151,7 +139,7 @@ class Scorer:
 
     def _after(
         self, read: ReadContexts, targets: Sequence[Ids], groups: list[Pairs]
-    ) -> Iterator[_Part]:
+    ) -> Iterator[Part]:
         pairs = np.concatenate(groups)
         rows = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
         # Every target takes the states of its context with it.
@@ -162,7 +150,7 @@ class Scorer:
 
     def _apart(
         self, contexts: Sequence[Ids], targets: Sequence[Ids], pairs: Pairs
-    ) -> Iterator[_Part]:
+    ) -> Iterator[Part]:
         """Score pairs of a decoder-only model, each in one sequence."""
         lengths = [len(contexts[i]) + len(targets[i]) for i in pairs]
         for batch in token_batches(lengths, self.batch_tokens)[::-1]:
@@ -176,17 +164,6 @@ class Scorer:
         if self.reduction == "sum":
             return total
         return total / found.mask.sum(dim=1).to(total)
-
-    @contextmanager
-    def _enough_memory(self) -> Iterator[None]:
-        try:
-            yield
-        except torch.OutOfMemoryError as error:
-            raise ArtError(
-                f"the memory of {self.device} does not suffice to score {self.batch_tokens} padded "
-                "tokens at once",
-                hint="lower scorer.batch_tokens",
-            ) from error
 
 
 def _equal(contexts: Sequence[Ids]) -> list[Pairs]:
@@ -234,6 +211,8 @@ def load_scorer(
     question_length: int = 128,
     chat_template: bool = False,
     attention: str | None = None,
+    quantization: Mapping[str, Any] | None = None,
+    answers: Mapping[str, str] | None = None,
     cache: Path | None = None,
 ) -> Scorer:
     """Load a frozen language model as a scorer.
@@ -242,16 +221,20 @@ def load_scorer(
         model: hub name or folder of an encoder–decoder or decoder-only model, a `.gguf` file, or
             `pip:NAME`, an installed distribution that carries one.
         dtype: `float32`, `bfloat16`, `float16`, or `auto`: bfloat16 where it is fast, else float32.
-        reduction: `mean` (the paper) or `sum` (UPR) of the question's token log-probabilities.
+        reduction: `mean` (the paper) or `sum` (UPR) of the target's token log-probabilities.
         batch_tokens: padded tokens that go through the model at once; None for the device's own.
         device: None for the current GPU, else the CPU.
-        passage_prompt: text with `{passage}` once; None for the paper's.
-        question_prefix: text before the question; None for the paper's.
+        passage_prompt: text with `{passage}` once, and with answers `{question}` once; None for the
+            paper's, and with answers for `ANSWER_PROMPT`.
+        question_prefix: text before the question; None for the paper's; unused with answers.
         max_length: tokens of the context at most; the passage is cut, the instruction never.
         question_length: tokens of the target at most.
         chat_template: put the prompt through the model's chat template (decoder-only models).
         attention: transformers' name of an attention implementation; None for the model's fastest
             that needs no other package (`sdpa` where it has one).
+        quantization: transformers' quantisation config as a mapping; None for none.
+        answers: question → answer: the answer's likelihood given passage and question is the score
+            (REPLUG); None for the question's likelihood given the passage (the paper).
         cache: where converted models are kept; `files.cache_folder()` when None.
 
     Raises:
@@ -261,37 +244,52 @@ def load_scorer(
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     folder = resolve_model(model, cache=cache)
     with loading_model(model):
-        config = AutoConfig.from_pretrained(folder)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     family = family_of(config, model)
-    template = ScorerTemplate(
+    template = _template(
         tokenizer,
+        answers,
+        question_prefix,
         family=family,
         passage_prompt=passage_prompt,
-        question_prefix=question_prefix,
         max_length=max_length,
         question_length=question_length,
         chat_template=chat_template,
     )
-    check_length(config, model, template)
+    causal = family == "causal"
+    check_length(config, model, template.longest if causal else max(max_length, question_length))
     precision = automatic_dtype(place) if dtype == "auto" else dtype
     weights = load_weights(
         folder,
         model,
         config=config,
-        family=family,
+        kind=AutoModelForCausalLM if causal else AutoModelForSeq2SeqLM,
         dtype=precision,
         device=place,
         attention=attention,
+        quantization=quantization,
     )
     prompt = [template.prompt, max_length, question_length]
-    if family == "encoder-decoder":  # else it is in the prompt
+    if family == "encoder-decoder" and answers is None:  # else it is in the prompt
         prompt += [PAPER_QUESTION_PREFIX if question_prefix is None else question_prefix]
-    own = (fingerprint_folder(folder), template.fingerprint, repr(prompt), precision, reduction)
+    own = [fingerprint_folder(folder), template.fingerprint, repr(prompt), precision, reduction]
+    own += [repr(quantization)] if quantization else []
     return Scorer(
         weights,
         template,
-        fingerprint=fingerprint("scorer 1", *own),
+        fingerprint=fingerprint("scorer 1" if answers is None else "answer scorer 1", *own),
         reduction=reduction,
         batch_tokens=batch_tokens,
     )
+
+
+def _template(
+    tokenizer: PreTrainedTokenizerBase,
+    answers: Mapping[str, str] | None,
+    question_prefix: str | None,
+    **settings: Any,
+) -> ScorerTemplate:
+    if answers is not None:
+        return AnswerTemplate(tokenizer, answers, **settings)
+    return ScorerTemplate(tokenizer, question_prefix=question_prefix, **settings)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_MASKED_LM_MAPPING,
-    AutoModelForCausalLM,
-    AutoModelForSeq2SeqLM,
     PreTrainedConfig,
     PreTrainedModel,
 )
 
-from art.data.prompts import Family, ScorerTemplate
+from art.data.prompts import Family
 from art.errors import ArtError
+from art.scorer.quantization import quantization_config, quantizing
 from art.weights import loading_model
+
+# RoBERTa and its kin count positions from behind the padding token's id.
+_POSITIONS_BEHIND_PADDING = {
+    *("camembert", "data2vec-text", "longformer", "mpnet", "roberta", "roberta-prelayernorm"),
+    *("xlm-roberta", "xlm-roberta-xl", "xmod"),
+}
 
 
 def family_of(config: PreTrainedConfig, model: str) -> Family:
@@ -41,14 +49,21 @@ def family_of(config: PreTrainedConfig, model: str) -> Family:
     return "causal"
 
 
-def check_length(config: PreTrainedConfig, model: str, template: ScorerTemplate) -> None:
-    """Raise an ArtError if the template may make inputs longer than the model's positions."""
-    limit = getattr(config.get_text_config(), "max_position_embeddings", None)
-    lengths = (template.max_length, template.question_length)
-    needed = sum(lengths) if template.family == "causal" else max(lengths)
+def check_length(config: PreTrainedConfig, model: str, needed: int) -> None:
+    """Raise an ArtError if inputs may be longer than the model's positions.
+
+    Args:
+        config: the model's.
+        model: what the user called it.
+        needed: tokens that it must read at once.
+    """
+    text_config = config.get_text_config()
+    limit = getattr(text_config, "max_position_embeddings", None)
+    if limit and text_config.model_type in _POSITIONS_BEHIND_PADDING:
+        limit -= text_config.pad_token_id + 1
     if limit and 0 < limit < needed:
         raise ArtError(
-            f"{model!r} reads {limit} tokens at most, but context and question may take {needed}",
+            f"{model!r} reads {limit} tokens at most, but its inputs may take {needed}",
             where="scorer.max_length",
             hint="lower scorer.max_length or scorer.question_length",
         )
@@ -59,38 +74,51 @@ def load_weights(
     model: str,
     *,
     config: PreTrainedConfig,
-    family: Family,
+    kind: Any,
     dtype: str,
     device: torch.device,
     attention: str | None,
+    quantization: Mapping[str, Any] | None,
 ) -> PreTrainedModel:
-    """Load a language model with its head.
+    """Load a model with its head.
 
     Args:
         folder: where it is, or its hub name.
         model: what the user called it.
         config: the model's.
-        family: from `family_of`.
+        kind: transformers' class that loads models with such a head, `AutoModelFor…`.
         dtype: a float type's name in torch.
         device: where to put it.
         attention: transformers' name of an attention implementation; None for its own choice.
+        quantization: transformers' quantisation config as a mapping; None for the checkpoint's own
+            or none.
 
     Raises:
-        ArtError: it cannot be loaded, or weights are missing.
+        ArtError: it cannot be loaded or quantised, or weights are missing.
     """
-    kind = AutoModelForCausalLM if family == "causal" else AutoModelForSeq2SeqLM
-    chosen = {} if attention is None else {"attn_implementation": attention}
-    with loading_model(model):
+    chosen: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}
+    if quantization is not None:
+        chosen["quantization_config"] = quantization_config(quantization)
+    quantized = quantization is not None or hasattr(config, "quantization_config")
+    if quantized:  # weights in few bits are put in their place once, and some cannot be moved
+        chosen["device_map"] = {"": device}
+    with loading_model(model), quantizing(quantization):
         weights, report = kind.from_pretrained(
-            folder, config=config, dtype=getattr(torch, dtype), output_loading_info=True, **chosen
+            folder,
+            config=config,
+            dtype=getattr(torch, dtype),
+            output_loading_info=True,
+            trust_remote_code=False,
+            **chosen,
         )
-        weights = weights.to(device)
+        if not quantized:
+            weights = weights.to(device)
     # transformers would go on with random numbers in their place.
     if missing := sorted(report["missing_keys"]):
         raise ArtError(
-            f"{model!r} lacks {len(missing)} weights of a language model, such as {missing[0]}",
+            f"{model!r} lacks {len(missing)} weights of such a scorer, such as {missing[0]}",
             where="scorer.model",
-            hint="choose a checkpoint that was saved with its language-model head",
+            hint="choose a checkpoint that was saved with the head that scorer.kind needs",
         )
     loaded: PreTrainedModel = weights
     return loaded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -51,6 +52,11 @@ def from_both(retriever: Propose, bm25: Propose) -> Propose:
     return propose
 
 
+def num_from_retriever(candidates: Literal["retriever", "bm25", "both"], top_k: int) -> int:
+    """Return how many of a question's K passages the retriever proposes; they stand first."""
+    return {"retriever": top_k, "both": (top_k + 1) // 2, "bm25": 0}[candidates]
+
+
 def half_and_half(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Join the first ⌈K/2⌉ rows of `first` and the best of `second` that are not among them.
 
@@ -62,6 +68,6 @@ def half_and_half(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         Rows [K], distinct.
     """
     top_k = len(first)
-    half = first[: (top_k + 1) // 2]
+    half = first[: num_from_retriever("both", top_k)]
     others = second[~np.isin(second, half)]
     return np.concatenate([half, others[: top_k - len(half)]])

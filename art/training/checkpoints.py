@@ -16,14 +16,17 @@ from typing import Any
 import torch
 
 from art import distributed
+from art.checked import CHECKSUMS, Checksums, check_folder
 from art.config import RETRIEVER_FOLDER, Config, Manifest, differences, read_config
 from art.errors import CorruptionError, MismatchError
 from art.files import atomic_folder, link, lock, remove_leftovers, write_text
 from art.retriever.encoders import Retriever
-from art.weights import saving_weights
+from art.scorer.records import LOG_NAME
+from art.weights import save_tensors, saving_weights
 
-FORMAT = 1
-_CHECKPOINT = re.compile(r"step-(\d{8})")
+FORMAT = 2
+_KINDS = ("step", "best", "damaged")  # what lies under checkpoints/
+_STEP = re.compile(r"step-(\d{8})")
 # The newest, and the one before it in case the newest turns out damaged.
 _NUM_KEPT = 2
 
@@ -36,6 +39,18 @@ class Best(Manifest):
     value: float
 
 
+class EpochPairs(Manifest):
+    """Pairs of question and passage that the steps of this epoch asked for, over all processes.
+
+    Attributes:
+        asked: how many.
+        known: of these, those whose score was known before their step.
+    """
+
+    asked: int = 0
+    known: int = 0
+
+
 class CheckpointState(Manifest):
     """All that a run is at one step, besides weights and optimiser; there is no random state.
 
@@ -45,10 +60,14 @@ class CheckpointState(Manifest):
         due: what is still to be done at this step, in order; resuming does it first.
         index: name under `index/` of the last finished index, None before the first.
         metrics_bytes: length of `metrics.jsonl`.
-        num_scores: entries of the score log.
+        num_scores: entries of the score log, which vouches for its bytes itself.
+        num_scored: pairs put through the scorer so far; the other entries were taken over.
+        epoch_pairs: asked for in the epoch under way.
         scorer_prompt: the scorer's prompt as rendered; some chat templates insert today's date.
         best: the best evaluation before this step.
         evaluations_without_better: for early stopping.
+        skipped_steps: steps so far whose gradient was not finite.
+        skipped_in_a_row: of those, the ones at the end.
         fingerprints: of what the run reads, which must not change under it.
         versions: of the libraries that shape the numbers.
         config: the resolved settings.
@@ -60,12 +79,21 @@ class CheckpointState(Manifest):
     index: str | None
     metrics_bytes: int
     num_scores: int
+    num_scored: int
+    epoch_pairs: EpochPairs
     scorer_prompt: str
     best: Best | None
     evaluations_without_better: int
+    skipped_steps: int = 0
+    skipped_in_a_row: int = 0
     fingerprints: dict[str, str]
     versions: dict[str, str]
     config: dict[str, Any]
+
+    @property
+    def passage_tower_is_frozen(self) -> bool:
+        """Whether every checkpoint of the run holds the weights that built its index."""
+        return bool(self.config["retriever"]["freeze"] == "passage")
 
 
 class TrainingResult(Manifest):
@@ -113,7 +141,7 @@ class RunFolder:
     @property
     def scores_file(self) -> Path:
         """Every score the scorer gave."""
-        return self.path / "scores.log"
+        return self.path / LOG_NAME
 
     @property
     def result_folder(self) -> Path:
@@ -187,7 +215,7 @@ class RunFolder:
     def steps(self) -> list[int]:
         """Return the steps with a complete checkpoint, in order."""
         folder = self.path / "checkpoints"
-        names = (_CHECKPOINT.fullmatch(entry.name) for entry in folder.glob("step-*"))
+        names = (_STEP.fullmatch(entry.name) for entry in folder.glob("step-*"))
         return sorted(int(name[1]) for name in names if name)
 
 
@@ -209,8 +237,9 @@ def save_checkpoint(
     provenance = state.model_dump(include={"step", "fingerprints", "config"})
     with atomic_folder(folder) as beside, saving_weights(folder):
         retriever.save(beside / "retriever", provenance=provenance)
-        torch.save(optimizer.state_dict(), beside / "optimizer.pt")
+        save_tensors(optimizer.state_dict(), beside / "optimizer.pt")
         state.write(beside / "state.json")
+        Checksums.of_folder(beside).write(beside / CHECKSUMS)
     link(run.path / "last", folder)
 
 
@@ -218,12 +247,13 @@ def load_state(run: RunFolder, step: int) -> CheckpointState:
     """Read what a checkpoint says of its run.
 
     Raises:
-        CorruptionError: it cannot be read, or another version wrote it.
+        CorruptionError: it cannot be read.
+        MismatchError: another version wrote it.
     """
     path = run.checkpoint_folder(step) / "state.json"
     state = CheckpointState.read(path)
     if state.format != FORMAT:
-        raise CorruptionError(f"layout {state.format}, this version reads {FORMAT}", where=path)
+        raise MismatchError(f"layout {state.format}, this version reads {FORMAT}", where=path)
     return state
 
 
@@ -258,15 +288,18 @@ def load_optimizer(run: RunFolder, step: int, optimizer: torch.optim.Optimizer) 
 
 
 def keep_best(run: RunFolder, step: int) -> None:
-    """Keep the weights of a step's checkpoint as the best, without copying their bytes."""
-    folder = run.best_folder(step)
+    """Keep the weights of a step's checkpoint as the best, without copying their bytes.
+
+    Raises:
+        ArtError: the disk refuses.
+    """
+    folder, checkpoint = run.best_folder(step), run.checkpoint_folder(step)
     with atomic_folder(folder) as beside:
         shutil.copytree(
-            run.checkpoint_folder(step) / "retriever",
-            beside,
-            dirs_exist_ok=True,
-            copy_function=_link_or_copy,
+            checkpoint / "retriever", beside, dirs_exist_ok=True, copy_function=_link_or_copy
         )
+        written = Checksums.read(checkpoint / CHECKSUMS)
+        written.below("retriever").write(beside / CHECKSUMS)
     link(run.path / "best", folder)
 
 
@@ -277,20 +310,37 @@ def _link_or_copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
+def step_of(name: str) -> int:
+    """Return the step in the name of a checkpoint or an index."""
+    found = _STEP.fullmatch(name)
+    assert found, name
+    return int(found[1])
+
+
 def prune(run: RunFolder) -> None:
-    """Delete checkpoints before the last two, and whatever none of those two names.
+    """Delete all but the last two checkpoints and what they may need; the others' indexes too.
 
     What the questions found at step 0 is kept for comparison.
+
+    They may need the checkpoint of the step that built their index: only its weights can build the
+    index again. Where a refresh is due, or the passage tower is frozen, they do not.
     """
     steps = run.steps()
-    for step in steps[:-_NUM_KEPT]:
-        shutil.rmtree(run.checkpoint_folder(step))
-    states = [load_state(run, step) for step in steps[-_NUM_KEPT:]]
-    named = {state.index for state in states}
-    named |= {run.best_folder(state.best.step).name for state in states if state.best}
-    for folder in [*(run.path / "index").glob("step-*"), *run.path.glob("checkpoints/best-*")]:
-        if folder.name not in named:
-            shutil.rmtree(folder)
+    newest = [load_state(run, step) for step in steps[-_NUM_KEPT:]]
+    builders = {
+        step_of(state.index)
+        for state in newest
+        if state.index and "refresh" not in state.due and not state.passage_tower_is_frozen
+    }
+    states = [load_state(run, step) for step in builders.intersection(steps[:-_NUM_KEPT])]
+    states += newest
+    kept = {run.index_folder(state.index) for state in newest if state.index}
+    kept |= {run.checkpoint_folder(state.step) for state in states}
+    kept |= {run.best_folder(state.best.step) for state in states if state.best}
+    for pattern in ("index/step-*", *(f"checkpoints/{kind}-*" for kind in _KINDS)):
+        for folder in run.path.glob(pattern):
+            if folder not in kept:
+                shutil.rmtree(folder)
     wanted = {run.rankings_file(step) for step in (0, *(s.best.step for s in states if s.best))}
     for file in run.path.glob("evaluations/step-*.jsonl"):
         if file not in wanted:
@@ -298,6 +348,21 @@ def prune(run: RunFolder) -> None:
 
 
 def publish(run: RunFolder, best_step: int) -> None:
-    """Copy the best weights to `retriever/`, which is the user's to change."""
+    """Copy the best weights to `retriever/`, which is the user's to change.
+
+    Raises:
+        CorruptionError: they are damaged.
+        ArtError: the disk refuses.
+    """
+    best = run.best_folder(best_step)
+    try:
+        check_folder(best)
+    except CorruptionError as error:
+        raise CorruptionError(
+            f"{error.what}: the weights of step {best_step}, the best, are lost",
+            where=error.where,
+            hint=f"restore the file; the last weights are in {run.path / 'last' / 'retriever'}",
+        ) from error
     with atomic_folder(run.result_folder) as beside:
-        shutil.copytree(run.best_folder(best_step), beside, dirs_exist_ok=True)
+        ignore = shutil.ignore_patterns(CHECKSUMS)
+        shutil.copytree(best, beside, ignore=ignore, dirs_exist_ok=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
@@ -15,7 +16,6 @@ from art.config import Config
 from art.data.contrastive import Items
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
-from art.errors import MismatchError
 from art.evaluation.evaluate import Evaluation, evaluate, primary_figure
 from art.evaluation.pooled import Pool, evaluate_pool
 from art.evaluation.rankings import write_rankings
@@ -24,9 +24,16 @@ from art.retriever.embedding import embed_passages
 from art.retriever.encoders import Retriever
 from art.retriever.index import Index
 from art.scorer.cache import CachedScorer
-from art.training import checkpoints
-from art.training.candidates import Propose, from_bm25, from_both, from_retriever
-from art.training.checkpoints import Best, CheckpointState, RunFolder
+from art.training import checkpoints, collapse
+from art.training.candidates import (
+    Propose,
+    from_bm25,
+    from_both,
+    from_retriever,
+    num_from_retriever,
+)
+from art.training.checkpoints import Best, CheckpointState, EpochPairs, RunFolder
+from art.training.interruption import Interrupted, Interruption
 from art.training.items import EpochItems
 from art.training.plan import Questions, describe
 from art.training.progress import Clock, MetricsLog, ProgressLine
@@ -62,6 +69,12 @@ class Job:
     evaluations_without_better: int = 0
     still_due: tuple[str, ...] = ()
     grad_norm: float = 0.0
+    epoch_pairs: EpochPairs = field(default_factory=EpochPairs)
+    num_taken_over: int = 0
+    skipped_steps: int = 0
+    skipped_in_a_row: int = 0
+    interruption: Interruption = field(default_factory=Interruption)
+    stop_signal: int | None = None
 
     @property
     def stopped_early(self) -> bool:
@@ -92,6 +105,7 @@ class Job:
 
     def __post_init__(self) -> None:
         self.clock = Clock(self.retriever.device)
+        self._warned = False
         self.progress = ProgressLine(self.schedule.num_steps, 0, enabled=False)
         if self.bm25 is not None:
             self._bm25_candidates = from_bm25(self.bm25, self.config.training.top_k)
@@ -103,15 +117,10 @@ class Job:
             return
         self.step, self.still_due = state.step, state.due
         self.best, self.evaluations_without_better = state.best, state.evaluations_without_better
-        if state.index is None:
-            return
-        folder = self.run.index_folder(state.index)
-        if not folder.exists() and "refresh" in state.due:
-            return  # it would only have told how much the refresh changes
-        self.index = Index.open(folder)
-        assert self.store is not None
-        if self.index.store_fingerprint != self.store.fingerprint:
-            raise MismatchError("the index holds other passages than the run reads", where=folder)
+        self.epoch_pairs = state.epoch_pairs
+        if self.scorer is not None:
+            self.scorer.num_scored = state.num_scored
+        self.skipped_steps, self.skipped_in_a_row = state.skipped_steps, state.skipped_in_a_row
 
     def introduce(self) -> None:
         """Say what is about to happen, and begin the metrics of a new run with it."""
@@ -134,6 +143,9 @@ class Job:
                 world_size=distributed.world_size(),
             )
         )
+        for read in (self.store, self.questions):
+            if read is not None and read.bad_rows.count:
+                self.progress.say(read.bad_rows.report())
         if self.questions.held_out:
             self.progress.say(
                 f"choosing on {len(self.questions.evaluation)} training questions held out "
@@ -144,6 +156,10 @@ class Job:
                 f"choosing on {self.pool.num_questions} questions held out, each asked of the "
                 f"passages of all of them ({self.pool.num_passages:,}): evaluation is given none"
             )
+        if self.num_taken_over:
+            self.progress.say(
+                f"{self.num_taken_over:,} scores taken over from other runs (scorer.known_scores)"
+            )
         if self.step:
             self.progress.say(f"going on from the checkpoint of step {self.step}")
 
@@ -153,9 +169,24 @@ class Job:
             if name == "save":
                 self.save(due[position + 1 :])
             elif name == "refresh":
-                self.refresh()
+                with self.interruption.at_once():
+                    self.refresh()
             else:
-                self.evaluate()
+                with self.interruption.at_once():
+                    self.evaluate()
+
+    def leave(self, due: tuple[str, ...]) -> None:
+        """End a run that a signal has asked to end, with a checkpoint of this step.
+
+        Args:
+            due: what the schedule has for this step; the resumed run does it first.
+
+        Raises:
+            Interrupted: always.
+        """
+        assert self.stop_signal is not None
+        self.save(tuple(name for name in due if name != "save"))
+        raise Interrupted(self.stop_signal, saved_step=self.step)
 
     def save(self, still_due: tuple[str, ...]) -> None:
         """Write a checkpoint that lists what is still due at this step."""
@@ -169,9 +200,13 @@ class Job:
                     index=self.index.folder.name if self.index else None,
                     metrics_bytes=self.metrics.num_bytes,
                     num_scores=self.scorer.num_scores if self.scorer else 0,
+                    num_scored=self.scorer.num_scored if self.scorer else 0,
+                    epoch_pairs=self.epoch_pairs,
                     scorer_prompt=self.scorer.scorer.template.prompt if self.scorer else "",
                     best=self.best,
                     evaluations_without_better=self.evaluations_without_better,
+                    skipped_steps=self.skipped_steps,
+                    skipped_in_a_row=self.skipped_in_a_row,
                     fingerprints=self.fingerprints,
                     versions=checkpoints.versions(),
                     config=self.config.model_dump(mode="json"),
@@ -181,33 +216,43 @@ class Job:
 
     def refresh(self) -> None:
         """Re-embed the corpus with the live weights of the passage tower and swap the index."""
-        assert self.store is not None and self.tokens is not None
         start = time.perf_counter()
         fingerprint = self.retriever.fingerprint()
         previous = self.index
         if previous is not None and previous.retriever_fingerprint == fingerprint:
             self.progress.say(f"step {self.step}: the passage tower has not moved, index kept")
             return
+        name, description = f"step-{self.step:08d}", f"refresh at step {self.step}"
+        self.index = self.embed(self.retriever, name, description, fingerprint)
+        seconds = time.perf_counter() - start
+        with distributed.fail_together():
+            if distributed.is_main():
+                changed = self._share_changed(previous, self.index)
+                cosine = collapse.passage_cosine(self.index)
+                values = {"seconds": seconds, "top_k_changed": changed, "passage_cosine": cosine}
+                self._record("refresh", values)
+                first = self.metrics.records("refresh")[0]
+                self._warn_once(collapse.warn_of_vectors(cosine, first.get("passage_cosine")))
+                moved = "" if changed is None else f", {changed:.0%} of the top-K changed"
+                self.progress.say(f"step {self.step}: index refreshed in {seconds:.1f} s{moved}")
+
+    def embed(
+        self, retriever: Retriever, name: str, description: str, fingerprint: str | None = None
+    ) -> Index:
+        """Embed the corpus into the run's index of this name; only what is missing is written."""
+        assert self.store is not None and self.tokens is not None
         settings = self.config.index
-        self.index = embed_passages(
-            self.retriever,
+        return embed_passages(
+            retriever,
             self.tokens,
-            self.run.index_folder(f"step-{self.step:08d}"),
+            self.run.index_folder(name),
             store=self.store,
             shard_rows=settings.shard_rows,
             batch_tokens=settings.batch_tokens,
             dtype=settings.dtype,
             fingerprint=fingerprint,
-            description=f"refresh at step {self.step}",
+            description=description,
         )
-        seconds = time.perf_counter() - start
-        with distributed.fail_together():
-            if distributed.is_main():
-                changed = self._share_changed(previous, self.index)
-                values = {"seconds": seconds, "top_k_changed": changed}
-                self._record("refresh", values)
-                moved = "" if changed is None else f", {changed:.0%} of the top-K changed"
-                self.progress.say(f"step {self.step}: index refreshed in {seconds:.1f} s{moved}")
 
     def _share_changed(self, previous: Index | None, current: Index) -> float | None:
         """Return which share of the retriever's top-K the old index would not have found.
@@ -284,19 +329,72 @@ class Job:
     def log_step(self, figures: StepFigures) -> None:
         """Write a line about a step: loss, agreement, spread, rates, seconds by phase."""
         seconds = self.clock.read()
-        values = _summary(distributed.gather_objects(figures), seconds)
+        gathered = distributed.gather_objects((figures, self.interruption.signum))
+        by_rank = [its_figures for its_figures, _ in gathered]
+        self.stop_signal = next((signum for _, signum in gathered if signum is not None), None)
+        self._count_pairs(by_rank)
+        values = _summary(by_rank, seconds)
         if self.schedule.is_labelled(self.step - 1):  # another loss than that of the other steps
             values["labelled_loss"] = values.pop("loss")
         values["learning_rate"] = self.schedule.learning_rate(self.step - 1)
         values["grad_norm"] = self.grad_norm
+        values["skipped_steps"] = self.skipped_steps
+        self._watch_candidates(by_rank, values)
         shown = {name: values[key] for name, key in _SHOWN.items() if key in values}
-        self.progress.step(**shown)
+        skipped = {"skipped": self.skipped_steps} if self.skipped_steps else {}
+        self.progress.step(**shown, **skipped)
         if self.step == 1 and "agreement" in values:
             self._warn_if_nothing_can_be_learnt(values)
         if self.step % self.config.training.log_steps == 0:
             with distributed.fail_together():
                 if distributed.is_main():
                     self._record("train", values)
+        ended = self.schedule.ends_epoch(self.step) or self.step == self.schedule.num_steps
+        if ended and self.epoch_pairs.asked:
+            self._end_epoch()
+
+    def _watch_candidates(self, by_rank: list[StepFigures], values: dict[str, float]) -> None:
+        training = self.config.training
+        num_own = num_from_retriever(training.candidates, training.top_k)
+        proposed = np.concatenate([figures.rows for figures in by_rank])[:, :num_own]
+        if proposed.size:  # a contrastive step has none
+            assert self.store is not None
+            values["distinct_share"] = collapse.distinct_share(proposed)
+            self._warn_once(collapse.warn_of_candidates(proposed, len(self.store)))
+
+    def _count_pairs(self, by_rank: list[StepFigures]) -> None:
+        self.epoch_pairs = EpochPairs(
+            asked=self.epoch_pairs.asked + sum(figures.num_pairs for figures in by_rank),
+            known=self.epoch_pairs.known + sum(figures.num_known for figures in by_rank),
+        )
+
+    def _end_epoch(self) -> None:
+        """Say how much of an epoch the scorer had seen before, and begin to count anew."""
+        assert self.scorer is not None
+        done = self.step - self.schedule.num_labelled_steps(self.step)
+        epoch = -(-done // self.schedule.steps_per_epoch)
+        asked = self.epoch_pairs.asked
+        values = {
+            "epoch": epoch,
+            "num_pairs": asked,
+            "known_share": self.epoch_pairs.known / asked,
+            "num_scored": self.scorer.num_scored,
+            "num_distinct": self.scorer.num_scores,
+        }
+        self.epoch_pairs = EpochPairs()
+        with distributed.fail_together():
+            if distributed.is_main():
+                self._record("epoch", values)
+        self.progress.say(
+            f"epoch {epoch}: {values['known_share']:.1%} of its {asked:,} pairs were known; "
+            f"so far {self.scorer.num_scored:,} scored, {self.scorer.num_scores:,} distinct ones "
+            "in the log"
+        )
+
+    def _warn_once(self, warning: str | None) -> None:
+        if warning is not None and not self._warned:
+            self.progress.say(f"warning: step {self.step}: {warning}")
+            self._warned = True
 
     def _warn_if_nothing_can_be_learnt(self, values: dict[str, float]) -> None:
         if values["retriever_spread"] < 0.05:

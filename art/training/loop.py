@@ -12,18 +12,24 @@ from torch import nn
 from art import distributed
 from art.config import Config
 from art.errors import ArtError
-from art.training import checkpoints
+from art.training import checkpoints, recovery
 from art.training.checkpoints import RunFolder, TrainingResult
+from art.training.interruption import Interruption
 from art.training.job import Job
 from art.training.setup import set_up
 from art.training.steps import StepFigures, art_step, dpr_step
 
 
-def train(config: Config) -> TrainingResult:
+def train(config: Config, *, interruption: Interruption | None = None) -> TrainingResult:
     """Train a retriever by the configured method; an existing run of the same settings goes on.
+
+    Args:
+        config: the settings.
+        interruption: where the caller listens for signals.
 
     Raises:
         ArtError: the settings, the data or the disk do not allow it; every process raises it.
+        Interrupted: a signal came.
     """
     device = distributed.start(cpu=config.training.cpu)
     run = RunFolder(Path(config.output.folder))
@@ -32,7 +38,11 @@ def train(config: Config) -> TrainingResult:
             run.claim(config)
         if distributed.broadcast_object(run.result_file.exists()):
             return TrainingResult.read(run.result_file)
+        with distributed.fail_together():
+            if distributed.is_main():
+                recovery.put_damaged_aside(run)
         job = set_up(config, run, device)
+        job.interruption = interruption or job.interruption
         try:
             fit(job)
         finally:
@@ -43,17 +53,21 @@ def train(config: Config) -> TrainingResult:
 def fit(job: Job) -> None:
     """Run the optimiser steps, and before and between them whatever the schedule says is due."""
     job.introduce()
-    job.do(job.still_due)
-    while job.step < job.schedule.num_steps and not job.stopped_early:
-        figures = take_step(job)
-        job.step += 1
-        job.log_step(figures)
-        job.do(job.schedule.due(job.step))
+    with job.interruption.after_the_step():
+        job.do(job.still_due)
+        while job.step < job.schedule.num_steps and not job.stopped_early:
+            figures = take_step(job)
+            job.step += 1
+            job.log_step(figures)
+            due = job.schedule.due(job.step)
+            if job.stop_signal is not None:
+                job.leave(due)
+            job.do(due)
 
 
 def take_step(job: Job) -> StepFigures:
     """Compute the gradient of one step of G questions, clip it, and update the retriever."""
-    config, schedule = job.config.training, job.schedule
+    schedule = job.schedule
     job.optimizer.zero_grad(set_to_none=True)
     micro_batches = schedule.micro_batches(
         job.step, rank=distributed.rank(), world_size=distributed.world_size()
@@ -64,7 +78,7 @@ def take_step(job: Job) -> StepFigures:
         "seed": schedule.seed,
         "step": job.step,
         "clock": job.clock,
-        "chunk_tokens": config.chunk_tokens,
+        "chunk_tokens": job.config.training.chunk_tokens,
     }
     try:
         if job.items is not None:
@@ -89,17 +103,49 @@ def take_step(job: Job) -> StepFigures:
             "training.questions_per_micro_batch",
         ) from error
     with job.clock("update"):
-        learning = [p for p in job.retriever.parameters() if p.grad is not None]
-        job.grad_norm = nn.utils.clip_grad_norm_(learning, config.max_grad_norm).item()
-        if not math.isfinite(job.grad_norm):  # the same on every process: it is the average
-            raise ArtError(
-                f"the gradient of step {job.step + 1} is not finite",
-                hint="lower training.learning_rate, or try retriever.dtype: float32",
-            )
-        for group in job.optimizer.param_groups:
-            group["lr"] = schedule.learning_rate(job.step)
-        job.optimizer.step()
+        update(job)
     return figures
+
+
+def update(job: Job) -> None:
+    """Clip the gradient and move the weights, or skip the step where the gradient is not finite.
+
+    Raises:
+        ArtError: too many steps in a row were skipped.
+    """
+    config = job.config.training
+    learning = [p for p in job.retriever.parameters() if p.grad is not None]
+    norm = nn.utils.get_total_norm([p.grad for p in learning if p.grad is not None])
+    job.grad_norm = norm.item()
+    if math.isfinite(job.grad_norm):  # the same on every process: the gradient is the average
+        nn.utils.clip_grads_with_norm_(learning, config.max_grad_norm, norm)
+        for group in job.optimizer.param_groups:
+            group["lr"] = job.schedule.learning_rate(job.step)
+        job.optimizer.step()
+        job.skipped_in_a_row = 0
+        return
+    job.skipped_steps += 1
+    job.skipped_in_a_row += 1
+    if job.skipped_in_a_row > config.max_skipped_steps:
+        raise ArtError(
+            _diagnosis(job),
+            hint="in a new output.folder, lower training.learning_rate, raise "
+            "training.warmup_share, or set retriever.dtype: float32",
+        )
+
+
+def _diagnosis(job: Job) -> str:
+    towers = {
+        name.partition(".")[0].replace("_", " ")
+        for name, p in job.retriever.named_parameters()
+        if p.grad is not None and not p.grad.isfinite().all()
+    }
+    return (
+        f"the gradients of {job.skipped_in_a_row} steps in a row, up to step {job.step + 1}, are "
+        f"not finite: {' and '.join(sorted(towers)) or 'their norm overflows'}; computed in "
+        f"{job.config.retriever.dtype or 'float32'}, learning rate "
+        f"{job.schedule.learning_rate(job.step):.3g}"
+    )
 
 
 def finish(job: Job) -> TrainingResult:
@@ -110,6 +156,8 @@ def finish(job: Job) -> TrainingResult:
     assert job.best is not None  # step 0 evaluates
     result = None
     with distributed.fail_together():
+        if job.scorer is not None:
+            job.scorer.sync()  # the last evaluation's scores are good for other runs
         if distributed.is_main():
             evaluations = job.metrics.records("evaluation")
             result = TrainingResult(

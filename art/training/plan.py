@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from art.config import Config
 from art.data.batching import epoch_order
 from art.data.formats import Question, read_many_questions
+from art.data.rows import BadRows
 from art.errors import ConfigFaults, DataError
 from art.evaluation.labels import is_labelled
 from art.files import fingerprint
+from art.scorer.teachers import answers_for
 from art.training.schedule import Schedule
 
 _NAMES = {
@@ -37,23 +39,36 @@ class Questions:
         evaluation: questions to choose on, with whatever labels they have; none where something
             else chooses.
         held_out: whether `evaluation` was taken out of the training questions.
+        bad_rows: skipped, where the settings say so.
+        answers: of whatever the scorer will be asked, where it scores answers; else empty.
     """
 
     training: list[str]
     evaluation: list[Question]
     held_out: bool
+    bad_rows: BadRows = field(default_factory=BadRows)
+    answers: dict[str, str] = field(default_factory=dict)
 
 
 def read_run_questions(config: Config) -> Questions:
     """Read the questions of a run and hold some out if nothing is given to choose on.
 
     Raises:
-        DataError: a file cannot be read as questions.
+        DataError: a file cannot be read as questions, or answers that the scorer needs are missing.
     """
-    training = read_many_questions(config.data.questions) if config.training.method == "art" else []
+    kind = config.scorer.kind if config.scorer else "question-likelihood"
+    bad_rows = BadRows()
+    collector = bad_rows if config.data.skip_bad_rows else None
+    files = config.data.questions if config.training.method == "art" else []
+    training = read_many_questions(files, collector)
+    answers = answers_for(kind, training, where=", ".join(files))
     if not asks_corpus(config) or config.evaluation.questions:
-        evaluation = read_many_questions(config.evaluation.questions)
-        return Questions([question.text for question in training], evaluation, held_out=False)
+        evaluation = read_many_questions(config.evaluation.questions, collector)
+        if not (config.evaluation.qrels or any(map(is_labelled, evaluation))):
+            where = ", ".join(config.evaluation.questions)
+            answers = answers_for(kind, evaluation, where=where) | answers
+        every = [question.text for question in training]
+        return Questions(every, evaluation, held_out=False, bad_rows=bad_rows, answers=answers)
     if len(training) < 2:
         raise DataError(
             "one training question cannot both train and choose",
@@ -71,6 +86,8 @@ def read_run_questions(config: Config) -> Questions:
             if i in held_out
         ],
         held_out=True,
+        bad_rows=bad_rows,
+        answers=answers,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from art.errors import ArtError
+from art.files import cannot_write
 
 
 class Clock:
@@ -88,7 +90,7 @@ class MetricsLog:
                 file.flush()
                 os.fsync(file.fileno())  # a checkpoint counts these bytes
         except OSError as error:
-            raise ArtError(f"cannot write: {error.strerror}", where=self._path) from error
+            raise cannot_write(error, self._path) from error
 
     def records(self, kind: str) -> list[dict[str, Any]]:
         """Return all lines of a kind, in the order written."""
@@ -99,7 +101,10 @@ class MetricsLog:
 
 
 def _rounded(value: Any) -> Any:
-    return float(f"{value:.7g}") if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    # JSON has no word for what is not finite.
+    return float(f"{value:.7g}") if math.isfinite(value) else None
 
 
 class ProgressLine:

@@ -119,6 +119,11 @@ class Schedule:
         done, num_items = self._of_its_kind(step)
         return done // (num_items // self.questions_per_step)
 
+    def ends_epoch(self, step: int) -> bool:
+        """Return whether a pass over the training set is complete with the update to `step`."""
+        own = step - self.num_labelled_steps(step)
+        return not self.is_labelled(step - 1) and own % self.steps_per_epoch == 0
+
     def micro_batches(self, step: int, *, rank: int, world_size: int) -> list[MicroBatch]:
         """Return the rank's share of the step's micro-batches, which W must divide evenly."""
         size = self.questions_per_micro_batch

@@ -25,8 +25,10 @@ from art.retriever.bm25 import BM25
 from art.retriever.encoders import Retriever
 from art.retriever.loading import create_retriever
 from art.scorer.cache import CachedScorer, ScoreLog
-from art.scorer.likelihood import Scorer, load_scorer
-from art.training import checkpoints
+from art.scorer.records import read_known
+from art.scorer.teacher import Teacher
+from art.scorer.teachers import load_teacher
+from art.training import checkpoints, recovery
 from art.training.checkpoints import CheckpointState, RunFolder
 from art.training.items import (
     EpochItems,
@@ -66,7 +68,9 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
         # Data
         cache = Path(config.data.cache_folder) if config.data.cache_folder else None
         questions = read_run_questions(config)
-        qrels = read_qrels(config.evaluation.qrels) if config.evaluation.qrels else None
+        skip = config.data.skip_bad_rows
+        judged = config.evaluation.qrels
+        qrels = read_qrels(judged, questions.bad_rows if skip else None) if judged else None
         training_files = config.data.supervised if learns_from_labels(config) else []
         labelled, choosing = (
             SupervisedStore.open_or_build(files, cache=cache, progress=is_main()) if files else None
@@ -76,7 +80,7 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
         if reads_passages(config):
             assert config.data.passages is not None  # checked with the settings
             store = PassageStore.open_or_build(
-                config.data.passages, cache=cache, progress=is_main()
+                config.data.passages, skip_bad_rows=skip, cache=cache, progress=is_main()
             )
             check_passages(config, len(store))
         split = split_items(config, questions, labelled, store)
@@ -89,10 +93,10 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
         # Models
         steps = run.steps()
         state = checkpoints.load_state(run, steps[-1]) if steps else None
-        retriever = _student(config, run, state, cache).to(device)
+        retriever = _student(config, run, steps[-1] if steps else None, cache).to(device)
         scorer = None
         if needs_scorer(config, questions):
-            scorer = _teacher(config, state, device, cache)
+            scorer = _teacher(config, questions, state, device, cache)
         tokens_of = partial(
             TokenStore.open_or_build,
             cache=cache,
@@ -114,7 +118,9 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
 
         # Resume
         fingerprints = {
-            "training questions": fingerprint(*questions.training),
+            "training questions": fingerprint(
+                *questions.training, *map(repr, questions.answers.items())
+            ),
             "evaluation questions": evaluation_fingerprint(questions.evaluation, qrels),
         }
         read = {
@@ -130,9 +136,13 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
             checkpoints.load_optimizer(run, state.step, optimizer)
         if is_main():
             metrics.cut_back(state.metrics_bytes if state else 0)
-        cached_scorer = None
+        cached_scorer = log = scores = None
         if scorer is not None:
-            assert store is not None  # whatever is scored, it is a passage of the corpus
+            # Whatever is scored, it is a passage of the corpus.
+            assert config.scorer is not None and store is not None
+            # Only at the beginning: from then on they are in the run's own log.
+            known = [] if state else config.scorer.known_scores
+            scores = read_known(known, scorer.fingerprint) if is_main() else None
             num_scores = state.num_scores if state else 0
             log = ScoreLog(run.scores_file, fingerprint=scorer.fingerprint, length=num_scores)
             cached_scorer = CachedScorer(scorer, log, tokens_of(store, scorer.template))
@@ -156,7 +166,20 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
             fingerprints=fingerprints,
         )
         job.go_back_to(state)
-    job.model = accelerator.prepare_model(retriever)  # talks to the other processes
+    # What talks to the other processes
+    if log is not None:
+        job.num_taken_over = log.take_over(scores)
+    if state is not None and store is not None:
+        job.index = recovery.open_index(
+            run,
+            state,
+            store_fingerprint=store.fingerprint,
+            retriever=retriever,
+            weights_at=lambda step: _student(config, run, step, cache).to(device),
+            embed=job.embed,
+        )
+    with distributed.noticing_lost_processes():
+        job.model = accelerator.prepare_model(retriever)
     return job
 
 
@@ -229,25 +252,27 @@ def _contrast(
     )
 
 
-def _student(
-    config: Config, run: RunFolder, state: CheckpointState | None, cache: Path | None
-) -> Retriever:
+def _student(config: Config, run: RunFolder, step: int | None, cache: Path | None) -> Retriever:
     settings = config.retriever.model_dump()
-    if state is not None:
-        weights = run.checkpoint_folder(state.step) / "retriever"
+    if step is not None:
+        weights = run.checkpoint_folder(step) / "retriever"
         settings.update(model=str(weights), passage_model=None)
     return create_retriever(**settings, seed=config.training.seed, cache=cache)
 
 
 def _teacher(
-    config: Config, state: CheckpointState | None, device: torch.device, cache: Path | None
-) -> Scorer:
+    config: Config,
+    questions: Questions,
+    state: CheckpointState | None,
+    device: torch.device,
+    cache: Path | None,
+) -> Teacher:
     assert config.scorer is not None  # checked with the settings
-    settings = config.scorer.model_dump(exclude={"temperature"})
+    settings = config.scorer.model_dump(exclude={"temperature", "known_scores"})
     if state is not None and config.scorer.chat_template:
         # As it was rendered when the run began, whatever date the template would insert today.
         settings.update(passage_prompt=state.scorer_prompt, question_prefix="", chat_template=False)
-    return load_scorer(**settings, device=device, cache=cache)
+    return load_teacher(**settings, answers=questions.answers, device=device, cache=cache)
 
 
 def _accelerator(config: Config, run: RunFolder) -> Accelerator:

@@ -9,6 +9,7 @@ from art import distributed
 from art.config import RETRIEVER_FOLDER, Stage
 from art.files import link
 from art.training.checkpoints import RunFolder, TrainingResult
+from art.training.interruption import Interruption
 from art.training.loop import train
 
 
@@ -17,6 +18,7 @@ def train_stages(
     *,
     begin: Callable[[Stage], None],
     end: Callable[[Stage, TrainingResult, bool], None],
+    interruption: Interruption | None = None,
 ) -> None:
     """Run the stages of a file one after another; a killed one goes on, a finished one is kept.
 
@@ -24,6 +26,7 @@ def train_stages(
         stages: from `read_stages`.
         begin: told of each stage before it runs, on the main process.
         end: told of each stage, its result, and whether it was finished before, there too.
+        interruption: as for `train`.
 
     Raises:
         ArtError: as for `train`.
@@ -33,7 +36,7 @@ def train_stages(
         finished_before = run.result_file.exists()
         if distributed.is_main():
             begin(stage)
-        result = train(stage.config)
+        result = train(stage.config, interruption=interruption)
         if distributed.is_main():
             end(stage, result, finished_before)
             if stage.name is not None:

@@ -50,12 +50,14 @@ class StepFigures:
         num_questions: questions of this rank.
         num_pairs: question–passage pairs asked of the scorer.
         num_known: pairs whose score was known already.
+        rows: what was proposed for its questions, [n, K].
     """
 
     num_questions: int = 0
     num_pairs: int = 0
     num_known: int = 0
     sums: dict[str, float] = field(default_factory=dict)
+    rows: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
 
     def add(self, **values: float) -> None:
         """Add to the sums."""
@@ -111,7 +113,7 @@ def art_step(
     with clock("score"):
         scored = scorer.score([text for texts in batch for text in texts], rows)
     log_likelihoods = torch.from_numpy(scored.scores).to(retriever.device)  # [n, K]
-    figures = StepFigures(len(rows), scored.num_requested, scored.num_known)
+    figures = StepFigures(len(rows), scored.num_requested, scored.num_known, rows=rows)
 
     model.train()
     encode = partial(encoded, model, retriever, seed=seed, step=step, chunk_tokens=chunk_tokens)

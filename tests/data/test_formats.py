@@ -229,7 +229,8 @@ def test_judgements_of_beir_and_trec_are_read():
         ("q 0 d 1\nq 0 d\n", 2),
         ("q 0 d 1\nq 0 d 1\n", 2),
         ("q 0 d high\n", 1),
-        ("q d 1.5\nq d\n", 2),
+        ("q d 1.5\nq d\n", 1),
+        ("query-id\tcorpus-id\tscore\nq\td\t1.5\n", 2),
     ],
 )
 def test_a_malformed_judgement_is_named_by_file_and_line(contents, line):

@@ -1,9 +1,11 @@
 import os
 
 import pytest
+from damage import spoil
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from art import checked
 from art.data import passages as passages_module
 from art.data.formats import Passage
 from art.data.passages import PassageStore
@@ -96,6 +98,50 @@ def test_a_cut_off_or_missing_file_is_refused(corpus, tmp_path, name):
     path.unlink()
     with pytest.raises(CorruptionError, match=name):
         PassageStore.open(tmp_path / "store")
+
+
+@pytest.mark.parametrize("name", ["text.bin", "offsets.bin", "hashes.bin", "manifest.json"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
+def test_a_damaged_store_is_built_again_from_its_corpus(corpus, tmp_path, name, damage, capsys):
+    source = tmp_path / "corpus.tsv"
+    source.write_text("id\ttitle\ttext\n" + "".join("\t".join(one) + "\n" for one in corpus))
+    folder = PassageStore.open_or_build(source, cache=tmp_path, progress=False).folder
+    contents = spoil(folder / name, damage)
+    store = PassageStore.open_or_build(source, cache=tmp_path, progress=False)
+    assert [store.row_of(one.passage_id) for one in store] == list(range(len(corpus)))
+    assert list(store) == [Passage(*one) for one in corpus]
+    assert (folder / name).read_bytes() == contents
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1 and "building it again" in told[0]
+
+
+def test_a_flipped_bit_in_a_store_without_a_corpus_is_one_clear_error(corpus, tmp_path):
+    build(corpus, tmp_path / "store")
+    spoil(tmp_path / "store" / "text.bin", "flipped")
+    store = PassageStore.open_or_build(tmp_path / "store")
+    with pytest.raises(CorruptionError, match=r"text\.bin: block 0 .*restore the folder"):
+        store[30]
+
+
+def test_a_store_whose_corpus_has_changed_is_not_built_again_under_its_name(tmp_path):
+    source = tmp_path / "corpus.tsv"
+    source.write_text("id\ttext\n1\tmoon\n")
+    store = PassageStore.open_or_build(source, cache=tmp_path, progress=False)
+    spoil(store.folder / "text.bin", "flipped")
+    store = PassageStore.open_or_build(source, cache=tmp_path, progress=False)
+    source.write_text("id\ttext\n1\tanother\n")
+    with pytest.raises(CorruptionError, match="its corpus has changed"):
+        store[0]
+
+
+def test_damage_beyond_the_blocks_that_are_read_does_not_show(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(checked, "BLOCK_BYTES", 256)
+    build(corpus, tmp_path / "store")
+    spoil(tmp_path / "store" / "text.bin", "flipped")
+    store = PassageStore.open(tmp_path / "store")
+    assert store[0] == Passage(*corpus[0]) and store[59] == Passage(*corpus[59])
+    with pytest.raises(CorruptionError):
+        list(store)
 
 
 def test_a_folder_that_is_no_store_is_refused(tmp_path):

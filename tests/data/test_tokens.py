@@ -3,6 +3,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from damage import spoil
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
@@ -11,7 +12,7 @@ from art.data.formats import Passage
 from art.data.passages import PassageStore
 from art.data.prompts import RetrieverTemplate, ScorerTemplate
 from art.data.tokens import TokenStore, pad
-from art.errors import ArtError, CorruptionError
+from art.errors import ArtError
 
 
 class Fixed:
@@ -51,8 +52,8 @@ def test_a_token_store_equals_encoding_directly(store, template, tmp_path):
     passages = list(store)
     expected = template([one.title for one in passages], [one.text for one in passages])
     assert [tokens[row].tolist() for row in range(len(tokens))] == expected
-    assert tokens.lengths.tolist() == [len(row) for row in expected]
-    assert tokens.lengths.dtype == np.int32 and tokens[0].dtype == np.int64
+    assert tokens.lengths().tolist() == [len(row) for row in expected]
+    assert tokens.lengths().dtype == np.int32 and tokens[0].dtype == np.int64
     assert (tokens.folder / "ids.bin").stat().st_size == 2 * sum(map(len, expected))
 
 
@@ -83,12 +84,19 @@ def test_a_large_vocabulary_and_empty_rows_are_kept(tmp_path):
         tokens[4]
 
 
-def test_a_cut_off_token_file_is_refused(store, tmp_path):
-    tokens = TokenStore.open_or_build(store, Fixed(), cache=tmp_path, progress=False, num_workers=0)
-    path = tokens.folder / "ids.bin"
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(CorruptionError, match=r"ids\.bin"):
-        TokenStore.open_or_build(store, Fixed(), cache=tmp_path, progress=False)
+@pytest.mark.parametrize("name", ["ids.bin", "offsets.bin", "manifest.json"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
+def test_damaged_token_files_are_made_again(store, tmp_path, name, damage, capsys):
+    settings = {"cache": tmp_path, "progress": False, "num_workers": 0}
+    tokens = TokenStore.open_or_build(store, Fixed(), **settings)
+    expected = [tokens[row].tolist() for row in range(len(tokens))]
+    path = tokens.folder / name
+    contents = spoil(path, damage)
+    tokens = TokenStore.open_or_build(store, Fixed(), **settings)
+    assert [tokens[row].tolist() for row in range(len(tokens))] == expected
+    assert path.read_bytes() == contents
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1 and "building it again" in told[0]
 
 
 def test_a_failing_worker_is_one_clear_error(template, tmp_path):

@@ -18,7 +18,7 @@ from art.evaluation import rescoring
 from art.evaluation.rescoring import match_run, rescore_run, score_in_blocks
 from art.evaluation.runs import Run, read_run
 from art.files import lock
-from art.scorer.cache import CachedScorer
+from art.scorer.cache import CachedScorer, ScoreLog
 from art.scorer.likelihood import Scorer, load_scorer
 
 QUESTIONS = [
@@ -99,15 +99,15 @@ def test_a_killed_job_goes_on_and_writes_the_same_file(
         pass
 
     scorer, asked = scorer_of(tiny_llama), []
-    original = scorer.log_likelihoods
+    original = scorer.score_pairs
 
-    def dies_at_the_second_block(contexts, targets):
-        asked.append(len(contexts))
+    def dies_at_the_second_block(pairs):
+        asked.append(len(pairs))
         if len(asked) == 2:
             raise Killed
-        return original(contexts, targets)
+        return original(pairs)
 
-    monkeypatch.setattr(scorer, "log_likelihoods", dies_at_the_second_block)
+    monkeypatch.setattr(scorer, "score_pairs", dies_at_the_second_block)
     with pytest.raises(Killed):
         rescore(tiny_llama, store, cut, scorer)
     assert asked == [4, 2] and not cut.exists()
@@ -133,6 +133,47 @@ def test_scores_of_another_scorer_beside_the_output_are_refused(
         rescore(tiny_t5, store, output)
     rescore(tiny_llama, store, output)
     assert len(json.loads(output.read_text())) == 4
+
+
+def test_scores_known_elsewhere_are_not_made_again(
+    tiny_llama: Path, store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = scorer_of(tiny_llama)
+    tokens = TokenStore.open_or_build(store, scorer.template, progress=False)
+    elsewhere = ScoreLog(tmp_path / "scores.log", fingerprint=scorer.fingerprint)
+    texts = [question.text for question in QUESTIONS]
+    # All but one, so that the job still has something to do.
+    kept = ROWS.copy()
+    kept[3, 1] = -1
+    kept = np.where(kept < 0, 5, kept)
+    expected = CachedScorer(scorer, elsewhere, tokens).score(texts, kept).scores
+    elsewhere.close()
+    asked: list[int] = []
+    original = scorer.score_pairs
+
+    def counted(pairs):
+        asked.append(len(pairs))
+        return original(pairs)
+
+    monkeypatch.setattr(scorer, "score_pairs", counted)
+    output = tmp_path / "out.json"
+    rescore_run(
+        scorer, tokens, QUESTIONS, ROWS, store, output, known_scores=[tmp_path], progress=False
+    )
+    assert sum(asked) == 1
+    found = read_run(output)
+    assert found.scores[0].tolist() == sorted(expected[0].tolist(), reverse=True)
+    with pytest.raises(MismatchError, match=r"scores\.log: .* of the scorer"):
+        rescore_run(
+            load_scorer(str(tiny_llama), dtype="float32", device="cpu", reduction="sum"),
+            tokens,
+            QUESTIONS,
+            ROWS,
+            store,
+            output,
+            known_scores=[tmp_path],
+            progress=False,
+        )
 
 
 def test_two_jobs_never_write_the_same_output(tiny_llama: Path, store, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+from art.data.pairs import Pair
 from art.scorer.likelihood import Scorer
 
 PASSAGES = [
@@ -57,6 +58,17 @@ def sharpen(model: torch.nn.Module) -> None:
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.mul_(3.0)
+
+
+def one_pair_at_a_time(scorer: Scorer) -> Scorer:
+    """Let a scorer's scores not depend, even in the last bit, on what it is asked with them."""
+    ask = scorer.score_pairs
+
+    def one_by_one(pairs: list[Pair]) -> np.ndarray:
+        return np.array([ask([pair])[0] for pair in pairs], dtype=np.float32)
+
+    scorer.score_pairs = one_by_one
+    return scorer
 
 
 def with_tokenizer_of(source: Path, folder: Path, model: torch.nn.Module) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scorer_world import one_pair_at_a_time
 
 from art import distributed
 from art.data.formats import Passage
@@ -89,6 +90,7 @@ def main() -> None:
     rank, size = distributed.rank(), distributed.world_size()
     own = Path(folder) / f"of-{rank}-{size}"
     world = build_world(Path(bert), Path(t5), corpus, own, dropout=0.2)
+    one_pair_at_a_time(world.scorer.scorer)  # or the last bits depend on who shares a batch
     model = world.retriever
     if size > 1:
         model = torch.nn.parallel.DistributedDataParallel(model)

@@ -7,9 +7,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from teacher_world import make_reranker
 from torch.utils.flop_counter import FlopCounterMode
 
 from art.data.formats import Passage
+from art.data.pairs import Pair
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.planning import costs
@@ -23,6 +25,7 @@ from art.planning.shapes import (
 from art.retriever.embedding import embed_passages
 from art.retriever.loading import create_retriever
 from art.scorer.likelihood import load_scorer
+from art.scorer.reranker import load_reranker
 
 
 def counted(run) -> int:
@@ -76,6 +79,35 @@ def test_a_pairs_operations_are_those_counted(model, request) -> None:
     assert counted(lambda: scorer.log_likelihoods(contexts, targets)) == expected
 
 
+@pytest.mark.parametrize("kind", ["bert-1", "roberta-2", "llama-2"])
+def test_a_cross_encoders_operations_are_those_counted(
+    kind, tiny_bert, tiny_llama, tmp_path
+) -> None:
+    architecture, num_labels = kind.split("-")
+    source = tiny_llama if architecture == "llama" else tiny_bert
+    folder = make_reranker(source, tmp_path / kind, architecture, int(num_labels))
+    reranker = load_reranker(
+        str(folder), dtype="float32", attention="eager", device="cpu", max_length=64
+    )
+    pairs = [Pair([5 + i] * 7, [6] * 23) for i in range(4)]
+    shape = scorer_shape(reranker)
+    assert counted(lambda: reranker.score_pairs(pairs)) == 4 * shape.flops(7, 23)
+    assert shape.num_parameters == sum(one.numel() for one in reranker.model.parameters())
+
+
+@pytest.mark.parametrize("model", ["tiny_t5", "tiny_llama"])
+def test_an_answers_operations_are_those_counted(model, request) -> None:
+    folder = str(request.getfixturevalue(model))
+    answers = {f"who {word} it ?": word for word in ("built", "found", "wrote", "keeps")}
+    settings = {"dtype": "float32", "attention": "eager", "device": "cpu"}
+    scorer = load_scorer(folder, answers=answers, batch_tokens=1, **settings)
+    (passage,) = scorer.template([""], ["the winter garden"])
+    pairs = [scorer.template.pair(scorer.template.asked(text), passage) for text in answers]
+    shape = scorer_shape(scorer)
+    expected = sum(shape.flops(len(pair.first), len(pair.second)) for pair in pairs)
+    assert counted(lambda: scorer.score_pairs(pairs)) == expected
+
+
 def test_a_table_of_word_vectors_multiplies_nothing(tmp_path) -> None:
     from art.retriever.encoders import Tower
     from art.retriever.static import StaticEmbeddingConfig, StaticEmbeddingModel
@@ -116,7 +148,7 @@ def test_bytes_of_index_and_token_ids_are_those_on_disk(dtype, tiny_bert, corpus
     on_disk = sum(path.stat().st_size for path in folder.glob("*.bin"))
     assert on_disk == costs.index_bytes(60, retriever.embedding_size, dtype)
     on_disk = sum(path.stat().st_size for path in tokens.folder.glob("*.bin"))
-    mean, vocab = tokens.lengths.mean(), retriever.passage_template.vocab_size
+    mean, vocab = tokens.lengths().mean(), retriever.passage_template.vocab_size
     assert on_disk == costs.token_bytes(60, mean, vocab)
 
 

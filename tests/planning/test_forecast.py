@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from command import run
+from teacher_world import make_reranker
 
 from art.config import check_config, read_config
 from art.errors import ArtError
 from art.planning import starter
+from art.planning.at_hand import WhatIf
+from art.planning.forecast import forecast_beside
 from art.planning.starter import Surroundings, choose
+from art.scorer.cache import ScoreLog
+from art.scorer.likelihood import load_scorer
 from art.training.plan import plan_run
 
 ROOT = Path(__file__).parent.parent.parent
@@ -72,6 +78,38 @@ def test_a_dry_run_tells_settings_hours_memory_and_disk_and_trains_nothing(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("kind", ["answer-likelihood", "cross-encoder"])
+def test_every_kind_of_scorer_can_be_planned(
+    kind, config, files, tiny_bert, tiny_t5, tmp_path, capsys
+) -> None:
+    model = tiny_t5
+    if kind == "cross-encoder":
+        model = make_reranker(tiny_bert, tmp_path / "reranker", "bert", 1)
+    words = ["--scorer.model", model, "--scorer.kind", kind, "--scorer.max_length", 100]
+    asked = [json.loads(line)["text"].split()[3] for line in (files / "passages.jsonl").open()]
+    rows = [{"question": f"who is {word} ?", "answers": [word]} for word in dict.fromkeys(asked)]
+    (tmp_path / "answered.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    answered = ["--data.questions", tmp_path / "answered.jsonl"]
+    assert run("train", "--config", config, *words, *answered, "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "pairs for the scorer of" in " ".join(said.split())
+    assert "?" not in said.partition("phase")[2].partition("memory")[0]
+    status = run("train", "--config", config, *words, "--dry-run")
+    if kind == "answer-likelihood":
+        assert status == 1 and "questions have no answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["answer-likelihood", "cross-encoder"])
+def test_every_kind_of_scorer_can_be_planned_without_its_model(kind, capsys, config) -> None:
+    numbers = ["--passages", 1000, "--questions", 500, "--gpus", 1]
+    words = ["--scorer.model", "bigscience/T0_3B", "--scorer.kind", kind]
+    texts = ["--data.questions", "none.csv", "--data.passages", "none.tsv"]
+    assert run("train", "--config", config, *words, *texts, "--dry-run", *numbers) == 0
+    said = capsys.readouterr().out
+    known = kind == "answer-likelihood"  # T0 is no cross-encoder
+    assert ("nothing is known here of the size of bigscience/T0_3B" in said) != known
+
+
 def test_a_what_if_plans_for_gpus_and_passages_that_are_not_here(config, capsys) -> None:
     words = ["--dry-run", "--passages", 21_015_324, "--gpus", 2]
     several = ["--training.questions_per_micro_batch", 2]
@@ -95,6 +133,42 @@ def test_the_published_settings_can_be_planned_without_models_or_data(
     assert "bigscience/T0_3B is not on this machine" in said
     assert "lengths assumed" in said
     assert "?" not in said.partition("phase")[2]
+
+
+def test_a_rate_that_was_measured_at_length_is_taken_as_it_is(config) -> None:
+    planned = forecast_beside(read_config(config), WhatIf(), world_size=1, pairs_per_second=2.0)
+    work = planned.work
+    assert planned.seconds["score"] == (work.pairs_least / 2.0, work.pairs_most / 2.0)
+    judged = work.num_evaluations * work.pairs_per_evaluation / 2.0
+    assert planned.seconds["evaluate"][0] > judged > 0
+
+
+def test_a_plan_tells_how_many_scores_are_known(config, tmp_path, capsys) -> None:
+    words = ["train", "--config", config, "--dry-run"]
+    ScoreLog(tmp_path / "other.log", fingerprint="b" * 32).close()
+    assert run(*words, "--scorer.known_scores", tmp_path / "other.log") == 1
+    assert "other.log: the log holds scores of the scorer" in capsys.readouterr().err
+    settings = read_config(config).scorer
+    fingerprint = load_scorer(settings.model, dtype=settings.dtype, device="cpu").fingerprint
+    known = ScoreLog(tmp_path / "scores.log", fingerprint=fingerprint)
+    known.append(np.arange(3, dtype=np.uint64), np.full(3, -1.0, dtype=np.float32))
+    known.close()
+    assert run(*words, "--scorer.known_scores", tmp_path) == 0
+    assert "3 scores are known" in capsys.readouterr().out
+
+
+def test_the_published_supervised_settings_can_be_planned_without_models_or_data(
+    capsys, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = ROOT / "configs" / "dpr-nq.yaml"
+    assert run("train", "--config", config, "--dry-run", "--questions", 58_880, "--gpus", 8) == 0
+    said = capsys.readouterr().out
+    assert "58,880 labelled questions, 8 processes" in said
+    assert "18,400 steps of 128 questions" in said
+    assert "no index" in said
+    assert "?" not in said.partition("phase")[2]
+    assert "score" not in said.partition("phase")[2].partition("memory")[0]
 
 
 def test_models_that_are_elsewhere_leave_counts_and_say_so(config, capsys) -> None:

@@ -13,7 +13,7 @@ import pytest
 import Stemmer
 from bm25s.stopwords import STOPWORDS_EN_PLUS
 
-from art.errors import ArtError, CorruptionError
+from art.errors import ArtError
 from art.files import fingerprint
 from art.retriever import bm25 as lexical
 from art.retriever.bm25 import BM25
@@ -135,16 +135,23 @@ def test_a_store_is_indexed_once(store, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("name", ["data.csc.index.npy", "vocab.index.json", "params.index.json"])
-@pytest.mark.parametrize("damage", ["cut", "gone"])
-def test_damaged_files_are_reported_with_what_to_do(store, tmp_path, name, damage):
-    BM25.build(store, cache=tmp_path)
+@pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
+def test_damaged_files_are_built_again(store, tmp_path, name, damage, capsys):
+    scores, rows = BM25.build(store, cache=tmp_path).search(QUESTIONS, 9)
     (path,) = tmp_path.glob(f"bm25/*/{name}")
+    contents = path.read_bytes()
     if damage == "gone":
         path.unlink()
+    elif damage == "cut":
+        path.write_bytes(contents[:-9])
     else:
-        path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(CorruptionError, match="delete this folder"):
-        BM25.build(store, cache=tmp_path)
+        path.write_bytes(contents[:-9] + bytes([contents[-9] ^ 1]) + contents[-8:])
+    again = BM25.build(store, cache=tmp_path)
+    told = [line for line in capsys.readouterr().err.splitlines() if "note: " in line]
+    assert len(told) == 1 and name in told[0] and "building it again" in told[0]
+    assert path.read_bytes() == contents
+    assert (again.search(QUESTIONS, 9)[0] == scores).all()
+    assert (again.search(QUESTIONS, 9)[1] == rows).all()
 
 
 def test_a_store_without_a_word_is_refused(tmp_path):

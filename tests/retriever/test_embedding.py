@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -117,9 +118,9 @@ def test_batches_hold_passages_of_similar_length(store, tokens, tmp_path):
     retriever = Sums()
     embed_passages(retriever, tokens, tmp_path, store=store, **{**SETTINGS, "shard_rows": 60})
     padded = sum(len(batch) * max(batch) for batch in retriever.batches)
-    assert padded < 1.15 * tokens.lengths.sum()
+    assert padded < 1.15 * tokens.lengths().sum()
     assert len(retriever.batches[0]) * max(retriever.batches[0]) <= 200
-    assert max(retriever.batches[0]) == tokens.lengths.max()
+    assert max(retriever.batches[0]) == tokens.lengths().max()
 
 
 def test_a_killed_job_goes_on_and_ends_with_the_same_bytes(store, tokens, tmp_path):
@@ -163,7 +164,7 @@ def test_a_finished_index_is_not_embedded_again(store, tokens, tmp_path):
     assert not again.batches and contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("damage", ["flipped", "cut", "record", "gone"])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "record", "changed record", "gone"])
 def test_embedding_again_mends_what_is_damaged_and_only_that(store, tokens, tmp_path, damage):
     whole = Sums()
     index = embed_passages(whole, tokens, tmp_path, store=store, **SETTINGS)
@@ -177,6 +178,9 @@ def test_embedding_again_mends_what_is_damaged_and_only_that(store, tokens, tmp_
         path.write_bytes(path.read_bytes()[:-4])
     elif damage == "record":
         path.with_suffix(".json").write_text("{")
+    elif damage == "changed record":
+        record = path.with_suffix(".json")
+        record.write_text(re.sub(r'"max_norm": \d', '"max_norm": 0', record.read_text()))
     else:
         path.unlink()
     again = Sums()
@@ -184,6 +188,22 @@ def test_embedding_again_mends_what_is_damaged_and_only_that(store, tokens, tmp_
     assert contents(tmp_path) == before
     assert sum(map(len, again.batches)) == 16
     assert (index.vectors([40]) != 0).all()
+
+
+@pytest.mark.parametrize("damage", ["cut", "another key", "gone"])
+def test_a_damaged_manifest_is_written_again(store, tokens, tmp_path, damage):
+    embed_passages(Sums(), tokens, tmp_path, store=store, **SETTINGS)
+    before = contents(tmp_path)
+    path = tmp_path / "manifest.json"
+    if damage == "cut":
+        path.write_text(path.read_text()[:-9])
+    elif damage == "gone":
+        path.unlink()
+    else:
+        path.write_text(path.read_text().replace("max_norms", "min_norms"))
+    again = Sums()
+    embed_passages(again, tokens, tmp_path, store=store, **SETTINGS)
+    assert contents(tmp_path) == before and not again.batches
 
 
 @pytest.mark.parametrize(

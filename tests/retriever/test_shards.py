@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from art import checked
 from art.errors import ArtError, CorruptionError, MismatchError
-from art.retriever import shards as sharding
 from art.retriever.index import Index
 
 
@@ -20,6 +20,14 @@ def test_open_refuses_what_is_not_a_finished_index(tmp_path, write_index):
     write_index(tmp_path, normal(100, 8), shard_rows=64)
     (tmp_path / "manifest.json").write_text('{"version": 1}')
     with pytest.raises(CorruptionError, match="num_passages"):
+        Index.open(tmp_path)
+
+
+def test_open_refuses_a_manifest_that_was_changed(tmp_path, write_index):
+    write_index(tmp_path, normal(100, 8), shard_rows=64)
+    path = tmp_path / "manifest.json"
+    path.write_text(path.read_text().replace('"shard_rows": 64', '"shard_rows": 65'))
+    with pytest.raises(CorruptionError, match=r"manifest\.json: not what was written"):
         Index.open(tmp_path)
 
 
@@ -38,12 +46,12 @@ def test_open_refuses_a_shard_of_another_size(tmp_path, damage, write_index):
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:-1] if damage == "cut" else path.read_bytes() + b"x")
-    with pytest.raises(CorruptionError, match=r"shard-00001\.bin.*expected 1152.*art embed"):
+    with pytest.raises(CorruptionError, match=r"shard-00001\.bin: .*art embed"):
         Index.open(tmp_path)
 
 
 def test_a_flipped_bit_is_found_when_its_block_is_read(tmp_path, monkeypatch, write_index):
-    monkeypatch.setattr(sharding, "BLOCK_BYTES", 1000)  # rows of 32 bytes straddle blocks
+    monkeypatch.setattr(checked, "BLOCK_BYTES", 1000)  # rows of 32 bytes straddle blocks
     index = write_index(tmp_path, normal(100, 8), shard_rows=64)
     assert [len(blocks) for blocks in index.manifest.blocks] == [3, 2]
     path = tmp_path / "shard-00000.bin"
@@ -61,13 +69,13 @@ def test_a_flipped_bit_is_found_when_its_block_is_read(tmp_path, monkeypatch, wr
 def test_each_block_is_hashed_once_per_opened_index(tmp_path, monkeypatch, write_index):
     write_index(tmp_path, normal(100, 8), shard_rows=64)
     hashed = []
-    checksum = sharding._checksum
+    checksum = checked._checksum
 
     def recording(contents, block):
         hashed.append(block)
         return checksum(contents, block)
 
-    monkeypatch.setattr(sharding, "_checksum", recording)
+    monkeypatch.setattr(checked, "_checksum", recording)
     index = Index.open(tmp_path)
     for _ in range(3):
         index.search(normal(2, 8), 60)

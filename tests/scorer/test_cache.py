@@ -11,17 +11,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scorer_world import PASSAGES, QUESTIONS, by_hugging_face, pairs
 
 from art import distributed
+from art.data.pairs import Pair, joined
 from art.data.passages import Passage, PassageStore
 from art.data.tokens import TokenStore
 from art.errors import ArtError, CorruptionError, MismatchError
 from art.scorer import cache
 from art.scorer.cache import CachedScorer, ScoreLog
-from art.scorer.likelihood import load_scorer
+from art.scorer.likelihood import Scorer, load_scorer
+from art.scorer.records import read_known, read_log
 
 MINE, OTHER = "a" * 32, "b" * 32
-HEADER, RECORD = 48, 12  # bytes
+HEADER, RECORD = 48, 12  # bytes; a seal is as long as a score
 
 
 def hashes(*values: int) -> np.ndarray:
@@ -57,7 +60,8 @@ def test_a_log_opened_again_holds_the_same_in_twelve_bytes_a_pair(tmp_path: Path
     log = ScoreLog(path, fingerprint=MINE)
     log.append(hashes(7, 9), scores(-1, -2))
     log.sync()
-    assert path.stat().st_size == HEADER + 2 * RECORD
+    log.sync()  # there is nothing new to seal
+    assert path.stat().st_size == HEADER + 3 * RECORD
     again = ScoreLog(path, fingerprint=MINE)
     again.append(hashes(1), scores(-8))
     again.close()
@@ -65,14 +69,17 @@ def test_a_log_opened_again_holds_the_same_in_twelve_bytes_a_pair(tmp_path: Path
     assert last.lookup(hashes(7, 9, 1))[0].tolist() == [-1, -2, -8]
 
 
-def test_a_torn_last_record_is_cut_away(tmp_path: Path) -> None:
+@pytest.mark.parametrize("torn", [5, RECORD, RECORD + 5])
+def test_what_is_behind_the_last_seal_is_cut_away(torn: int, tmp_path: Path) -> None:
     path = tmp_path / "scores.log"
     log = ScoreLog(path, fingerprint=MINE)
-    log.append(hashes(7, 9), scores(-1, -2))
+    log.append(hashes(7), scores(-1))
+    log.sync()
+    log.append(hashes(9), scores(-2))
     log.close()
-    path.write_bytes(path.read_bytes()[:-5])
+    path.write_bytes(path.read_bytes()[:-torn])
     again = ScoreLog(path, fingerprint=MINE)
-    assert again.length == 1 and path.stat().st_size == HEADER + RECORD
+    assert again.length == 1 and path.stat().st_size == HEADER + 2 * RECORD
     again.append(hashes(4), scores(-4))
     again.close()
     assert ScoreLog(path, fingerprint=MINE).lookup(hashes(7, 4))[0].tolist() == [-1, -4]
@@ -81,12 +88,14 @@ def test_a_torn_last_record_is_cut_away(tmp_path: Path) -> None:
 def test_a_log_goes_back_with_its_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "scores.log"
     log = ScoreLog(path, fingerprint=MINE)
-    log.append(hashes(7, 9, 4), scores(-1, -2, -3))
+    log.append(hashes(7, 9), scores(-1, -2))
+    log.sync()
+    log.append(hashes(4), scores(-3))
     log.close()
-    with pytest.raises(CorruptionError, match="holds 3 scores, but the checkpoint counts 4"):
+    with pytest.raises(CorruptionError, match=r"holds 3 sealed scores, but .* counts 4"):
         ScoreLog(path, fingerprint=MINE, length=4)
     cut = ScoreLog(path, fingerprint=MINE, length=2)
-    assert cut.length == 2 and 4 not in cut and path.stat().st_size == HEADER + 2 * RECORD
+    assert cut.length == 2 and 4 not in cut and path.stat().st_size == HEADER + 3 * RECORD
     # Nothing of the old log counts, so it may have been another scorer's.
     empty = ScoreLog(path, fingerprint=OTHER, length=0)
     assert empty.length == 0 and path.stat().st_size == HEADER
@@ -102,6 +111,90 @@ def test_a_log_of_another_scorer_or_of_nothing_is_refused(tmp_path: Path) -> Non
         ScoreLog(path, fingerprint=MINE)
     with pytest.raises(ArtError, match="score log"):
         ScoreLog(tmp_path, fingerprint=MINE)
+
+
+def two_checkpoints(path: Path) -> bytes:
+    """Leave a log that was sealed after two and after five scores; return its bytes."""
+    log = ScoreLog(path, fingerprint=MINE)
+    log.append(hashes(7, 9), scores(-1, -2))
+    log.sync()
+    log.append(hashes(4, 1, 2**63), scores(-3, -4, -5))
+    log.close()
+    return path.read_bytes()
+
+
+def test_a_flipped_bit_is_noticed_wherever_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "scores.log"
+    whole = two_checkpoints(path)
+    first_seal = HEADER + 3 * RECORD
+    assert len(whole) == HEADER + 7 * RECORD
+    for bit in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        with pytest.raises(CorruptionError, match=r"scores\.log: "):
+            ScoreLog(path, fingerprint=MINE, length=5)
+        if bit // 8 >= first_seal:  # what the checkpoint before counts is as it was
+            assert ScoreLog(path, fingerprint=MINE, length=2).length == 2
+    path.write_bytes(whole[:first_seal] + bytes([255]) * 4 * RECORD)
+    assert ScoreLog(path, fingerprint=MINE, length=2).length == 2
+
+
+def test_a_damaged_log_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "scores.log"
+    damaged = bytearray(two_checkpoints(path))
+    damaged[HEADER + 4 * RECORD] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(CorruptionError, match="damaged between its records 3 and 6"):
+        ScoreLog(path, fingerprint=MINE)
+    assert path.read_bytes() == damaged
+
+
+# Scores of other runs
+
+
+def test_scores_of_other_runs_are_taken_over_once(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    two_checkpoints(tmp_path / "run" / "scores.log")
+    other = ScoreLog(tmp_path / "other.log", fingerprint=MINE)
+    other.append(hashes(9, 5), scores(-8, -9))
+    other.sync()
+    other.append(hashes(6), scores(-7))  # of a run that still goes on: not sealed yet
+    other._file._file.flush()
+    log = ScoreLog(tmp_path / "mine.log", fingerprint=MINE)
+    log.append(hashes(1), scores(-1))
+    found = read_known([tmp_path / "run", tmp_path / "other.log"], MINE)
+    assert len(found) == 7 and log.take_over(found) == 5
+    log.close()
+    again = ScoreLog(tmp_path / "mine.log", fingerprint=MINE, length=6)
+    assert again.lookup(hashes(7, 9, 4, 1, 5))[0].tolist() == [-1, -2, -3, -1, -9]
+    assert 6 not in again and again.take_over(read_known([], MINE)) == 0
+
+
+def test_scores_that_cannot_be_taken_over_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "scores.log"
+    damaged = bytearray(two_checkpoints(path))
+    with pytest.raises(MismatchError, match=rf"scores\.log.*{MINE}.*{OTHER}"):
+        read_known([tmp_path], OTHER)
+    damaged[HEADER + 2] ^= 64
+    path.write_bytes(damaged)
+    with pytest.raises(CorruptionError, match=r"scores\.log: the log is damaged"):
+        read_known([tmp_path], MINE)
+    with pytest.raises(ArtError, match=r"none.*No such file"):
+        read_known([tmp_path / "none"], MINE)
+
+
+def test_all_processes_know_what_the_main_one_took_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_checkpoints(tmp_path / "scores.log")
+
+    def work(rank: int) -> tuple[int, list[float]]:
+        log = ScoreLog(tmp_path / "mine.log", fingerprint=MINE)
+        found = read_known([tmp_path], MINE) if rank == 0 else None
+        return log.take_over(found), log.lookup(hashes(4, 7))[0].tolist()
+
+    assert Job(monkeypatch, 2).run(work) == [(5, [-3, -1])] * 2
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -140,15 +233,13 @@ class FakeScorer:
 
     def __init__(self) -> None:
         self.template = SimpleNamespace(
-            context=lambda ids: [1, *ids.tolist(), 2], target=lambda text: [3, *text.encode()]
+            asked=lambda text: joined([3, *text.encode()]),
+            pair=lambda asked, ids: Pair(joined([1, *ids.tolist(), 2]), asked),
         )
         self.asked: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
 
-    def log_likelihoods(self, contexts: list, targets: list) -> np.ndarray:
-        pairs = [
-            (tuple(map(int, context)), tuple(map(int, target)))
-            for context, target in zip(contexts, targets, strict=True)
-        ]
+    def score_pairs(self, given: list[Pair]) -> np.ndarray:
+        pairs = [tuple(tuple(map(int, part)) for part in pair) for pair in given]
         self.asked += pairs
         digests = [hashlib.md5(repr(pair).encode()).digest()[:2] for pair in pairs]
         return scores(*(-int.from_bytes(one, "big") / 7 - self.offset for one in digests))
@@ -173,9 +264,12 @@ def test_a_second_call_scores_nothing_and_returns_the_same_bits() -> None:
 
 def test_every_pair_gets_the_score_of_its_own_ids() -> None:
     scorer = FakeScorer()
-    expected = scorer.log_likelihoods(
-        [[1, *TOKENS[row], 2] for rows in ASKED[1] for row in rows],
-        [[3, *text.encode()] for text in ASKED[0] for _ in range(3)],
+    expected = scorer.score_pairs(
+        [
+            Pair([1, *TOKENS[row], 2], [3, *text.encode()])
+            for text, rows in zip(*ASKED, strict=True)
+            for row in rows
+        ]
     )
     found = CachedScorer(scorer, None, TOKENS).score(*ASKED).scores
     np.testing.assert_array_equal(found.ravel(), expected)
@@ -241,6 +335,8 @@ class Job:
         self.barrier = threading.Barrier(world_size, timeout=20)
         self.values: list[object] = [None] * world_size
         monkeypatch.setattr(distributed, "gather_objects", self.gather)
+        monkeypatch.setattr(distributed, "broadcast_object", lambda value: self.gather(value)[0])
+        monkeypatch.setattr(distributed, "rank", lambda: self.local.rank)
         monkeypatch.setattr(distributed, "is_main", lambda: self.local.rank == 0)
 
     def gather(self, value: object) -> list[object]:
@@ -285,12 +381,13 @@ def test_what_one_rank_scored_all_know_and_the_main_one_writes(
         return cached, steps
 
     (main, by_main), (other, by_other) = Job(monkeypatch, 2).run(work)
-    assert [len(one.scorer.asked) for one in (main, other)] == [2, 2]
+    assert [len(one.scorer.asked) for one in (main, other)] == [2, 1]
+    assert main.num_scored == other.num_scored == 3
     assert main.num_scores == other.num_scores == 3
     assert by_main[0].scores[0, 1] == by_other[0].scores[0, 0]  # the first rank's counts
     assert by_main[1].num_scored == by_other[1].num_scored == 0
     assert by_main[1].scores[0, 0] == by_other[0].scores[0, 1]
-    stored = np.fromfile(path, dtype=cache._RECORD, offset=HEADER)
+    stored = read_log(path, fingerprint=MINE).records
     expected = [*by_main[0].scores[0], by_other[0].scores[0, 1]]
     assert stored["score"].tolist() == [float(one) for one in expected]  # in the order of ranks
 
@@ -322,3 +419,49 @@ def test_scores_are_the_scorers_own(
     )
     found = CachedScorer(scorer, None, tokens).score(questions, rows)
     np.testing.assert_allclose(found.scores.ravel(), expected, rtol=0, atol=1e-5)
+
+
+@pytest.fixture(scope="module", params=["t5_untied", "llama"])
+def judged(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Scorer, TokenStore, np.ndarray]:
+    """A scorer, five passages, and what Hugging Face says of them: [5 questions, 5 passages]."""
+    model = request.getfixturevalue(request.param)
+    folder = tmp_path_factory.mktemp("judged")
+    passages = [Passage(str(i), title, text) for i, (title, text) in enumerate(PASSAGES)]
+    store = PassageStore.build(passages, folder / "store", source="here", progress=False)
+    scorer = load_scorer(str(model), dtype="float32", device="cpu")
+    tokens = TokenStore.open_or_build(store, scorer.template, cache=folder, progress=False)
+    expected = by_hugging_face(model, *pairs(scorer))
+    return scorer, tokens, expected.reshape(len(PASSAGES), len(QUESTIONS)).T
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    calls=st.lists(
+        st.tuples(
+            st.lists(st.integers(0, 4), min_size=1, max_size=3),
+            st.lists(st.integers(0, 4), min_size=1, max_size=4),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    batch_tokens=st.integers(1, 2000),
+    share=st.booleans(),
+)
+def test_neither_calls_nor_batches_nor_what_is_known_changes_a_score(
+    judged: tuple, calls: list, batch_tokens: int, share: bool
+) -> None:
+    scorer, tokens, expected = judged
+    remembering = CachedScorer(scorer, None, tokens)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scorer, "batch_tokens", batch_tokens)
+        patch.setattr(scorer, "share", share)
+        for asked, passages in calls:
+            texts = [QUESTIONS[i] for i in asked]
+            rows = np.tile(passages, (len(asked), 1))
+            for cached in (remembering, CachedScorer(scorer, None, tokens)):
+                found = cached.score(texts, rows).scores
+                np.testing.assert_allclose(found, expected[np.ix_(asked, passages)], atol=1e-5)
+    wanted = {(q, p) for asked, passages in calls for q in asked for p in passages}
+    assert remembering.num_scored == remembering.num_scores == len(wanted)

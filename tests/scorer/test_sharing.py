@@ -134,6 +134,7 @@ class Spy:
 
     def __init__(self, scorer: Scorer, patch: pytest.MonkeyPatch) -> None:
         self._passes = scorer._passes
+        assert self._passes.shares_contexts  # tried out now, not while it is watched
         self._states: list[weakref.ref] = []
         self.read: list[int] = []  # contexts by batch
         self.targets: list[tuple[str, int]] = []

@@ -50,7 +50,7 @@ def lines(config: Config, kind: str) -> list[dict[str, Any]]:
 def test_each_method_learns_what_it_is_taught_without_index_or_scorer(
     edit, configure, monkeypatch
 ) -> None:
-    monkeypatch.setattr(setup, "load_scorer", lambda **_: pytest.fail("a scorer was loaded"))
+    monkeypatch.setattr(setup, "load_teacher", lambda **_: pytest.fail("a scorer was loaded"))
     # Means of shared word vectors: a tiny encoder without training can learn from those.
     easy = {"retriever": {"pooling": "mean", "normalize": True, "tied": True, "dropout": 0.0}}
     config = configure(
@@ -142,7 +142,7 @@ def test_questions_without_labels_need_a_scorer_to_judge(configure, tmp_path) ->
         "data": {"passages": str(data / "passages.jsonl")},
         "evaluation": {"questions": [str(data / "questions.txt")]},
     }
-    with pytest.raises(ConfigFaults, match="scorer: evaluation.questions have no labels"):
+    with pytest.raises(ConfigFaults, match=r"scorer: evaluation\.questions have no labels"):
         train(configure("run", edit, max_steps=1))
 
 

@@ -1,0 +1,161 @@
+"""Going on after damage: the checkpoint before, and the index from the weights that built it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from art import distributed
+from art.checked import check_folder
+from art.errors import ArtError, CorruptionError, tell
+from art.files import cannot_write, link
+from art.retriever.encoders import Retriever
+from art.retriever.index import Index
+from art.scorer.cache import ScoreLog
+from art.training.checkpoints import CheckpointState, RunFolder, load_state, step_of
+
+
+def put_damaged_aside(run: RunFolder) -> None:
+    """Make the newest checkpoint that is whole the last one, and say so if it was not; on main.
+
+    Every file of a checkpoint is read, which takes a second for a gigabyte and core.
+
+    Raises:
+        CorruptionError: there are checkpoints, but none that is whole; nothing is changed.
+    """
+    damages: list[CorruptionError] = []
+    for step in reversed(run.steps()):
+        damage = _damage(run, step)
+        if damage is None:
+            break
+        damages.append(damage)
+    else:
+        if damages:
+            raise CorruptionError(
+                "no checkpoint of this run is whole: " + "; ".join(map(_in_short, damages)),
+                where=run.path,
+                hint="restore the files, or choose another output.folder to begin anew",
+            )
+        return
+    if damages:
+        _go_back(run, load_state(run, step))
+        found = "; ".join(map(_in_short, damages))
+        tell(f"{found}; going on from the checkpoint of step {step}")
+
+
+def _in_short(damage: ArtError) -> str:
+    return f"{damage.where}: {damage.what}"
+
+
+def _damage(run: RunFolder, step: int) -> CorruptionError | None:
+    folder = run.checkpoint_folder(step)
+    try:
+        check_folder(folder)
+        state = load_state(run, step)
+        if scorer := state.fingerprints.get("scorer"):
+            ScoreLog(run.scores_file, fingerprint=scorer, length=state.num_scores).close()
+    except CorruptionError as damage:
+        return damage
+    return None
+
+
+def _go_back(run: RunFolder, state: CheckpointState) -> None:
+    # The links first: whenever this is cut off, they point at something whole.
+    link(run.path / "last", run.checkpoint_folder(state.step))
+    if state.best is None:
+        (run.path / "best").unlink(missing_ok=True)
+    else:
+        link(run.path / "best", run.best_folder(state.best.step))
+    for step in run.steps():
+        if step > state.step:
+            _put_aside(run.checkpoint_folder(step))
+
+
+def _put_aside(folder: Path) -> None:
+    aside = folder.with_name(f"damaged-{folder.name}")
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        os.replace(folder, aside)
+    except OSError as error:
+        raise cannot_write(error, aside) from error
+
+
+def open_index(
+    run: RunFolder,
+    state: CheckpointState,
+    *,
+    store_fingerprint: str,
+    retriever: Retriever,
+    weights_at: Callable[[int], Retriever],
+    embed: Callable[[Retriever, str, str], Index],
+) -> Index | None:
+    """Open the index that a checkpoint names and read it whole; mend it if it is damaged.
+
+    It was built from the weights of an earlier step than the checkpoint's, so those are what it is
+    embedded from again. Every process of the job calls it.
+
+    Args:
+        run: the run's folder.
+        state: of the checkpoint.
+        store_fingerprint: of the passages that the run reads.
+        retriever: with the checkpoint's weights.
+        weights_at: loads the retriever of another checkpoint.
+        embed: embeds the corpus with a retriever into the index of this name, under a description.
+
+    Returns:
+        None where there is none, or where a damaged one is due to be replaced first of all.
+
+    Raises:
+        CorruptionError: the index is damaged, and so are the weights that built it.
+    """
+    if state.index is None:
+        return None
+    folder = run.index_folder(state.index)
+    with distributed.fail_together():
+        index, damage = _whole(folder, store_fingerprint)
+    damage = next((one for one in distributed.gather_objects(damage) if one), None)
+    if damage is None:
+        return index
+    step = step_of(state.index)
+    if not state.passage_tower_is_frozen:
+        if "refresh" in state.due:  # the old index would only have told how much that changes
+            _tell_once(f"{damage}; it is about to be replaced")
+            return None
+        with distributed.fail_together():
+            retriever = _builder(run, step, weights_at, damage)
+    _tell_once(f"{damage}; embedding it again from the weights of step {step}")
+    return embed(retriever, state.index, f"index of step {step}")
+
+
+def _whole(folder: Path, store_fingerprint: str) -> tuple[Index | None, str | None]:
+    """Return the index, or what is wrong with it."""
+    try:
+        index = Index.open(folder)
+        index.check()
+    except ArtError as error:
+        return None, _in_short(error)
+    if index.store_fingerprint != store_fingerprint:
+        return None, f"{folder}: holds other passages than the run reads"
+    return index, None
+
+
+def _builder(
+    run: RunFolder, step: int, weights_at: Callable[[int], Retriever], damage: str
+) -> Retriever:
+    try:
+        check_folder(run.checkpoint_folder(step))
+    except CorruptionError as error:
+        raise CorruptionError(
+            f"the index is damaged ({damage}), and so are the weights that built it "
+            f"({_in_short(error)})",
+            where=run.path,
+            hint="restore one of them, or choose another output.folder to begin anew",
+        ) from error
+    return weights_at(step)
+
+
+def _tell_once(line: str) -> None:
+    if distributed.is_main():
+        tell(line)

@@ -1,0 +1,65 @@
+"""A run that keeps account of its scorer; as a script, one process of several.
+
+python tests/helpers/counted_training.py CONFIG FOLDER     # leaves FOLDER/account-RANK.json
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from art import distributed
+from art.config import Config, read_config
+from art.scorer.cache import CachedScorer, ScoredPairs
+from art.scorer.teacher import Teacher
+from art.training.loop import train
+
+
+@dataclass
+class Account:
+    """What one process asked its scorer for, and what the model was given.
+
+    Attributes:
+        asked: question and row of each pair.
+        scored: token ids of each pair's context and target.
+    """
+
+    asked: list[tuple[str, int]] = field(default_factory=list)
+    scored: list[tuple[str, str]] = field(default_factory=list)
+
+
+def train_and_count(config: Config) -> Account:
+    account = Account()
+    score, score_pairs = CachedScorer.score, Teacher.score_pairs
+
+    def asking(self: CachedScorer, questions: list[str], rows: np.ndarray) -> ScoredPairs:
+        for question, of_question in zip(questions, rows, strict=True):
+            account.asked += [(question, int(row)) for row in of_question]
+        return score(self, questions, rows)
+
+    def scoring(self: Teacher, pairs: list) -> np.ndarray:
+        for context, target in pairs:
+            account.scored.append((str(list(map(int, context))), str(list(map(int, target)))))
+        return score_pairs(self, pairs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CachedScorer, "score", asking)
+        patch.setattr(Teacher, "score_pairs", scoring)
+        train(config)
+    return account
+
+
+def main() -> None:
+    account = train_and_count(read_config(sys.argv[1]))
+    path = Path(sys.argv[2]) / f"account-{distributed.rank()}.json"
+    path.write_text(json.dumps(asdict(account)))
+    distributed.stop()
+
+
+if __name__ == "__main__":
+    main()

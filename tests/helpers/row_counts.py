@@ -1,0 +1,107 @@
+"""How many rows a file has, counted without any of the readers: for finding rows that got lost."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+from collections.abc import Iterator
+
+
+def num_lines(data: bytes) -> int:
+    """Count the lines that are not blank."""
+    return sum(1 for line in _lines(data) if _text(line).strip())
+
+
+def num_judgements(data: bytes) -> int:
+    """Count lines that are not blank, without a header that names the columns."""
+    filled = [line for line in map(_text, _lines(data)) if line.strip()]
+    first = filled[0] if filled and "\ufffd" not in filled[0] else ""
+    names = first.split("\t") if "\t" in first else first.split()
+    return len(filled) - (len(names) == 3 and names[0].strip().lower() == "query-id")
+
+
+def num_passages(data: bytes) -> int:
+    """Count the rows of a .tsv of passages: csv under a header, else lines."""
+    filled = [line for line in _lines(data) if _text(line).strip()]
+    header = (
+        {name.strip(' "').lower() for name in _text(filled[0]).split("\t")} if filled else set()
+    )
+    if {"id", "text"} <= header:
+        starts = list(_csv_rows(data))
+        place = _lines(data).index(filled[0])
+        return len([start for start in starts if start != place])
+    return num_lines(data)
+
+
+def num_questions(data: bytes) -> int:
+    """Count the rows of a .tsv of questions: lines, or csv where the first has answers."""
+    for line in _lines(data):
+        if not line.strip(b"\r\n"):
+            continue
+        columns = _text(line).rstrip("\r\n").split("\t")
+        with contextlib.suppress(Exception):
+            # Without the quotation marks of csv.
+            if isinstance(ast.literal_eval(columns[1].strip('" ').replace('""', '"')), list):
+                return num_csv_rows(data)
+        break
+    return num_lines(data)
+
+
+def num_csv_rows(data: bytes) -> int:
+    """Count csv rows; a line at which none can start counts as one."""
+    return len(list(_csv_rows(data)))
+
+
+def num_listed(data: bytes) -> int:
+    """Count the entries of one JSON list."""
+    return len(json.loads(data.decode("utf-8-sig")))
+
+
+def _lines(data: bytes) -> list[bytes]:
+    lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    return [line + b"\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]
+
+
+def _text(line: bytes) -> str:
+    return line.decode(errors="replace")
+
+
+def _csv_rows(data: bytes) -> Iterator[int]:
+    """Yield the number of the line, from 0, that each row starts on, good or bad."""
+    lines = _lines(data)
+    at = 0
+    while at < len(lines):
+        taken = _row_length(lines, at)
+        if taken is None or _text(lines[at]).strip("\r\n"):
+            yield at
+        at += taken or 1
+
+
+def _row_length(lines: list[bytes], at: int) -> int | None:
+    """Return how many lines the row takes that starts here, None where none can."""
+    state = "start of a field"
+    for taken, line in enumerate(lines[at:], start=1):
+        try:
+            text = line.decode()
+        except UnicodeDecodeError:
+            return None
+        for character in text:
+            state = _NEXT[state].get(character, _NEXT[state]["other"])
+        if state == "broken":
+            return None
+        if state != "quoted":
+            return taken
+    return None
+
+
+# The rules of a strict csv row, by state: what a character leads to.
+_ENDS = {"\r": "end", "\n": "end", "\t": "start of a field"}
+_NEXT = {
+    "start of a field": {**_ENDS, '"': "quoted", "other": "plain"},
+    "plain": {**_ENDS, "other": "plain"},
+    "quoted": {'"': "behind a quotation mark", "other": "quoted"},
+    "behind a quotation mark": {**_ENDS, '"': "quoted", "other": "broken"},
+    "end": {"\r": "end", "\n": "end", "other": "broken"},
+    "broken": {"other": "broken"},
+}

@@ -1,0 +1,280 @@
+"""Runs whose files a bad disk has changed: what is found, where they go on, and the same bits."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from damage import spoil
+from run_world import NUM_STEPS, configure, records, tiny_settings, weights
+
+from art.config import Config
+from art.errors import CorruptionError
+from art.retriever.index import Index
+from art.retriever.loading import load_retriever
+from art.training import loop
+from art.training.checkpoints import RunFolder
+from art.training.loop import train
+
+WEIGHTS = "retriever/question_tower/model.safetensors"
+
+
+class KilledError(Exception):
+    """Stands for a SIGKILL: nothing in the code under test catches it."""
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_bert, tiny_t5, corpus, tmp_path_factory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("data")
+    return tiny_settings(folder, bert=tiny_bert, t5=tiny_t5, corpus=corpus)
+
+
+@pytest.fixture(scope="module")
+def finished(settings, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    train(configure(settings, folder))
+    return folder
+
+
+def kill(config: Config, step: int) -> None:
+    """Run until it dies in the update after `step`."""
+    with pytest.MonkeyPatch.context() as patch:
+        original, calls = loop.take_step, []
+
+        def killing(job: Any) -> Any:
+            calls.append(1)
+            if len(calls) > step:
+                raise KilledError
+            return original(job)
+
+        patch.setattr(loop, "take_step", killing)
+        with pytest.raises(KilledError):
+            train(config)
+
+
+@pytest.fixture(scope="module")
+def killed(settings, tmp_path_factory) -> Callable[..., Config]:
+    """Copies of a run killed in its fourth step: checkpoint 2, refresh due, and 3 with index 2."""
+    original = tmp_path_factory.mktemp("killed")
+    kill(configure(settings, original), 3)
+    assert RunFolder(original).steps() == [2, 3]
+
+    def copied(folder: Path) -> Config:
+        shutil.copytree(original, folder, symlinks=True)
+        return configure(settings, folder)
+
+    return copied
+
+
+def notes(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return re.findall(r"note: [^\r\n]*", capsys.readouterr().err)
+
+
+def assert_ends_like(folder: Path, finished: Path, *, same_records: bool = True) -> None:
+    ours, theirs = weights(folder), weights(finished)
+    assert set(ours) == set(theirs)
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+    assert (folder / "scores.log").read_bytes() == (finished / "scores.log").read_bytes()
+    if same_records:
+        assert records(folder) == records(finished)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        (WEIGHTS, "flipped"),
+        ("retriever/passage_tower/tokenizer.json", "gone"),
+        ("optimizer.pt", "cut"),
+        ("state.json", "flipped"),
+        ("checksums.json", "flipped"),
+    ],
+)
+def test_a_damaged_checkpoint_is_put_aside_and_the_one_before_goes_on_to_the_same_bits(
+    name, damage, killed, finished, tmp_path, capsys
+) -> None:
+    config = killed(tmp_path / "run")
+    spoil(tmp_path / "run" / "checkpoints" / "step-00000003" / name, damage)
+    train(config)
+    (note,) = notes(capsys)
+    assert f"step-00000003/{name}: " in note and "from the checkpoint of step 2" in note
+    assert_ends_like(tmp_path / "run", finished)
+    assert not list((tmp_path / "run" / "checkpoints").glob("damaged-*"))  # two others by now
+
+
+def test_until_a_new_checkpoint_is_written_the_damaged_one_is_kept_aside(
+    killed, tmp_path, finished
+) -> None:
+    config = killed(tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    spoil(run.checkpoint_folder(3) / "optimizer.pt", "flipped")
+    kill(config, 0)
+    assert run.steps() == [2]
+    assert (run.path / "last").resolve() == run.checkpoint_folder(2).resolve()
+    assert (run.path / "checkpoints" / "damaged-step-00000003" / "optimizer.pt").exists()
+    train(config)
+    assert_ends_like(run.path, finished)
+
+
+def test_two_damaged_checkpoints_are_one_clear_error_and_nothing_is_touched(
+    killed, tmp_path
+) -> None:
+    config = killed(tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    spoil(run.checkpoint_folder(2) / "optimizer.pt", "flipped")
+    spoil(run.checkpoint_folder(3) / WEIGHTS, "cut")
+    for _ in range(2):
+        with pytest.raises(CorruptionError, match="no checkpoint of this run is whole") as caught:
+            train(config)
+        assert "step-00000002/optimizer.pt" in str(caught.value)
+        assert f"step-00000003/{WEIGHTS}" in str(caught.value)
+        assert run.steps() == [2, 3]
+
+
+def test_scores_that_are_gone_count_as_a_damaged_checkpoint(
+    killed, finished, tmp_path, capsys
+) -> None:
+    config = killed(tmp_path / "run")
+    log = tmp_path / "run" / "scores.log"
+    contents = log.read_bytes()
+    log.write_bytes(contents[:-12])  # the checkpoint of step 3 counts one more
+    train(config)
+    (note,) = notes(capsys)
+    assert "scores.log: " in note and "from the checkpoint of step 2" in note
+    assert_ends_like(tmp_path / "run", finished)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [("shard-00001.bin", "flipped"), ("shard-00000.bin", "gone"), ("manifest.json", "cut")],
+)
+def test_a_damaged_index_is_embedded_again_from_the_weights_that_built_it(
+    name, damage, killed, finished, tmp_path, capsys
+) -> None:
+    config = killed(tmp_path / "run")
+    path = tmp_path / "run" / "index" / "step-00000002" / name
+    contents = spoil(path, damage)
+    kill(config, 0)  # after the set-up
+    (note,) = notes(capsys)
+    assert name in note and "embedding it again from the weights of step 2" in note
+    assert path.read_bytes() == contents
+    if damage == "flipped":
+        train(config)
+        assert_ends_like(tmp_path / "run", finished)
+
+
+def test_an_index_about_to_be_refreshed_is_not_embedded_again(
+    settings, finished, tmp_path, capsys
+) -> None:
+    config = configure(settings, tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        refresh = loop.Job.refresh
+
+        def killing(job: Any) -> None:
+            if job.step == 4:
+                raise KilledError
+            refresh(job)
+
+        patch.setattr(loop.Job, "refresh", killing)
+        with pytest.raises(KilledError):
+            train(config)
+    spoil(tmp_path / "index" / "step-00000002" / "shard-00000.bin", "flipped")
+    capsys.readouterr()
+    train(config)
+    (note,) = notes(capsys)
+    assert "shard-00000.bin" in note and "about to be replaced" in note
+    assert_ends_like(tmp_path, finished, same_records=False)  # the share that changed is unknown
+    changed = [record.get("top_k_changed") for record in records(tmp_path)]
+    assert sum(one is not None for one in changed) == 2
+
+
+SPARSE = {"refresh_steps": 4, "evaluate_steps": 4, "save_steps": 1, "max_steps": 5}
+
+
+def test_the_weights_that_built_an_index_are_kept_as_long_as_it_is_used(
+    settings, tmp_path, capsys
+) -> None:
+    train(configure(settings, tmp_path / "whole", training=SPARSE))
+    config = configure(settings, tmp_path / "run", training=SPARSE)
+    kill(config, 3)
+    run = RunFolder(tmp_path / "run")
+    assert run.steps() == [0, 2, 3]
+    spoil(run.index_folder("step-00000000") / "shard-00002.bin", "flipped")
+    spoil(run.checkpoint_folder(3) / "state.json", "cut")  # both at once
+    capsys.readouterr()
+    train(config)
+    first, second = notes(capsys)
+    assert "from the checkpoint of step 2" in first
+    assert "embedding it again from the weights of step 0" in second
+    assert_ends_like(run.path, tmp_path / "whole")
+    assert run.steps() == [4, 5]
+
+
+def test_an_index_and_its_builder_both_damaged_are_one_clear_error(killed, tmp_path) -> None:
+    config = killed(tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    spoil(run.index_folder("step-00000002") / "shard-00000.bin", "cut")
+    spoil(run.checkpoint_folder(2) / WEIGHTS, "flipped")
+    with pytest.raises(CorruptionError, match="and so are the weights that built it") as caught:
+        train(config)
+    assert "shard-00000.bin" in str(caught.value) and WEIGHTS in str(caught.value)
+
+
+def test_a_frozen_passage_tower_mends_its_index_by_itself(settings, tmp_path, capsys) -> None:
+    frozen = {"retriever": {"freeze": "passage"}, "training": {"max_steps": 4}}
+    train(configure(settings, tmp_path / "whole", **frozen))
+    config = configure(settings, tmp_path / "run", **frozen)
+    kill(config, 3)
+    assert RunFolder(tmp_path / "run").steps() == [2, 3]
+    spoil(tmp_path / "run" / "index" / "step-00000000" / "shard-00000.bin", "flipped")
+    capsys.readouterr()
+    train(config)
+    (note,) = notes(capsys)
+    assert "embedding it again" in note
+    assert_ends_like(tmp_path / "run", tmp_path / "whole")
+
+
+def test_damaged_caches_are_built_again_in_the_middle_of_a_run(
+    settings, finished, tmp_path, capsys
+) -> None:
+    cache = tmp_path / "cache"
+    shutil.copytree(Path(settings["data"]["cache_folder"]), cache)
+    damaged = [*cache.glob("stores/*/text.bin"), *cache.glob("tokens/*/ids.bin")]
+    for path in damaged:
+        spoil(path, "flipped")
+    assert len(damaged) == 3
+    config = configure(settings, tmp_path / "run", data={"cache_folder": str(cache)})
+    train(config)
+    said = notes(capsys)
+    assert len(said) == 3 and all("building it again" in note for note in said)
+    assert all(any(str(path) in note for note in said) for path in damaged)
+    assert_ends_like(tmp_path / "run", finished)
+
+
+def test_damaged_best_weights_are_not_published(settings, tmp_path, monkeypatch) -> None:
+    config = configure(settings, tmp_path, training={"max_steps": 1})
+    publish = loop.checkpoints.publish
+
+    def late(run: RunFolder, step: int) -> None:
+        spoil(run.best_folder(step) / "passage_tower" / "model.safetensors", "flipped")
+        publish(run, step)
+
+    monkeypatch.setattr(loop.checkpoints, "publish", late)
+    with pytest.raises(CorruptionError, match=r"best-\d+/passage_tower/model\.safetensors"):
+        train(config)
+    assert not (tmp_path / "retriever").exists() and not (tmp_path / "result.json").exists()
+
+
+def test_the_published_folder_is_the_users_to_change(finished, tmp_path) -> None:
+    shutil.copytree(finished / "retriever", tmp_path / "mine")
+    assert not (tmp_path / "mine" / "checksums.json").exists()
+    manifest = tmp_path / "mine" / "retriever.json"
+    changed = manifest.read_text().replace('"passage_length": 64', '"passage_length": 32')
+    manifest.write_text(changed)
+    assert load_retriever(tmp_path / "mine").settings.passage_length == 32
+    assert len(Index.open(finished / "index" / f"step-{NUM_STEPS:08d}")) == 60

@@ -1,0 +1,130 @@
+"""Runs that a signal ends: what each says, its status, and that it goes on to the same bits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from forked import Strike, finish
+from run_world import configure, left_behind
+
+from art.training.checkpoints import RunFolder
+from art.training.interruption import Interrupted, Interruption
+
+
+def command(settings, folder: Path) -> list[object]:
+    (folder / "config.yaml").write_text(configure(settings, folder / "run").to_yaml())
+    return ["train", "--config", folder / "config.yaml"]
+
+
+@pytest.fixture(scope="module")
+def whole(settings, tmp_path_factory) -> tuple[Any, ...]:
+    folder = tmp_path_factory.mktemp("whole")
+    [(status, said)] = finish(command(settings, folder), folder)
+    assert status == 0, said
+    return left_behind(folder / "run")
+
+
+# Two micro-batches a step: call 9 is in step 5, at which nothing is due; 7 in step 4, at which
+# everything is; 13 in the last step.
+@pytest.mark.parametrize(
+    ("signum", "call", "step", "expected"),
+    [(signal.SIGTERM, 9, 5, 75), (signal.SIGINT, 7, 4, 130), (signal.SIGUSR1, 13, 7, 75)],
+)
+def test_a_signal_in_a_step_saves_it_and_the_run_goes_on_to_the_same_bits(
+    signum, call, step, expected, settings, whole, tmp_path
+) -> None:
+    strike = Strike("art.training.steps", "soft_label_divergence", call, signum)
+    [(status, said)] = finish(command(settings, tmp_path), tmp_path, before=[strike])
+    assert status == expected, said
+    assert said.splitlines()[-1] == (
+        f"ended by {signum.name}: step {step} is finished and saved; the same command goes on from "
+        "there"
+    )
+    assert "Traceback" not in said
+    assert RunFolder(tmp_path / "run").steps()[-1] == step
+    [(status, said)] = finish(command(settings, tmp_path), tmp_path)
+    assert status == 0, said
+    assert left_behind(tmp_path / "run") == whole
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "call"),
+    [
+        ("art.training.setup", "create_retriever", 1),
+        ("art.retriever.embedding", "write_shard", 5),
+        ("art.training.job", "evaluate", 2),
+    ],
+    ids=["setting up", "refreshing", "evaluating"],
+)
+def test_a_signal_between_steps_ends_at_once_and_the_run_goes_on_to_the_same_bits(
+    owner, name, call, settings, whole, tmp_path
+) -> None:
+    strike = Strike(owner, name, call, signal.SIGTERM)
+    [(status, said)] = finish(command(settings, tmp_path), tmp_path, before=[strike])
+    assert status == 75, said
+    assert said.splitlines()[-1].startswith("ended by SIGTERM: what was finished is kept; ")
+    assert "Traceback" not in said
+    [(status, said)] = finish(command(settings, tmp_path), tmp_path)
+    assert status == 0, said
+    assert left_behind(tmp_path / "run") == whole
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "call"),
+    [
+        ("art.training.steps", "soft_label_divergence", 10),
+        ("torch", "save", 4),
+        ("art.retriever.embedding", "write_shard", 5),
+    ],
+    ids=["in a step", "in a save", "in a refresh"],
+)
+def test_a_killed_process_goes_on_to_the_same_bits(
+    owner, name, call, settings, whole, tmp_path
+) -> None:
+    strike = Strike(owner, name, call)
+    [(status, said)] = finish(command(settings, tmp_path), tmp_path, before=[strike])
+    assert status == -signal.SIGKILL, said
+    [(status, said)] = finish(command(settings, tmp_path), tmp_path)
+    assert status == 0, said
+    assert left_behind(tmp_path / "run") == whole
+
+
+def test_a_signal_waits_for_the_step_and_ends_the_next_phase_at_once() -> None:
+    interruption = Interruption()
+    with interruption.listening(), interruption.after_the_step():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert interruption.signum == signal.SIGTERM
+        os.kill(os.getpid(), signal.SIGTERM)  # a launcher's echo
+        with pytest.raises(Interrupted), interruption.at_once():
+            pytest.fail("the phase began")
+
+
+def test_handlers_are_there_only_while_listening() -> None:
+    before = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)]
+    interruption = Interruption()
+    with pytest.raises(Interrupted) as caught, interruption.listening():
+        os.kill(os.getpid(), signal.SIGINT)
+    assert caught.value.status == 130
+    after = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)]
+    assert after == before
+
+
+def test_a_second_signal_ends_a_step_too() -> None:
+    step = (
+        "import os, signal, time\n"
+        "from art.training.interruption import Interruption\n"
+        "interruption = Interruption()\n"
+        "with interruption.listening(), interruption.after_the_step():\n"
+        "    for _ in range(2):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        time.sleep(1.1)\n"
+        "print('still here')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", step], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (75, "", "")

@@ -1,0 +1,147 @@
+"""Several processes of one run: what one process computes, and what the death of one does."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from forked import Strike, finish
+from run_world import configure, left_behind, weights
+from safetensors.torch import load_file
+from scorer_world import one_pair_at_a_time
+
+from art.training import setup
+from art.training.checkpoints import RunFolder
+
+# Six micro-batches a step, for one, two and three processes; two steps an epoch.
+TWENTY_STEPS = {
+    "questions_per_step": 12,
+    "questions_per_micro_batch": 2,
+    "epochs": 10,
+    "max_steps": None,
+    "refresh_steps": 10,
+    "evaluate_steps": 20,
+    "save_steps": 5,
+}
+
+
+def in_float64() -> None:
+    """Let training compute in float64, and the scorer take one pair at a time.
+
+    Sums then differ in the sixteenth digit only, and a score not at all, however the questions are
+    dealt out to processes.
+    """
+    create, load = setup.create_retriever, setup.load_teacher
+
+    def create_double(model: str, **settings: Any) -> Any:
+        retriever = create(model, **settings).double()
+        for tower in ("question_tower", "passage_tower"):
+            saved = Path(model) / tower / "model.safetensors"
+            if saved.exists():  # loading rounds to float32
+                getattr(retriever, tower).backbone.load_state_dict(load_file(saved))
+        return retriever
+
+    def load_patient(*args: Any, **settings: Any) -> Any:
+        return one_pair_at_a_time(load(*args, **settings))
+
+    setup.create_retriever, setup.load_teacher = create_double, load_patient
+
+
+def command(settings, folder: Path, **training: Any) -> list[object]:
+    config = configure(settings, folder / "run", training={**TWENTY_STEPS, **training})
+    (folder / "config.yaml").write_text(config.to_yaml())
+    return ["train", "--config", folder / "config.yaml"]
+
+
+def run_whole(settings, folder: Path, world_size: int) -> Path:
+    ended = finish(command(settings, folder), folder, world_size=world_size, before=[in_float64])
+    assert [status for status, _ in ended] == [0] * world_size, ended
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def by_one(settings, tmp_path_factory) -> Path:
+    return run_whole(settings, tmp_path_factory.mktemp("one"), 1)
+
+
+@pytest.fixture(scope="module")
+def by_two(settings, tmp_path_factory) -> Path:
+    return run_whole(settings, tmp_path_factory.mktemp("two"), 2)
+
+
+def assert_same_weights(ours: Path, theirs: Path, *, atol: float) -> None:
+    mine, others = weights(ours, "last/retriever"), weights(theirs, "last/retriever")
+    assert mine.keys() == others.keys()
+    for name, array in mine.items():
+        np.testing.assert_allclose(array, others[name], rtol=0, atol=atol, err_msg=name)
+
+
+def test_two_processes_end_with_the_weights_of_one(by_one, by_two) -> None:
+    dtypes = {array.dtype for array in weights(by_one, "last/retriever").values()}
+    assert dtypes == {np.dtype(np.float64)}
+    assert_same_weights(by_two, by_one, atol=1e-10)
+
+
+def test_three_processes_end_with_the_weights_of_one(settings, by_one, tmp_path) -> None:
+    assert_same_weights(run_whole(settings, tmp_path, 3), by_one, atol=1e-10)
+
+
+def test_in_float32_the_gradient_of_three_processes_is_that_of_one(settings, tmp_path) -> None:
+    averages = []
+    for world_size in (1, 3):
+        folder = tmp_path / str(world_size)
+        folder.mkdir()
+        ended = finish(command(settings, folder, max_steps=1), folder, world_size=world_size)
+        assert [status for status, _ in ended] == [0] * world_size, ended
+        state = torch.load(folder / "run" / "last" / "optimizer.pt")["state"]
+        averages.append([one["exp_avg"] for one in state.values()])
+    # After one step a tenth of the clipped gradient. The weights would say less: where the gradient
+    # is nothing but rounding (a bias that all passages share), Adam makes a whole step of it.
+    for one, three in zip(*averages, strict=True):
+        torch.testing.assert_close(three, one, rtol=0, atol=1e-7)
+    assert max(average.abs().max() for average in averages[0]) > 1e-3
+
+
+# Three micro-batches a step on each of two processes; the main one saves every fifth step.
+@pytest.mark.parametrize(
+    ("strike", "relaunched"),
+    [
+        (Strike("art.training.steps", "soft_label_divergence", 3 * 7 + 2, rank=1), 1),
+        (Strike("torch", "save", 3, rank=0), 3),
+        (Strike("art.retriever.embedding", "write_shard", 2, rank=1), 2),
+    ],
+    ids=["in a step", "in a save", "in a refresh"],
+)
+def test_the_death_of_one_process_ends_all_and_any_number_goes_on(
+    strike, relaunched, settings, by_one, by_two, tmp_path
+) -> None:
+    words = command(settings, tmp_path)
+    ended = finish(words, tmp_path, world_size=2, before=[in_float64, strike])
+    status, said = ended.pop(1 - strike.rank)
+    assert ended[0][0] == -signal.SIGKILL
+    assert status == 1
+    assert said.splitlines()[-1].startswith("error: another process of this job has ended")
+    assert "Traceback" not in said
+    ended = finish(words, tmp_path, world_size=relaunched, before=[in_float64])
+    assert [status for status, _ in ended] == [0] * relaunched, ended
+    if relaunched == 2:
+        assert left_behind(tmp_path / "run") == left_behind(by_two)
+    else:
+        assert_same_weights(tmp_path / "run", by_one, atol=1e-10)
+
+
+def test_a_signal_to_one_process_ends_all_after_the_same_step(settings, by_two, tmp_path) -> None:
+    words = command(settings, tmp_path)
+    strike = Strike("art.training.steps", "soft_label_divergence", 3 * 7 + 2, signal.SIGTERM, 1)
+    ended = finish(words, tmp_path, world_size=2, before=[in_float64, strike])
+    assert [status for status, _ in ended] == [75, 75], ended
+    told = ["ended by SIGTERM: step 8 is finished and saved" in said for _, said in ended]
+    assert told == [True, False]
+    assert RunFolder(tmp_path / "run").steps()[-1] == 8
+    ended = finish(words, tmp_path, world_size=2, before=[in_float64])
+    assert [status for status, _ in ended] == [0, 0], ended
+    assert left_behind(tmp_path / "run") == left_behind(by_two)

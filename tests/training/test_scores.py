@@ -1,0 +1,176 @@
+"""Scores in whole runs: no pair is scored twice, and keeping them changes nothing but the time."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from counted_training import Account, train_and_count
+from processes import run_processes
+from run_world import NUM_STEPS, configure, records
+
+from art.errors import CorruptionError, MismatchError
+from art.scorer.cache import CachedScorer, ScoredPairs, ScoreLog
+from art.scorer.records import RECORD, read_log
+from art.scorer.teacher import Teacher
+from art.training import loop
+from art.training.checkpoints import RunFolder, load_state
+from art.training.loop import train
+
+
+def of_kind(folder: Path, kind: str) -> list[dict[str, Any]]:
+    return [record for record in records(folder) if record["kind"] == kind]
+
+
+def num_in_log(folder: Path) -> int:
+    run = RunFolder(folder)
+    state = load_state(run, run.steps()[-1])
+    log = read_log(run.scores_file, fingerprint=state.fingerprints["scorer"])
+    assert len(log.records) == state.num_scores
+    return len(set(log.records["hash"].tolist()))
+
+
+@pytest.fixture
+def ten_epochs(settings, tmp_path) -> dict[str, dict[str, Any]]:
+    """Ten epochs over questions that each stand in their file twice."""
+    questions = Path(settings["data"]["questions"]).read_text().splitlines()[:8]
+    (tmp_path / "twice.txt").write_text("\n".join(questions * 2))
+    return {
+        "data": {"questions": str(tmp_path / "twice.txt")},
+        "training": {
+            "epochs": 10,
+            "max_steps": None,
+            "refresh_steps": 5,
+            "evaluate_steps": 20,
+            "save_steps": 20,
+        },
+    }
+
+
+def test_in_ten_epochs_a_pair_goes_through_the_model_once(settings, ten_epochs, tmp_path) -> None:
+    account = train_and_count(configure(settings, tmp_path / "run", **ten_epochs))
+    check_account(account, tmp_path / "run")
+
+
+def test_two_processes_share_the_pairs_that_both_ask_for(settings, ten_epochs, tmp_path) -> None:
+    config = configure(settings, tmp_path / "run", **ten_epochs)
+    (tmp_path / "c.yaml").write_text(config.to_yaml())
+    script = Path(__file__).parent.parent / "helpers" / "counted_training.py"
+    statuses = run_processes([str(script), str(tmp_path / "c.yaml"), str(tmp_path)], 2)
+    assert [status for status, _ in statuses] == [0, 0], statuses
+    both = [json.loads((tmp_path / f"account-{rank}.json").read_text()) for rank in range(2)]
+    asked = [{tuple(pair) for pair in one["asked"]} for one in both]
+    assert asked[0] & asked[1]
+    check_account(
+        Account(*([tuple(pair) for one in both for pair in one[name]] for name in both[0])),
+        tmp_path / "run",
+    )
+
+
+def check_account(account: Account, folder: Path) -> None:
+    assert len(account.scored) == len(set(account.scored)) == len(set(account.asked))
+    assert len(account.scored) == num_in_log(folder) < len(account.asked) / 2
+    epochs = of_kind(folder, "epoch")
+    assert [epoch["epoch"] for epoch in epochs] == list(range(1, 11))
+    assert sum(epoch["num_pairs"] for epoch in epochs) == len(account.asked) == 10 * 2 * 8 * 4
+    assert epochs[-1]["num_scored"] == epochs[-1]["num_distinct"] == len(account.scored)
+    assert epochs[0]["known_share"] < epochs[-1]["known_share"]
+
+
+class Forgetful(CachedScorer):
+    """A scorer that remembers nothing from one call to the next."""
+
+    def score(self, questions: Any, rows: Any) -> ScoredPairs:
+        self.log = ScoreLog(None, fingerprint=self.fingerprint)
+        return super().score(questions, rows)
+
+
+def test_kept_scores_leave_the_losses_of_a_run_as_they_are(
+    finished, settings, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("art.training.setup.CachedScorer", Forgetful)
+    train(configure(settings, tmp_path))
+    with_log, without = of_kind(finished, "train"), of_kind(tmp_path, "train")
+    assert max(step["known_share"] for step in without) == 0 < with_log[-1]["known_share"]
+    expected = [step["loss"] for step in without]
+    assert len(set(expected)) == NUM_STEPS
+    assert [step["loss"] for step in with_log] == pytest.approx(expected, rel=0, abs=1e-4)
+
+
+def test_epochs_are_counted_whatever_is_logged(finished, settings, tmp_path) -> None:
+    epochs, steps = of_kind(finished, "epoch"), of_kind(finished, "train")
+    assert [(epoch["epoch"], epoch["step"]) for epoch in epochs] == [(1, 3), (2, 6), (3, NUM_STEPS)]
+    for epoch, its_steps in zip(epochs, (steps[:3], steps[3:6], steps[6:]), strict=True):
+        assert epoch["num_pairs"] == len(its_steps) * 8 * 4
+        share = np.mean([step["known_share"] for step in its_steps])
+        assert epoch["known_share"] == pytest.approx(share, abs=1e-6)
+    train(configure(settings, tmp_path, training={"log_steps": 5}))
+    assert of_kind(tmp_path, "epoch") == epochs and len(of_kind(tmp_path, "train")) == 1
+
+
+def killed_at_step(step: int, config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class KilledError(Exception):
+        pass
+
+    def killing(job: Any) -> Any:
+        if job.step == step:
+            raise KilledError
+        return take_step(job)
+
+    take_step = loop.take_step
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "take_step", killing)
+        with pytest.raises(KilledError):
+            train(config)
+
+
+def test_a_run_that_begins_with_anothers_scores_needs_no_scorer(
+    finished, settings, tmp_path, monkeypatch, capfd
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(finished / "scores.log", other)
+    config = configure(settings, tmp_path / "run", scorer={"known_scores": str(other)})
+    monkeypatch.setattr(Teacher, "score_pairs", lambda *_: pytest.fail("it scored again"))
+    killed_at_step(4, config, monkeypatch)
+    assert f"{num_in_log(finished)} scores taken over" in capfd.readouterr().err
+    shutil.rmtree(other)  # by now they are the run's own
+    train(config)
+    steps, expected = of_kind(tmp_path / "run", "train"), of_kind(finished, "train")
+    assert [step["loss"] for step in steps] == [step["loss"] for step in expected]
+    assert {step["known_share"] for step in steps} == {1.0}
+    assert of_kind(tmp_path / "run", "epoch")[-1]["num_scored"] == 0
+    assert num_in_log(tmp_path / "run") == num_in_log(finished)
+
+
+def test_scores_of_another_scorer_are_refused_before_anything_is_done(
+    finished, settings, tmp_path
+) -> None:
+    sections = {"scorer": {"known_scores": [str(finished)], "reduction": "sum"}}
+    with pytest.raises(MismatchError, match=r"scores\.log: the log holds scores of the scorer "):
+        train(configure(settings, tmp_path, **sections))
+    assert not RunFolder(tmp_path).steps()
+
+
+def test_behind_a_damaged_stretch_of_the_log_the_checkpoint_before_goes_on(
+    finished, settings, tmp_path, monkeypatch
+) -> None:
+    config = configure(settings, tmp_path)
+    killed_at_step(5, config, monkeypatch)
+    run = RunFolder(tmp_path)
+    before, newest = (load_state(run, step) for step in run.steps())
+    assert before.num_scores < newest.num_scores
+    scorer = newest.fingerprints["scorer"]
+    counted = read_log(run.scores_file, fingerprint=scorer, length=newest.num_scores)
+    damaged = bytearray(run.scores_file.read_bytes())
+    damaged[counted.num_bytes - 2 * RECORD.itemsize] ^= 16  # in the newest checkpoint's last score
+    run.scores_file.write_bytes(damaged)
+    with pytest.raises(CorruptionError, match=r"scores\.log: the log is damaged"):
+        ScoreLog(run.scores_file, fingerprint=scorer, length=newest.num_scores)
+    shutil.rmtree(run.checkpoint_folder(newest.step))
+    train(config)
+    assert records(tmp_path) == records(finished)
