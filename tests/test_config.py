@@ -49,16 +49,18 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_every_shipped_file_is_valid_and_can_be_planned(path: Path) -> None:
-    config = read_config(path)
-    schedule = plan_run(config, num_questions=79_168, world_size=1)
-    assert schedule.num_steps > 0
-    assert "21,015,324 passages" in describe(
-        config, schedule, num_passages=21_015_324, world_size=1
-    )
+    for stage in read_stages(path):
+        config = stage.config
+        schedule = plan_run(config, num_questions=79_168, num_labelled=58_880, world_size=1)
+        assert schedule.num_steps > 0
+        said = describe(config, schedule, num_passages=21_015_324, world_size=1)
+        assert "21,015,324 passages" in said
+        assert f"{schedule.num_steps:,} steps of {config.training.questions_per_step}" in said
 
 
 def test_shipped_files_were_found() -> None:
-    assert {"demo.yaml", "covidqa-cpu.yaml", "art-nq-t0-3b.yaml"} <= {p.name for p in SHIPPED}
+    names = {"demo", "covidqa-cpu", "art-nq-t0-3b", "dpr-nq", "warmup-art-dpr"}
+    assert names <= {path.stem for path in SHIPPED}
 
 
 def test_the_published_settings_are_the_papers() -> None:
@@ -73,6 +75,72 @@ def test_the_published_settings_are_the_papers() -> None:
     assert (training.max_grad_norm, training.refresh_steps, training.seed) == (1.0, 500, 1234)
     assert config.retriever.temperature == "auto"
     assert (config.scorer.temperature, config.scorer.reduction) == (1.0, "mean")
+
+
+def test_the_published_supervised_settings_are_dprs() -> None:
+    config = read_config(ROOT / "configs" / "dpr-nq.yaml")
+    training = config.training
+    schedule = plan_run(config, num_questions=58_880, world_size=8)
+    assert (training.questions_per_step, training.hard_negatives, training.epochs) == (128, 1, 40)
+    assert (schedule.num_steps, schedule.warmup_steps) == (18_400, 1_237)
+    assert (training.learning_rate, training.max_grad_norm, training.weight_decay) == (2e-5, 2, 0)
+    assert (config.retriever.temperature, config.scorer, config.data.passages) == (1, None, None)
+    assert schedule.due(460) == ("save", "evaluate")  # no index, so nothing to refresh
+
+
+def test_the_stages_of_the_shipped_chain_are_the_three_methods() -> None:
+    stages = read_stages(ROOT / "configs" / "warmup-art-dpr.yaml")
+    assert [stage.config.training.method for stage in stages] == ["warmup", "art", "dpr"]
+
+
+@pytest.mark.parametrize(
+    ("sections", "overrides", "named"),
+    [
+        (("retriever", "output"), ["--data.cache_folder=c"], ["data.passages", "data.questions"]),
+        (("retriever", "output"), ["--data.cache_folder=c"], ["scorer: is required by"]),
+        (tuple(MINIMAL), ["--training.method=dpr"], ["data.supervised: is required by"]),
+        (
+            ("retriever", "output"),
+            ["--training.method=warmup", "--data.questions=q.txt"],
+            ["data.passages: is required by training.method warmup"],
+        ),
+        (
+            ("retriever", "output"),
+            ["--training.method=dpr", "--data.supervised=s", "--evaluation.questions=q"],
+            ["data.passages: is required by evaluation.questions"],
+        ),
+        (
+            tuple(MINIMAL),
+            ["--training.labelled_share=0.5"],
+            ["data.supervised: is required by training.labelled_share"],
+        ),
+        (
+            tuple(MINIMAL),
+            ["--training.labelled_share=0.5", "--data.supervised=s", "--training.method=dpr"],
+            ["training.labelled_share: is of training.method art"],
+        ),
+    ],
+)
+def test_what_a_method_cannot_do_without_is_named_with_who_needs_it(
+    tmp_path: Path, sections, overrides, named
+) -> None:
+    document = {name: MINIMAL[name] for name in sections}
+    message = faults(write(tmp_path / "c.yaml", document), *overrides)
+    for one in named:
+        assert one in message
+    assert message.count("is required by") <= 3
+
+
+def test_a_run_without_a_scorer_reads_back_without_one(tmp_path: Path) -> None:
+    document = {name: MINIMAL[name] for name in ("retriever", "output")}
+    overrides = ["--training.method=dpr", "--data.supervised=s.json"]
+    config = read_config(write(tmp_path / "c.yaml", document), overrides)
+    assert config.scorer is None
+    again = read_config(write(tmp_path / "again.yaml", config.to_yaml()))
+    assert again == config
+    assert differences(config, again) == []
+    other = read_config(tmp_path / "again.yaml", ["--scorer.model=s"])
+    assert "scorer.model: None → 's'" in differences(config, other)
 
 
 def test_every_field_has_a_sentence() -> None:

@@ -151,6 +151,7 @@ def diagnose(
     from art.data.tokens import PassageEncoder, TokenStore
     from art.diagnosis import choose_questions
     from art.diagnosis import diagnose as run_diagnosis
+    from art.errors import ArtError
     from art.planning.at_hand import WhatIf
     from art.planning.forecast import forecast_beside
     from art.retriever.loading import create_retriever
@@ -163,7 +164,11 @@ def diagnose(
     skip = skip_bad_rows or bool(wanted and wanted.data.skip_bad_rows)
     given = read_rows(read_questions, questions, skip_bad_rows=skip)
     asked = choose_questions(given, num_questions, seed=_SEED)
-    base = wanted.scorer.model_dump() if wanted else {}
+    if wanted and (wanted.training.method != "art" or wanted.scorer is None):
+        raise ArtError(
+            f"training.method {wanted.training.method} has no teacher to diagnose", where=config
+        )
+    base = wanted.scorer.model_dump() if wanted and wanted.scorer else {}
     prompts = [*prompt] if prompt else [base.get("passage_prompt")]
     settings = _checked(
         scorer,
@@ -253,7 +258,8 @@ def _changed(
     document["data"]["passages"] = passages
     document["retriever"] |= retriever
     document["scorer"] |= scorer | {"known_scores": []}
-    document["training"]["cpu"] = cpu
+    # Of the steps that the teacher has a part in
+    document["training"] |= {"cpu": cpu, "labelled_share": 0.0}
     return check_config(document, source="command line")
 
 

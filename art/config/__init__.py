@@ -1,4 +1,6 @@
-"""Settings: `settings` declares them, `reading` reads them, `writing` writes a commented file.
+"""Settings: `settings` declares them, `needs` says which of them each method needs.
+
+`reading` reads them, `writing` writes a commented file.
 
 `manifest` is JSON files of ours.
 
@@ -19,6 +21,7 @@ from art.config.settings import (
     RetrieverConfig,
     ScorerConfig,
     TrainingConfig,
+    WarmupConfig,
     differences,
     fields,
 )
@@ -38,6 +41,7 @@ __all__ = [
     "Stage",
     "TeacherKind",
     "TrainingConfig",
+    "WarmupConfig",
     "check_config",
     "commented_yaml",
     "differences",

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from art.config.needs import unmet_needs
 from art.config.settings import RETRIEVER_FOLDER, Config, contradictions, fields
 from art.errors import ConfigError, ConfigFaults, shown
 
@@ -173,16 +174,21 @@ def check_config(
     """
     found = list(faults)
     config: Config | None = None
+    seen: set[str] = set()
     try:
         config = Config.model_validate(document)
     except ValidationError as error:
-        seen: set[str] = set()
         for fault in error.errors():
             dotted = ".".join(str(part) for part in fault["loc"][:2])
             if dotted not in seen:  # a union reports every branch: the first says enough
                 seen.add(dotted)
                 place = (origins or {}).get(dotted, source)
                 found.append(f"{place}: {dotted}: {_explain(dotted, dict(fault))}")
+    found += [
+        f"{source}: {dotted}: {line}"
+        for dotted, line in unmet_needs(document)
+        if dotted not in seen
+    ]
     if config is not None:
         found += [f"{source}: {line}" for line in contradictions(config)]
     if found:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 
 from art.config.scorers import TeacherKind, scorer_contradictions
 
@@ -18,7 +26,7 @@ def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Files = Annotated[list[str], BeforeValidator(_one_or_many), Field(min_length=1)]
+Files = Annotated[list[str], BeforeValidator(_one_or_many)]
 Positive = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -30,14 +38,23 @@ class _Section(BaseModel):
 class DataConfig(_Section):
     """What is read: passages and questions."""
 
-    passages: str = Field(
+    passages: str | None = Field(
+        None,
         description="Corpus to search: a DPR or MS MARCO .tsv, a .jsonl, a BEIR folder, plain or "
-        ".gz; hf:NAME/SPLIT for a dataset of the hub; or a store folder of an earlier run."
+        ".gz; hf:NAME/SPLIT for a dataset of the hub; or a store folder of an earlier run. Null: "
+        "none, which training.method dpr alone can do without.",
     )
     questions: Files = Field(
+        [],
         description="Training questions, one file or a list that trains together: .txt (one a "
         "line), DPR .csv, .jsonl, .tsv or a BEIR folder. Relevance is never used, answers only by "
-        "scorer.kind: answer-likelihood."
+        "scorer.kind: answer-likelihood. For training.method art.",
+    )
+    supervised: Files = Field(
+        [],
+        description="Labelled questions with their passages, one file or several: DPR .json or "
+        ".jsonl, Tevatron .jsonl, SimpleTransformers .tsv. For training.method dpr and for "
+        "training.labelled_share.",
     )
     skip_bad_rows: bool = Field(
         False,
@@ -207,6 +224,27 @@ class ScorerConfig(_Section):
 class TrainingConfig(_Section):
     """The optimisation, with the paper's names and values (Sachan et al. 2023, section 3.4)."""
 
+    method: Literal["art", "dpr", "warmup"] = Field(
+        "art",
+        description="art: questions alone and a scorer (the paper). dpr: labelled questions, each "
+        "told apart from the passages of the whole step. warmup: pairs cut from the passages, "
+        "trained as dpr; an epoch is every passage once, so max_steps usually ends it.",
+    )
+    labelled_share: Share = Field(
+        0.0,
+        description="Share of the steps of method art that are dpr steps on data.supervised, "
+        "spread evenly. 0: none.",
+    )
+    hard_negatives: NonNegativeInt = Field(
+        1,
+        description="Hard negatives of each labelled question (DPR: 1 for NQ, 7 for TriviaQA); "
+        "drawn anew in each epoch, fewer where a question has no more.",
+    )
+    positive: Literal["first", "random"] = Field(
+        "first",
+        description="Which positive of a labelled question: the file's first, as in DPR, "
+        "or one drawn in each epoch.",
+    )
     questions_per_step: PositiveInt = Field(
         64, description="G, questions per optimiser step over all processes (paper: 64 for NQ)."
     )
@@ -214,6 +252,12 @@ class TrainingConfig(_Section):
         8,
         description="B, questions per backward pass: bounds memory and, being independent of the "
         "number of processes, fixes the result. Must divide questions_per_step.",
+    )
+    chunk_tokens: PositiveInt | None = Field(
+        None,
+        description="Padded tokens each tower encodes with gradient at once; bounds memory whatever"
+        " the batch, is independent of the number of processes, and costs a second forward pass. "
+        "Null: a whole micro-batch.",
     )
     top_k: Annotated[int, Field(ge=2)] = Field(
         32, description="K, passages retrieved, scored and re-encoded per question (paper: 32)."
@@ -242,7 +286,9 @@ class TrainingConfig(_Section):
         json_schema_extra={"harmless": True},
     )
     refresh_steps: PositiveInt = Field(
-        500, description="R, steps between re-embeddings of the corpus (paper: 500)."
+        500,
+        description="R, steps between re-embeddings of the corpus (paper: 500). Where no step "
+        "searches the index, it is refreshed for evaluations only.",
     )
     evaluate_steps: PositiveInt = Field(
         500, description="Steps between evaluations, a multiple of refresh_steps (paper: 500)."
@@ -257,6 +303,21 @@ class TrainingConfig(_Section):
     cpu: bool = Field(False, description="Stay on the CPU where there is a GPU.")
 
 
+class WarmupConfig(_Section):
+    """How training.method warmup makes pairs of the passages."""
+
+    pairs: Literal["inverse-cloze", "crops"] = Field(
+        "inverse-cloze",
+        description="A sentence asks for the passage it stood in (Lee et al. 2019), or one crop of "
+        "a passage for another (Contriever).",
+    )
+    keep_share: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        0.1,
+        description="Share of the sentences that stay in their passage, so that words in common "
+        "count too (Lee et al. 2019: 0.1). For inverse-cloze.",
+    )
+
+
 class EvaluationConfig(_Section):
     """What tells the best checkpoint from the others."""
 
@@ -264,8 +325,14 @@ class EvaluationConfig(_Section):
         [],
         description="Questions to choose on. Answers or positive_passage_ids make the figure top-20"
         " accuracy; without them it is the scorer's log-likelihood of each question given the "
-        "top-1 passage, or what else scorer.kind makes the score. Empty: 5 % of the training "
-        "questions (16 to 500) are held out.",
+        "top-1 passage, or what else scorer.kind makes the score. Empty, like `supervised`: 5 % of "
+        "what is trained on (16 to 500) is held out.",
+    )
+    supervised: Files = Field(
+        [],
+        description="Labelled questions with their passages to choose on, without a corpus: each "
+        "is asked of the passages of all of them, and the figure is the mean reciprocal rank of "
+        "its positive; DPR's average rank is told too. Questions with labels go first.",
     )
     qrels: str | None = Field(
         None, description="Relevance judgements of those questions (BEIR .tsv or TREC)."
@@ -304,15 +371,26 @@ class Config(_Section):
 
     data: DataConfig
     retriever: RetrieverConfig
-    scorer: ScorerConfig
+    # An empty section is none, as it is for a file whose method needs no scorer.
+    scorer: Annotated[ScorerConfig | None, BeforeValidator(lambda value: value or None)] = None
     index: IndexConfig = IndexConfig.model_validate({})
     training: TrainingConfig = TrainingConfig.model_validate({})
+    warmup: WarmupConfig = WarmupConfig.model_validate({})
     evaluation: EvaluationConfig = EvaluationConfig.model_validate({})
     output: OutputConfig
 
     def to_yaml(self) -> str:
         """Return the resolved settings as YAML that reads back to the same settings."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        document = self.model_dump(mode="json")
+        document = {name: section for name, section in document.items() if section is not None}
+        return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+
+
+def sections() -> Iterator[tuple[str, type[_Section]]]:
+    """Yield the name and the declaration of each section."""
+    for name, declaration in Config.model_fields.items():
+        kinds = (declaration.annotation, *get_args(declaration.annotation))
+        yield name, next(k for k in kinds if isinstance(k, type) and issubclass(k, _Section))
 
 
 def fields() -> Iterator[tuple[str, str, Any]]:
@@ -320,9 +398,7 @@ def fields() -> Iterator[tuple[str, str, Any]]:
 
     A setting without a default yields `...`.
     """
-    for section, declaration in Config.model_fields.items():
-        kind = declaration.annotation
-        assert isinstance(kind, type) and issubclass(kind, _Section)
+    for section, kind in sections():
         for name, field in kind.model_fields.items():
             default = ... if field.is_required() else field.default
             yield f"{section}.{name}", field.description or "", default
@@ -331,15 +407,13 @@ def fields() -> Iterator[tuple[str, str, Any]]:
 def differences(old: Config, new: Config) -> list[str]:
     """Return a line per setting whose change would change the result of a resumed run."""
     lines = []
-    for section, declaration in Config.model_fields.items():
-        kind = declaration.annotation
-        assert isinstance(kind, type) and issubclass(kind, _Section)
+    for section, kind in sections():
         for name, field in kind.model_fields.items():
             extra = field.json_schema_extra
             if isinstance(extra, dict) and extra.get("harmless"):
                 continue
-            before = getattr(getattr(old, section), name)
-            after = getattr(getattr(new, section), name)
+            before = getattr(getattr(old, section), name, None)
+            after = getattr(getattr(new, section), name, None)
             if before != after:
                 lines.append(f"{section}.{name}: {before!r} → {after!r}")
     return lines
@@ -353,16 +427,19 @@ def contradictions(config: Config) -> Iterator[str]:
             f"training.questions_per_micro_batch: {training.questions_per_micro_batch} does not "
             f"divide training.questions_per_step ({training.questions_per_step})"
         )
-    if training.evaluate_steps % training.refresh_steps:
+    if training.method == "art" and training.evaluate_steps % training.refresh_steps:
         yield (
             f"training.evaluate_steps: {training.evaluate_steps} is not a multiple of "
             f"training.refresh_steps ({training.refresh_steps}); an evaluation needs a fresh index"
         )
+    if training.labelled_share and training.method != "art":
+        yield f"training.labelled_share: is of training.method art, not of {training.method}"
     retriever = config.retriever
     if retriever.tied and retriever.freeze:
         yield "retriever.freeze: one tower cannot be frozen when retriever.tied shares its weights"
     if retriever.tied and retriever.passage_model:
         yield "retriever.passage_model: cannot differ when retriever.tied shares the weights"
-    yield from scorer_contradictions(config.scorer)
+    if config.scorer is not None:
+        yield from scorer_contradictions(config.scorer)
     if config.evaluation.qrels and not config.evaluation.questions:
         yield "evaluation.qrels: needs evaluation.questions, which it judges"

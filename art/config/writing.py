@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from art.config.settings import Config, fields
+from art.config.settings import fields, sections
 
 _WIDTH = 98
 
@@ -40,7 +40,7 @@ def commented_yaml(
         name, _, key = dotted.partition(".")
         if name != section:
             section = name
-            meaning = (Config.model_fields[name].annotation.__doc__ or "").splitlines()[0]
+            meaning = (dict(sections())[name].__doc__ or "").splitlines()[0]
             lines += ["", *_comment(meaning), f"{name}:"]
         else:
             lines.append("")

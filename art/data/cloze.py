@@ -1,7 +1,7 @@
 """Training pairs without labels, cut from the passages themselves: a part asks for the rest.
 
-`inverse_cloze`: a sentence asks for the passage it stood in (Lee et al. 2019, arXiv 1906.00300).
-`random_crops`: one part of a passage asks for another (Izacard et al. 2022, arXiv 2112.09118).
+`inverse-cloze`: a sentence asks for the passage it stood in (Lee et al. 2019, arXiv 1906.00300).
+`crops`: one part of a passage asks for another (Izacard et al. 2022, arXiv 2112.09118).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from art.data.passages import PassageStore
 from art.data.prompts import RetrieverTemplate
 from art.data.splitting import sentences
 
-Cut = Literal["inverse_cloze", "random_crops"]
+Cut = Literal["inverse-cloze", "crops"]
 
 KEEP = 0.1  # of the sentences stay in their passage, so that words in common count too (Lee et al.)
 _SHORTEST, _LONGEST = 0.05, 0.5  # share of a passage that a crop takes (Izacard et al.)
@@ -52,7 +52,7 @@ def cloze_items(
     for row in rows:
         passage = store[row]
         rng = np.random.default_rng((seed, epoch, row))
-        if cut == "inverse_cloze":
+        if cut == "inverse-cloze":
             question, text = inverse_cloze(passage.text, rng, keep=keep)
         else:
             question, text = random_crops(passage.text, rng)

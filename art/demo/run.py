@@ -105,6 +105,7 @@ def compare_run(config: Config, questions_file: Path) -> dict[str, Evaluation]:
     Raises:
         ArtError: the run is not finished, or the questions cannot be read.
     """
+    assert config.data.passages is not None and config.scorer is not None  # of demo.yaml
     cache = Path(config.data.cache_folder) if config.data.cache_folder else None
     store = PassageStore.open_or_build(config.data.passages, cache=cache)
     settings = config.retriever.model_dump()

@@ -6,6 +6,7 @@
     labels      which passages answer which question: by the ids it names, else by its answers
     sharing     questions dealt out to the processes and their results gathered
     evaluate    retriever + index + questions -> figures, and the figures of a given ranking
+    pooled      retriever + labelled questions, without a corpus -> rank of the positive
     rankings    what each question found, kept for a person to look at
     ceiling     what a scorer could teach: its own re-ordering of a ranking
     comparison  several retrievers on the same questions, with exact paired tests

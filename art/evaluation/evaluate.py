@@ -19,6 +19,7 @@ from art.errors import ArtError
 from art.evaluation.ceiling import score_rows
 from art.evaluation.labels import Labels, is_labelled, missing_passages, some
 from art.evaluation.metrics import judged, top_k_found, wilson
+from art.evaluation.pooled import POOLED_FIGURE
 from art.evaluation.sharing import gather_shares, my_share
 
 if TYPE_CHECKING:
@@ -304,8 +305,13 @@ def _judged(
 
 
 def primary_figure(figures: Sequence[str]) -> str:
-    """Return the figure to choose models by: top-20 or the nearest depth below, else the first."""
+    """Return the figure to choose models by.
+
+    Labels of a corpus go first (top-20 or the nearest depth below, else the first figure), then the
+    pooled figure, then the scorer's.
+    """
     depths = [int(name.removeprefix("top_")) for name in figures if name.startswith("top_")]
     if depths:
         return f"top_{max((k for k in depths if k <= 20), default=min(depths))}"
-    return figures[0]
+    labelled = [name for name in figures if name != SCORER_FIGURE and "pooled" not in name]
+    return next(iter(labelled), POOLED_FIGURE if POOLED_FIGURE in figures else figures[0])

@@ -11,10 +11,12 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from art.config import Config
-from art.data.formats import read_qrels
+from art.config import Config, ScorerConfig
+from art.data.cloze import inverse_cloze, random_crops
+from art.data.formats import Passage, read_qrels
 from art.data.pairs import Ids
 from art.data.passages import PassageStore
+from art.data.supervised_store import SupervisedStore
 from art.errors import ArtError, ConfigError
 from art.evaluation.labels import is_labelled
 from art.planning import shapes
@@ -25,7 +27,18 @@ from art.retriever.loading import DEFAULT_PASSAGE_LENGTH, DEFAULT_QUESTION_LENGT
 from art.scorer.records import read_known
 from art.scorer.teacher import Teacher
 from art.scorer.teachers import load_teacher
-from art.training.plan import Questions, num_held_out, read_run_questions
+from art.training.items import Split
+from art.training.plan import (
+    Questions,
+    asks_corpus,
+    holds_out_items,
+    learns_from_labels,
+    needs_scorer,
+    num_held_out,
+    read_run_questions,
+    reads_passages,
+)
+from art.training.setup import split_items, training_sizes
 
 T = TypeVar("T")
 Model = TypeVar("Model", Retriever, Teacher)
@@ -35,6 +48,8 @@ _SAMPLED = 256
 _ASSUMED_PASSAGE, _ASSUMED_QUESTION = 150, 16
 _ASSUMED_INSTRUCTION, _ASSUMED_PREFIX, _ASSUMED_ANSWER = 16, 4, 4
 _ASSUMED_EVALUATED = 500
+_NONE = Questions([], [], held_out=False)
+_ASSUMED_POOL = 50  # passages that each labelled question brings
 
 
 @dataclass(frozen=True)
@@ -80,8 +95,13 @@ class AtHand:
         questions: None where their files are not here.
         store: the passages; None where they are not here.
         retriever: None where its model is not here.
-        scorer: None where its model is not here.
-        num_questions: to train on, planned with or counted.
+        scorer: None where its model is not here, or the run needs none.
+        teacher: settings of the scorer; None where the run needs none.
+        labelled: the labelled questions that train; None where there are none here.
+        choosing: the labelled questions that choose in a pool; None where there are none here.
+        num_questions: to train on (labelled ones, or passages, where those do), planned with or
+            counted.
+        num_labelled: labelled questions beside those.
         num_passages: N, planned with or counted.
         basis: what the figures rest on, a sentence each.
     """
@@ -91,7 +111,11 @@ class AtHand:
     store: PassageStore | None
     retriever: Retriever | None
     scorer: Teacher | None
+    teacher: ScorerConfig | None
+    labelled: SupervisedStore | None
+    choosing: SupervisedStore | None
     num_questions: int
+    num_labelled: int
     num_passages: int
     basis: list[str] = field(default_factory=list)
 
@@ -110,13 +134,15 @@ class AtHand:
         """The scorer's shape; None where nothing is known of it."""
         if self.scorer is not None:
             return shapes.scorer_shape(self.scorer)
-        if self.config.scorer.kind == "cross-encoder":
-            return None  # no published one is known here
-        return shapes.published_scorer(self.config.scorer.model)
+        if self.teacher is None or self.teacher.kind == "cross-encoder":
+            return None  # no published one of these is known here
+        return shapes.published_scorer(self.teacher.model)
 
     @property
     def num_evaluated(self) -> int:
-        """Questions that the run chooses on."""
+        """Questions that the run asks the corpus to choose on."""
+        if not asks_corpus(self.config):
+            return 0
         if self.questions is not None:
             return len(self.questions.evaluation)
         if self.config.evaluation.questions:
@@ -124,8 +150,32 @@ class AtHand:
         return num_held_out(self.num_questions)
 
     @property
+    def pooled(self) -> tuple[int, int]:
+        """Questions and passages of the pool that the run chooses on."""
+        if self.choosing is not None:
+            return len(self.choosing), len(self.choosing.contexts)
+        if self.config.evaluation.supervised:
+            return _ASSUMED_EVALUATED, _ASSUMED_EVALUATED * _ASSUMED_POOL
+        if not holds_out_items(self.config):
+            return 0, 0
+        if self.config.training.method == "warmup":
+            return (num_held_out(self.num_passages),) * 2
+        held_out, each = num_held_out(self.num_questions), float(_ASSUMED_POOL)
+        if self.labelled is not None:
+            held_out = num_held_out(len(self.labelled))
+            each = len(self.labelled.contexts) / len(self.labelled)
+        return held_out, round(held_out * each)
+
+    @property
+    def labelled_stores(self) -> list[SupervisedStore]:
+        """Those that are here."""
+        return [one for one in (self.labelled, self.choosing) if one is not None]
+
+    @property
     def judged_by_scorer(self) -> bool:
         """Whether the scorer judges evaluations, because no question has a label."""
+        if self.teacher is None or not asks_corpus(self.config):
+            return False
         if self.questions is None:
             return not self.config.evaluation.questions
         if self.config.evaluation.qrels:
@@ -165,20 +215,29 @@ def find(config: Config, asked: WhatIf) -> AtHand:
     """
     basis: list[str] = []
     cache = Path(config.data.cache_folder) if config.data.cache_folder else None
-    files = [*config.data.questions, *config.evaluation.questions]
+    asks = config.training.method == "art"
+    files = [*(config.data.questions if asks else []), *config.evaluation.questions]
+    num_asked = asked.num_questions if asks else None
     questions = _unless_assumed(
-        lambda: read_run_questions(config), files, asked.num_questions, "questions", basis
+        lambda: read_run_questions(config), files, num_asked, "questions", basis
+    )
+    training_files = config.data.supervised if learns_from_labels(config) else []
+    labelled, choosing = (
+        _labelled(some, asked.num_questions, cache, basis)
+        for some in (training_files, config.evaluation.supervised)
     )
     skip = config.data.skip_bad_rows
     if config.evaluation.qrels and questions is not None:
         read_qrels(config.evaluation.qrels, questions.bad_rows if skip else None)
-    store = _unless_assumed(
-        lambda: PassageStore.open_or_build(config.data.passages, skip_bad_rows=skip, cache=cache),
-        [config.data.passages],
-        asked.num_passages,
-        "passages",
-        basis,
-    )
+    store = None
+    if (passages := config.data.passages) is not None and reads_passages(config):
+        store = _unless_assumed(
+            lambda: PassageStore.open_or_build(passages, skip_bad_rows=skip, cache=cache),
+            [passages],
+            asked.num_passages,
+            "passages",
+            basis,
+        )
     basis += [one.bad_rows.report() for one in (store, questions) if one and one.bad_rows.count]
     device = "cuda" if torch.cuda.is_available() and not config.training.cpu else "cpu"
     retriever = _unless_elsewhere(
@@ -188,32 +247,77 @@ def find(config: Config, asked: WhatIf) -> AtHand:
         config.retriever.model,
         basis,
     )
-    settings = config.scorer.model_dump(exclude={"temperature", "known_scores"})
-    scorer = _unless_elsewhere(
-        lambda: load_teacher(
-            **settings,
-            answers=questions.answers if questions else None,
-            device=device,
-            cache=cache,
-        ),
-        config.scorer.model,
-        basis,
+    teacher = config.scorer if needs_scorer(config, questions) else None
+    scorer = _teacher(teacher, questions, device, cache, basis) if teacher else None
+    unknown = (
+        questions is None and config.evaluation.questions,
+        choosing is None and config.evaluation.supervised,
     )
-    if scorer is not None and config.scorer.known_scores:
-        known = read_known(config.scorer.known_scores, scorer.fingerprint)
-        basis.append(f"{len(known):,} scores are known from other runs, which is not counted on")
-    if questions is None and config.evaluation.questions:
+    if any(unknown):
         basis.append(f"{_ASSUMED_EVALUATED} questions to choose on, assumed")
+    split = split_items(config, questions or _NONE, labelled, store)
     return AtHand(
         config,
         questions,
         store,
         retriever,
         scorer,
-        num_questions=asked.num_questions or len(questions.training if questions else ()),
-        num_passages=asked.num_passages or len(store or ()),
-        basis=basis,
+        teacher,
+        labelled,
+        choosing,
+        **_sizes(config, asked, questions or _NONE, split),
+        num_passages=asked.num_passages or len(store or ()) if reads_passages(config) else 0,
+        basis=list(dict.fromkeys(basis)),
     )
+
+
+def _teacher(
+    settings: ScorerConfig,
+    questions: Questions | None,
+    device: str,
+    cache: Path | None,
+    basis: list[str],
+) -> Teacher | None:
+    scorer = _unless_elsewhere(
+        lambda: load_teacher(
+            **settings.model_dump(exclude={"temperature", "known_scores"}),
+            answers=questions.answers if questions else None,
+            device=device,
+            cache=cache,
+        ),
+        settings.model,
+        basis,
+    )
+    if scorer is not None and settings.known_scores:
+        known = read_known(settings.known_scores, scorer.fingerprint)
+        basis.append(f"{len(known):,} scores are known from other runs, which is not counted on")
+    return scorer
+
+
+def _labelled(
+    files: Sequence[str], count: int | None, cache: Path | None, basis: list[str]
+) -> SupervisedStore | None:
+    if not files:
+        return None
+    return _unless_assumed(
+        lambda: SupervisedStore.open_or_build(files, cache=cache), files, count, "questions", basis
+    )
+
+
+def _sizes(
+    config: Config, asked: WhatIf, questions: Questions, split: Split | None
+) -> dict[str, int]:
+    """Return the sizes of the training sets, as planned with where they are."""
+    sizes = {"num_labelled": 0} | training_sizes(config, questions, split)
+    if config.training.method == "warmup":
+        if (size := asked.num_passages) is not None:
+            held_out = num_held_out(size) if holds_out_items(config) else 0
+            sizes["num_questions"] = size - held_out
+    elif asked.num_questions is not None:
+        sizes["num_questions"] = asked.num_questions
+        if config.training.labelled_share and split is None:
+            sizes["num_labelled"] = asked.num_questions
+    return sizes
 
 
 def _unless_assumed(
@@ -255,25 +359,27 @@ def _unless_elsewhere(load: Callable[[], Model], model: str, basis: list[str]) -
 def sample_texts(parts: AtHand) -> tuple[Sample | None, Lengths]:
     """Encode some of the run's texts where both texts and models are here, else assume lengths."""
     config, retriever, scorer = parts.config, parts.retriever, parts.scorer
-    if parts.questions and parts.store and retriever and scorer:
-        rng = np.random.default_rng(config.training.seed)
-        training, store = parts.questions.training, parts.store
-        texts = [training[i] for i in rng.integers(len(training), size=_SAMPLED)]
-        chosen = [store[int(row)] for row in rng.integers(len(store), size=_SAMPLED)]
+    found = _some_texts(parts)
+    if found and retriever and (scorer or parts.teacher is None):
+        texts, chosen = found
         titles, bodies = [one.title for one in chosen], [one.text for one in chosen]
-        template = scorer.template
+        template = scorer.template if scorer else None
         ids = Sample(
             questions=retriever.question_template.questions(texts),
             passages=retriever.passage_template(titles, bodies),
-            asked=[template.asked(text) for text in texts],
-            scorer_passages=template(titles, bodies),
+            asked=[template.asked(text) for text in texts] if template else [],
+            scorer_passages=template(titles, bodies) if template else [],
         )
-        pairs = [*map(template.pair, ids.asked, ids.scorer_passages)]
-        firsts, seconds = zip(*pairs, strict=True)
+        pairs = [*map(template.pair, ids.asked, ids.scorer_passages)] if template else []
+        firsts, seconds = zip(*pairs, strict=True) if pairs else ((), ())
         parts.basis.append(
             f"lengths of {_SAMPLED} of the run's own texts: questions of "
-            f"{_mean(ids.questions):.0f} tokens, passages of {_mean(ids.passages):.0f}, pairs for "
-            f"the scorer of {_mean(firsts):.0f} + {_mean(seconds):.0f}"
+            f"{_mean(ids.questions):.0f} tokens, passages of {_mean(ids.passages):.0f}"
+            + (
+                f", pairs for the scorer of {_mean(firsts):.0f} + {_mean(seconds):.0f}"
+                if pairs
+                else ""
+            )
         )
         every = (ids.questions, ids.passages, firsts, seconds, ids.scorer_passages)
         return ids, Lengths(*([len(one) for one in each] for each in every))
@@ -283,19 +389,36 @@ def sample_texts(parts: AtHand) -> tuple[Sample | None, Lengths]:
         "title), because texts or tokenizers are not here"
     )
     student = config.retriever
-    first, second = _assumed_pair(config)
+    first, second = _assumed_pair(parts.teacher) if parts.teacher else (0, 0)
     return None, Lengths(
         questions=[min(question, student.question_length or DEFAULT_QUESTION_LENGTH)],
         passages=[min(passage, student.passage_length or DEFAULT_PASSAGE_LENGTH)],
         firsts=[first],
         seconds=[second],
-        scorer_passages=[passage],
+        scorer_passages=[passage] if parts.teacher else [],
     )
 
 
-def _assumed_pair(config: Config) -> tuple[int, int]:
+def _some_texts(parts: AtHand) -> tuple[list[str], list[Passage]] | None:
+    """Return some of the run's questions and passages; None where they are not here."""
+    config, questions = parts.config, parts.questions.training if parts.questions else []
+    rng = np.random.default_rng(config.training.seed)
+    asked: Sequence[str] = questions
+    store = parts.store
+    if config.training.method == "dpr" and parts.labelled is not None:
+        asked, store = parts.labelled.questions, parts.labelled.contexts
+    if store is None or not (asked or config.training.method == "warmup"):
+        return None
+    if config.training.method == "warmup":
+        chosen = [store[int(row)] for row in rng.integers(len(store), size=_SAMPLED)]
+        cut = inverse_cloze if config.warmup.pairs == "inverse-cloze" else random_crops
+        return [cut(one.text, rng)[0] or one.title for one in chosen], chosen
+    texts = [asked[i] for i in rng.integers(len(asked), size=_SAMPLED).tolist()]
+    return texts, [store[int(row)] for row in rng.integers(len(store), size=_SAMPLED)]
+
+
+def _assumed_pair(scorer: ScorerConfig) -> tuple[int, int]:
     """Return the tokens of both parts of a pair where no texts are at hand."""
-    scorer = config.scorer
     if scorer.kind == "cross-encoder":
         return _ASSUMED_QUESTION, min(_ASSUMED_PASSAGE, scorer.max_length - _ASSUMED_QUESTION)
     context = _ASSUMED_PASSAGE + _ASSUMED_INSTRUCTION

@@ -100,7 +100,12 @@ def forecast_beside(
         ArtError: the run would refuse to start.
     """
     parts = find(config, asked)
-    schedule = plan_run(config, num_questions=parts.num_questions, world_size=world_size)
+    schedule = plan_run(
+        config,
+        num_questions=parts.num_questions,
+        num_labelled=parts.num_labelled,
+        world_size=world_size,
+    )
     check_passages(config, parts.num_passages)
     work = count_work(
         config,
@@ -108,6 +113,7 @@ def forecast_beside(
         num_passages=parts.num_passages,
         num_evaluated=parts.num_evaluated,
         judged_by_scorer=parts.judged_by_scorer,
+        pooled=parts.pooled,
     )
     result = Forecast(schedule, world_size, work, basis=parts.basis)
     _add_costs(result, parts, asked, pairs_per_second)
@@ -119,11 +125,16 @@ def _add_costs(
 ) -> None:
     config, tower, scorer = parts.config, parts.tower, parts.scorer_shape
     sample, lengths = sample_texts(parts)
-    for name, shape in ((config.retriever.model, tower), (config.scorer.model, scorer)):
+    models: dict[str, TowerShape | TeacherShape | None] = {config.retriever.model: tower}
+    if parts.teacher is not None:
+        models[parts.teacher.model] = scorer
+    for name, shape in models.items():
         if shape is None:
             result.basis.append(f"nothing is known here of the size of {name}")
     reference = asked.num_gpus is not None and asked.num_gpus > torch.cuda.device_count()
-    unit = _unit_flops(config, tower, scorer, lengths) if tower and scorer else None
+    unit = None
+    if tower and (scorer or parts.teacher is None):
+        unit = _unit_flops(config, tower, scorer, lengths, num_processes=result.world_size)
     rates = _rates(parts, sample, unit, result, reference=reference)
     result.flops = flops_by_phase(result.work, unit) if unit else None
     if rates and pairs_per_second:
@@ -135,7 +146,12 @@ def _add_costs(
 
 
 def _unit_flops(
-    config: Config, tower: TowerShape, scorer: TeacherShape, lengths: Lengths
+    config: Config,
+    tower: TowerShape,
+    scorer: TeacherShape | None,
+    lengths: Lengths,
+    *,
+    num_processes: int,
 ) -> UnitFlops:
     num_questions = config.training.questions_per_micro_batch
     recomputed = config.retriever.activation_checkpointing
@@ -145,15 +161,38 @@ def _unit_flops(
         learns = config.retriever.freeze != name
         return costs.training_flops(forward, learns=learns, recomputed=recomputed)
 
+    def contrasting(texts: list[int], count: int, name: str) -> float:
+        forward = count * float(np.mean([tower.flops(length) for length in texts]))
+        learns = config.retriever.freeze != name
+        again = forward if encodes_twice(config, num_processes) else 0.0
+        return again + costs.training_flops(forward, learns=learns, recomputed=recomputed)
+
     pairs = zip(lengths.firsts, lengths.seconds, strict=True)
+    each = passages_per_item(config)
     return UnitFlops(
         question=float(np.mean([tower.flops(length) for length in lengths.questions])),
         passage=float(np.mean([tower.flops(length) for length in lengths.passages])),
-        pair=float(np.mean([scorer.flops(first, second) for first, second in pairs])),
+        pair=float(np.mean([scorer.flops(first, second) for first, second in pairs]))
+        if scorer
+        else 0.0,
         micro_batch=learning(lengths.questions, num_questions, "question")
         + learning(lengths.passages, num_questions * config.training.top_k, "passage"),
         embedding_size=tower.embedding_size,
+        contrastive=contrasting(lengths.questions, num_questions, "question")
+        + contrasting(lengths.passages, num_questions * each, "passage"),
     )
+
+
+def passages_per_item(config: Config) -> int:
+    """Return the passages that each question brings into a contrastive step."""
+    return 1 if config.training.method == "warmup" else 1 + config.training.hard_negatives
+
+
+def encodes_twice(config: Config, num_processes: int) -> bool:
+    """Return whether a contrastive step goes through its gradient cache."""
+    training = config.training
+    micro_batches = training.questions_per_step // training.questions_per_micro_batch
+    return training.chunk_tokens is not None or micro_batches > num_processes
 
 
 def _rates(
@@ -170,7 +209,7 @@ def _rates(
         result.basis.append(
             f"rates assumed for {result.world_size} of {REFERENCE.name}, none measured: "
             f"{REFERENCE.flops[student] / 1e12:g} TFLOP/s sustained in {student} by the retriever, "
-            f"{REFERENCE.flops[teacher] / 1e12:g} in {teacher} by the scorer; a search gets "
+            f"{REFERENCE.flops[teacher] / 1e12:g} in {teacher} by a scorer; a search gets "
             f"through {REFERENCE.search_bytes[config.index.dtype] / 1e9:g} GB/s of float32 vectors "
             f"(stored as {config.index.dtype})"
         )
@@ -183,7 +222,8 @@ def _rates(
             scorer_dtype=teacher,
             index_dtype=config.index.dtype,
         )
-    if sample is None or parts.retriever is None or parts.scorer is None:
+    lacks_teacher = parts.teacher is not None and parts.scorer is None
+    if sample is None or parts.retriever is None or lacks_teacher:
         result.basis.append("only counts: rates are measured where models and texts are here")
         return None
     device = parts.retriever.device
@@ -193,23 +233,30 @@ def _rates(
         f"rates measured just now with these models and texts on this machine ({name}{threads}), a "
         "second or so for each kind of work; other work beside it shows in them"
     )
-    return measure_rates(
+    contrasts = result.work.num_contrastive_steps > 0
+    measured = measure_rates(
         parts.retriever,
         parts.scorer,
         sample,
         questions_per_micro_batch=config.training.questions_per_micro_batch,
-        top_k=config.training.top_k,
+        top_k=config.training.top_k if result.work.num_asking_steps else 0,
+        passages_per_item=passages_per_item(config) if contrasts else 0,
         batch_tokens=config.index.batch_tokens,
         questions_per_search=max(1, result.work.questions_per_step // result.world_size),
-        num_passages=result.work.num_passages,
+        num_passages=max(result.work.num_passages, 1),
         index_dtype=config.index.dtype,
     )
+    if not encodes_twice(config, result.world_size):
+        return measured
+    # A forward pass is a third of forward and backward.
+    return replace(measured, contrastive=measured.contrastive * 4 / 3)
 
 
 def _dtypes(config: Config, *, on_gpu: bool) -> tuple[str, str]:
     """Return what the retriever and the scorer compute in."""
     automatic = "bfloat16" if on_gpu else automatic_dtype(torch.device("cpu"))
-    teacher = automatic if config.scorer.dtype == "auto" else config.scorer.dtype
+    wanted = config.scorer.dtype if config.scorer else "auto"
+    teacher = automatic if wanted == "auto" else wanted
     return config.retriever.dtype or "float32", teacher
 
 
@@ -221,13 +268,16 @@ def _add_memory(result: Forecast, parts: AtHand, lengths: Lengths, *, reference:
         result.memory["retriever: weights, gradients, Adam"] = costs.student_memory(
             *parts.num_parameters
         )
-        num_passages = config.training.questions_per_micro_batch * config.training.top_k
+        each = [passages_per_item(config)] * (result.work.num_contrastive_steps > 0)
+        each += [config.training.top_k] * (result.work.num_asking_steps > 0)
+        num_passages = config.training.questions_per_micro_batch * max(each)
         tokens = num_passages * costs.expected_longest(lengths.passages, num_passages)
+        tokens = min(tokens, config.training.chunk_tokens or tokens)
         recomputed = config.retriever.activation_checkpointing
         result.memory["activations of a micro-batch, about"] = costs.activation_memory(
             tower, tokens, student, recomputed=recomputed
         )
-    if scorer is not None:
+    if scorer is not None and config.scorer is not None:
         batch_tokens = config.scorer.batch_tokens or (16_384 if on_gpu else 4_096)
         result.memory["scorer: weights, logits of a batch"] = costs.scorer_memory(
             scorer,
@@ -243,13 +293,14 @@ def _add_memory(result: Forecast, parts: AtHand, lengths: Lengths, *, reference:
         result.warnings.append(
             f"memory: about {needed / 1e9:.1f} GB a process, but the device has "
             f"{result.memory_limit / 1e9:.1f}; lower training.questions_per_micro_batch, set "
-            "retriever.activation_checkpointing, or take a smaller scorer"
+            "training.chunk_tokens or retriever.activation_checkpointing"
+            + (", or take a smaller scorer" if scorer is not None else "")
         )
 
 
 def _packed_bytes(result: Forecast, parts: AtHand) -> int | None:
     """Return the bytes of the scorer's weights where they are in few bits and loaded here."""
-    if not parts.config.scorer.quantization:
+    if parts.teacher is None or not parts.teacher.quantization:
         return None
     if parts.scorer is None:
         result.basis.append("the scorer's memory as if it were not quantised")
@@ -272,12 +323,17 @@ def _add_disk(result: Forecast, parts: AtHand, lengths: Lengths, *, elsewhere: b
         stored = (parts.store.folder / "text.bin").stat().st_size
         text = stored * num_passages // len(parts.store)
     result.disk["passages"] = text + 24 * num_passages
-    result.disk["token ids, of both models"] = sum(
+    read = [each for each in (lengths.passages, lengths.scorer_passages) if each]
+    result.disk["token ids"] = sum(
         costs.token_bytes(num_passages, float(np.mean(each)), size)
-        for each, size in zip(
-            (lengths.passages, lengths.scorer_passages), parts.vocab_sizes, strict=True
-        )
+        for each, size in zip(read, parts.vocab_sizes, strict=False)
     )
+    for labelled in parts.labelled_stores:
+        held = sum(file.stat().st_size for file in labelled.folder.rglob("*.*"))
+        mean = float(np.mean(lengths.passages))
+        held += costs.token_bytes(len(labelled.contexts), mean, parts.vocab_sizes[0])
+        name = "labelled questions and their passages"
+        result.disk[name] = result.disk.get(name, 0) + held
     if tower is not None:
         # The last two checkpoints each name an index, and a third is written beside them.
         num_indexes = min(3, work.num_refreshes)

@@ -93,6 +93,7 @@ def reference_rates(
         passage=unit.passage / student,
         pair=unit.pair / teacher,
         micro_batch=unit.micro_batch / student,
+        contrastive=unit.contrastive / student,
         update=0.0,
         search_question=0.0,
         search_row=4 * unit.embedding_size / machine.search_bytes[index_dtype],
@@ -102,11 +103,12 @@ def reference_rates(
 
 def measure_rates(
     retriever: Retriever,
-    scorer: Teacher,
+    scorer: Teacher | None,
     sample: Sample,
     *,
     questions_per_micro_batch: int,
     top_k: int,
+    passages_per_item: int,
     batch_tokens: int,
     questions_per_search: int,
     num_passages: int,
@@ -118,10 +120,11 @@ def measure_rates(
 
     Args:
         retriever: on its device.
-        scorer: on its device.
+        scorer: on its device; None where the run needs none.
         sample: texts to work on.
         questions_per_micro_batch: B.
-        top_k: K.
+        top_k: K; 0 where no step asks the index.
+        passages_per_item: of each question of a contrastive step; 0 where there is no such step.
         batch_tokens: padded tokens that a refresh embeds at once.
         questions_per_search: of one process, G / W.
         num_passages: N.
@@ -141,13 +144,19 @@ def measure_rates(
         # Every passage meets another question in each round of the sample.
         others = (asked[(i + i // len(passages)) % len(asked)] for i in range(count))
         pairs = zip(others, _some(passages, count), strict=True)
+        assert scorer is not None
         scorer.score_pairs([scorer.template.pair(*one) for one in pairs])
 
     question = _seconds_each(embed_questions, questions_per_search, device)
     passage = _seconds_each(embed_passages, min(num_passages, _MOST_ITEMS), device)
-    pair = _seconds_each(score, _MOST_ITEMS, device)
-    micro_batch = _micro_batch_seconds(
-        retriever, sample, num_questions=questions_per_micro_batch, top_k=top_k
+    pair = _seconds_each(score, _MOST_ITEMS, device) if scorer is not None else 0.0
+    micro_batch, contrastive = (
+        _micro_batch_seconds(
+            retriever, sample, num_questions=questions_per_micro_batch, num_passages=each
+        )
+        if each
+        else 0.0
+        for each in (top_k, passages_per_item)
     )
     update = _update_seconds(retriever)
     search_question, search_row, search_row_question = _search_seconds(
@@ -155,13 +164,14 @@ def measure_rates(
         index_dtype,
         num_rows=min(num_passages, _SEARCHED_ROWS),
         num_questions=questions_per_search,
-        top_k=top_k,
+        top_k=max(top_k, 1),
     )
     return Rates(
         question=question,
         passage=passage,
         pair=pair,
         micro_batch=micro_batch,
+        contrastive=contrastive,
         update=update,
         search_question=search_question,
         search_row=search_row,
@@ -192,13 +202,13 @@ def _timed(run: Callable[[int], None], count: int, device: torch.device) -> floa
 
 
 def _micro_batch_seconds(
-    retriever: Retriever, sample: Sample, *, num_questions: int, top_k: int
+    retriever: Retriever, sample: Sample, *, num_questions: int, num_passages: int
 ) -> float:
-    """Return the seconds of B questions with K passages each, from fewer of them if it is slow."""
+    """Return the seconds of B questions with so many passages each, from fewer if it is slow."""
 
     def learn(count: int) -> None:
         questions = pad(_some(sample.questions, count), pad_id=retriever.pad_id)
-        passages = pad(_some(sample.passages, count * top_k), pad_id=retriever.pad_id)
+        passages = pad(_some(sample.passages, count * num_passages), pad_id=retriever.pad_id)
         inputs = (tensor.to(retriever.device) for tensor in (*questions, *passages))
         question_vectors, passage_vectors = retriever(*inputs)
         total = question_vectors.sum() + passage_vectors.sum()

@@ -9,6 +9,7 @@ import yaml
 
 from art.config import Config
 from art.planning.forecast import Forecast
+from art.planning.work import Work
 from art.training.plan import describe
 
 _SCORING = (
@@ -32,7 +33,7 @@ def settings(config: Config, origins: Mapping[str, str]) -> str:
     lines = []
     for dotted, origin in origins.items():
         section, _, name = dotted.partition(".")
-        lines.append([f"  {dotted}", _value(document[section][name]), origin])
+        lines.append([f"  {dotted}", _value((document[section] or {}).get(name)), origin])
     return "\n".join(["settings, and where each comes from", *_columns(lines)])
 
 
@@ -50,11 +51,11 @@ def plan(config: Config, forecast: Forecast) -> str:
             ),
             "  ",
         ),
-        f"  {work.num_evaluations} evaluations on {work.questions_per_evaluation:,} questions; "
+        f"  {work.num_evaluations} evaluations on {_evaluated(work)}; "
         f"{work.num_refreshes * work.num_passages:,} passages embedded",
         "",
         *_columns(_phases(forecast)),
-        *(_sentence(line) for line in (_SCORING, _NOT_COUNTED) if forecast.seconds),
+        *(_sentence(line) for line in _remarks(forecast)),
         "",
         *_sizes("memory of each process", forecast.memory, "the device has", forecast.memory_limit),
         "",
@@ -68,6 +69,22 @@ def plan(config: Config, forecast: Forecast) -> str:
     return "\n".join(parts)
 
 
+def _evaluated(work: Work) -> str:
+    asked = []
+    if work.questions_per_evaluation:
+        asked.append(f"{work.questions_per_evaluation:,} questions")
+    if work.pooled_questions:
+        pool = f"a pool of {work.pooled_passages:,} passages"
+        asked.append(f"{work.pooled_questions:,} questions asked of {pool}")
+    return " and ".join(asked)
+
+
+def _remarks(forecast: Forecast) -> list[str]:
+    if not forecast.seconds:
+        return []
+    return [_SCORING, _NOT_COUNTED] if forecast.work.pairs_most else [_NOT_COUNTED]
+
+
 def _phases(forecast: Forecast) -> list[list[str]]:
     if forecast.flops is None and forecast.seconds is None:
         return [["  operations and hours cannot be told for these models"]]
@@ -75,6 +92,7 @@ def _phases(forecast: Forecast) -> list[list[str]]:
     lines = [
         [f"  {name}", _operations(flops.get(name)), _duration(seconds.get(name))]
         for name in flops or seconds
+        if flops.get(name) or seconds.get(name, (0, 0))[1]  # not every run has every phase
     ]
     low, high = (sum(each[i] for each in seconds.values()) for i in (0, 1))
     whole = _duration((low, high) if seconds else None)

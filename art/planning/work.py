@@ -26,6 +26,9 @@ class Work:
         pairs_per_evaluation: how many the scorer judges in each of them.
         pairs_least: pairs to score in training if the proposals never changed: the first epoch's.
         pairs_most: pairs to score in training if no question met a passage twice.
+        num_contrastive_steps: steps that neither search nor score, of `num_steps`.
+        pooled_questions: how many questions an evaluation asks of a pool of passages.
+        pooled_passages: how many passages that pool has.
     """
 
     num_steps: int
@@ -40,6 +43,14 @@ class Work:
     pairs_per_evaluation: int
     pairs_least: int
     pairs_most: int
+    num_contrastive_steps: int = 0
+    pooled_questions: int = 0
+    pooled_passages: int = 0
+
+    @property
+    def num_asking_steps(self) -> int:
+        """Steps that search and score."""
+        return self.num_steps - self.num_contrastive_steps
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,7 @@ class UnitFlops:
         pair: scoring a pair.
         micro_batch: forward and backward pass of B questions and their passages.
         embedding_size: D; a search multiplies that many numbers per question and row.
+        contrastive: as `micro_batch`, of a contrastive step.
     """
 
     question: float
@@ -59,6 +71,7 @@ class UnitFlops:
     pair: float
     micro_batch: float
     embedding_size: int
+    contrastive: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,7 @@ class Rates:
         search_question: of a search, per question, whatever the index.
         search_row: of a search, per row of the index, whatever the questions.
         search_row_question: of a search, per row and question.
+        contrastive: as `micro_batch`, of a contrastive step.
     """
 
     question: float
@@ -84,6 +98,7 @@ class Rates:
     search_question: float
     search_row: float
     search_row_question: float
+    contrastive: float = 0.0
 
     def search(self, num_questions: float, num_passages: int) -> float:
         """Return the seconds of one search of the whole index."""
@@ -98,6 +113,7 @@ def count_work(
     num_passages: int,
     num_evaluated: int,
     judged_by_scorer: bool,
+    pooled: tuple[int, int] = (0, 0),
 ) -> Work:
     """Return how often a run does what.
 
@@ -105,11 +121,15 @@ def count_work(
         config: its settings.
         schedule: its steps.
         num_passages: N.
-        num_evaluated: questions that it chooses on.
+        num_evaluated: questions that it asks the corpus to choose on.
         judged_by_scorer: whether those have no labels.
+        pooled: questions and passages of the pool that it chooses on.
     """
     due = [schedule.due(step) for step in range(schedule.num_steps + 1)]
     num_refreshes = sum("refresh" in names for names in due)
+    num_asking = 0
+    if config.training.method == "art":
+        num_asking = schedule.num_steps - schedule.num_labelled_steps(schedule.num_steps)
     pairs_per_step = schedule.questions_per_step * config.training.top_k
     return Work(
         num_steps=schedule.num_steps,
@@ -119,12 +139,17 @@ def count_work(
         shard_rows=config.index.shard_rows,
         dense_candidates=config.training.candidates != "bm25",
         # A passage tower that does not learn keeps its first index.
-        num_refreshes=1 if config.retriever.freeze == "passage" else num_refreshes,
+        num_refreshes=min(num_refreshes, 1)
+        if config.retriever.freeze == "passage"
+        else num_refreshes,
         num_evaluations=sum("evaluate" in names for names in due),
         questions_per_evaluation=num_evaluated,
         pairs_per_evaluation=num_evaluated if judged_by_scorer else 0,
-        pairs_least=min(schedule.num_steps, schedule.steps_per_epoch) * pairs_per_step,
-        pairs_most=schedule.num_steps * pairs_per_step,
+        pairs_least=min(num_asking, schedule.steps_per_epoch) * pairs_per_step,
+        pairs_most=num_asking * pairs_per_step,
+        num_contrastive_steps=schedule.num_steps - num_asking,
+        pooled_questions=pooled[0],
+        pooled_passages=pooled[1],
     )
 
 
@@ -135,12 +160,17 @@ def flops_by_phase(work: Work, unit: UnitFlops) -> dict[str, float]:
     retrieval = asked * unit.question + search_flops(asked, work.num_passages, size)
     evaluation = evaluated * unit.question + search_flops(evaluated, work.num_passages, size)
     judgement = work.pairs_per_evaluation * unit.pair
+    pooled = work.pooled_questions * unit.question + work.pooled_passages * unit.passage
+    pooled += search_flops(work.pooled_questions, work.pooled_passages, size)
     return {
-        "retrieve": work.num_steps * work.dense_candidates * retrieval,
+        "retrieve": work.num_asking_steps * work.dense_candidates * retrieval,
         "score": work.pairs_most * unit.pair,
-        "learn": work.num_steps * work.micro_batches_per_step * unit.micro_batch,
+        "learn": work.micro_batches_per_step
+        * (
+            work.num_asking_steps * unit.micro_batch + work.num_contrastive_steps * unit.contrastive
+        ),
         "refresh": work.num_refreshes * work.num_passages * unit.passage,
-        "evaluate": work.num_evaluations * (evaluation + judgement),
+        "evaluate": work.num_evaluations * (evaluation + judgement + pooled),
     }
 
 
@@ -160,17 +190,25 @@ def seconds_by_phase(
     num_shards = -(-work.num_passages // work.shard_rows)
     busiest = min(-(-num_shards // world_size) * work.shard_rows, work.num_passages)
     retrieval = asked * rates.question + rates.search(asked, work.num_passages)
-    update = work.micro_batches_per_step / world_size * rates.micro_batch + rates.update
+    micro_batches = work.micro_batches_per_step / world_size
+    learning = micro_batches * (
+        work.num_asking_steps * rates.micro_batch + work.num_contrastive_steps * rates.contrastive
+    )
     # After each refresh but the first, both indexes are searched to see how much has changed.
     compared = 2 * rates.search(work.questions_per_step, work.num_passages)
-    evaluation = evaluated * rates.question + rates.search(evaluated, work.num_passages)
-    judgement = work.pairs_per_evaluation / world_size * rates.pair
+    num_compared = max(work.num_refreshes - 1, 0) if work.num_asking_steps else 0
+    evaluation = evaluated * rates.question
+    if evaluated:
+        evaluation += rates.search(evaluated, work.num_passages)
+    evaluation += work.pairs_per_evaluation / world_size * rates.pair
+    # The pool's inner products are few beside its embedding.
+    pooled = work.pooled_questions * rates.question + work.pooled_passages * rates.passage
+    evaluation += pooled / world_size
     exact = {
-        "retrieve": work.num_steps * work.dense_candidates * retrieval,
-        "learn": work.num_steps * update,
-        "refresh": work.num_refreshes * busiest * rates.passage
-        + (work.num_refreshes - 1) * compared,
-        "evaluate": work.num_evaluations * (evaluation + judgement),
+        "retrieve": work.num_asking_steps * work.dense_candidates * retrieval,
+        "learn": learning + work.num_steps * rates.update,
+        "refresh": work.num_refreshes * busiest * rates.passage + num_compared * compared,
+        "evaluate": work.num_evaluations * evaluation,
     }
     scoring = (
         work.pairs_least / world_size * rates.pair,

@@ -17,7 +17,7 @@ from art.report.drawing import (
     draw_stacks,
 )
 from art.report.history import History, Record, phases
-from art.report.tables import figure_name
+from art.report.tables import figure_name, is_share
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,20 @@ _PER_CENT = 100
 # Kind of record, its value, the factor that it is shown with, title and caption.
 _VALUES = (
     ("train", "loss", 1, "Loss", "The training loss of each step."),
+    (
+        "train",
+        "labelled_loss",
+        1,
+        "Loss of the labelled steps",
+        "The contrastive loss of the steps on labelled questions between the others.",
+    ),
+    (
+        "train",
+        "in_batch_accuracy",
+        _PER_CENT,
+        "Questions whose positive comes first in their step, %",
+        "Each is asked of the positives and hard negatives of the whole step.",
+    ),
     (
         "train",
         "agreement",
@@ -111,12 +125,12 @@ def _is_share(figure: str) -> bool:
 def _title(figure: str) -> str:
     if figure == SCORER_FIGURE:
         return "The scorer's log-likelihood of a question given its first passage"
-    return f"{figure_name(figure)}, %"
+    return f"{figure_name(figure)}, %" if is_share(figure) else figure_name(figure)
 
 
 def _evaluation(history: History, figure: str, label: str) -> Curve:
     records = history.records["evaluation"]
-    factor = 1 if figure == SCORER_FIGURE else _PER_CENT
+    factor = _PER_CENT if is_share(figure) else 1
     intervals = [history.interval(record, figure) for record in records]
     ends = np.array([one for one in intervals if one is not None])
     return Curve(

@@ -19,7 +19,7 @@ from art.training.checkpoints import RunFolder, TrainingResult, load_state
 
 Record = Mapping[str, Any]
 
-_PHASES = ("retrieve", "score", "learn", "update", "save")
+_PHASES = ("retrieve", "score", "read", "learn", "update", "save")
 _NOT_FIGURES = ("kind", "step", "num_questions", "seconds")
 
 

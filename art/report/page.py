@@ -12,6 +12,7 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from art.evaluation.evaluate import SCORER_FIGURE
+from art.evaluation.pooled import POOLED_FIGURE
 from art.report.changes import won_and_lost
 from art.report.curves import charts
 from art.report.drawing import inline
@@ -65,7 +66,10 @@ def _facts(histories: Sequence[History]) -> Table:
 def _facts_of(history: History) -> dict[str, str]:
     data, evaluation = history.settings.get("data", {}), history.settings.get("evaluation", {})
     start = history.records["start"][0] if history.records["start"] else {}
-    chosen_on = _listed(evaluation.get("questions")) or "held out of the training questions"
+    given = [_listed(evaluation.get(name)) for name in ("questions", "supervised")]
+    chosen_on = ", ".join(filter(None, given)) or "held out of what trains"
+    method = history.settings.get("training", {}).get("method", "art")
+    trained_on = {"dpr": data.get("supervised"), "warmup": "pairs cut from passages"}
     num_steps = start.get("num_steps")
     state = "finished" if history.finished else "not finished"
     return {
@@ -73,10 +77,13 @@ def _facts_of(history: History) -> dict[str, str]:
         + (f" of {num_steps:,}" if num_steps else ""),
         "Started": _date(start.get("unix_seconds")),
         "Passages": _counted(start.get("num_passages"), data.get("passages")),
-        "Training questions": _counted(start.get("num_questions"), _listed(data.get("questions"))),
+        "Method": str(method),
+        "Training questions": _counted(
+            start.get("num_questions"), _listed(trained_on.get(method, data.get("questions")))
+        ),
         "Evaluated on": _counted(history.evaluation(0)["num_questions"], chosen_on),
         "Student": str(history.settings.get("retriever", {}).get("model", "?")),
-        "Teacher": str(history.settings.get("scorer", {}).get("model", "?")),
+        "Teacher": str(history.settings.get("scorer", {}).get("model", "none")),
         "Step chosen by": _reason(history.figure),
         "Chosen step": "0: none was better than the start"
         if history.best_step == 0
@@ -101,6 +108,8 @@ def _date(unix_seconds: int | None) -> str:
 def _reason(figure: str) -> str:
     if figure == SCORER_FIGURE:
         return "the scorer's log-likelihood of a question given its first passage; no labels"
+    if figure == POOLED_FIGURE:
+        return "the reciprocal rank of a question's positive among the passages of all of them"
     return f"{figure_name(figure)} of labelled questions"
 
 

@@ -152,8 +152,15 @@ def _duration(in_hours: float) -> str:
 
 
 def figure_name(figure: str) -> str:
-    """Return a figure's name for a person: `top_5` is top-5."""
+    """Return a figure's name for a person: `top_5` is top-5, `pooled_mrr` pooled MRR."""
+    if figure.startswith("pooled_"):
+        return figure.replace("_", " ").replace("mrr", "MRR").replace("top 1", "top-1")
     return figure.replace("_", "-")
+
+
+def is_share(figure: str) -> bool:
+    """Return whether a figure lies between 0 and 1; ranks and log-likelihoods do not."""
+    return not figure.endswith(("likelihood", "_rank"))
 
 
 def interval_text(line: Mapping[str, Any]) -> str:
@@ -162,8 +169,8 @@ def interval_text(line: Mapping[str, Any]) -> str:
 
 
 def figure_value(figure: str, value: float) -> str:
-    """Return a figure's value for a person: a share in per cent, a log-likelihood as it is."""
-    return f"{value:.3f}" if figure.endswith("likelihood") else f"{100 * value:.1f}"
+    """Return a figure's value for a person: in per cent, but ranks and log-likelihoods as is."""
+    return f"{100 * value:.1f}" if is_share(figure) else f"{value:.3f}"
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:

@@ -1,8 +1,10 @@
 """The method and what surrounds it, in the order of the data.
 
-`schedule` (what happens at which step) → `candidates` (who proposes passages) → `steps` (the
-method, one screen) → `gradient_cache` (large batches in little memory) → `losses` (the method's
-formulae) → `loop` (set-up, main, fit) → `checkpoints` and `progress` (what it leaves behind). What
-can go wrong on the way: `interruption` (signals), `collapse` (a retriever that finds the same
-for every question), `recovery` (damaged files).
+`plan` (who trains, who chooses, in how many steps) → `schedule` (what happens at which step) →
+`candidates` (who proposes passages) and `items` (labelled questions, pairs cut from passages) →
+`steps` (each method on one screen) → `gradient_cache` (large batches in little memory) → `losses`
+(the formulae) → `setup` and `job` (the parts of a run) → `loop` (set-up, main, fit) → `stages`
+(several runs in one file) → `checkpoints` and `progress` (what a run leaves behind). What can go
+wrong on the way: `interruption` (signals), `recovery` (damage) and `collapse` (a retriever that
+finds the same for every question).
 """

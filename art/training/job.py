@@ -13,9 +13,11 @@ from torch import nn
 
 from art import distributed
 from art.config import Config
+from art.data.contrastive import Items
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
-from art.evaluation.evaluate import evaluate
+from art.evaluation.evaluate import Evaluation, evaluate, primary_figure
+from art.evaluation.pooled import Pool, evaluate_pool
 from art.evaluation.rankings import write_rankings
 from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages
@@ -32,10 +34,11 @@ from art.training.candidates import (
 )
 from art.training.checkpoints import Best, CheckpointState, EpochPairs, RunFolder
 from art.training.interruption import Interrupted, Interruption
+from art.training.items import EpochItems
 from art.training.plan import Questions, describe
 from art.training.progress import Clock, MetricsLog, ProgressLine
 from art.training.schedule import Schedule
-from art.training.steps import StepFigures
+from art.training.steps import STEP_PHASES, StepFigures
 
 
 @dataclass
@@ -47,13 +50,15 @@ class Job:
     schedule: Schedule
     questions: Questions
     qrels: dict[str, dict[str, int]] | None
-    store: PassageStore
-    tokens: TokenStore
+    store: PassageStore | None
+    tokens: TokenStore | None
     retriever: Retriever
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    scorer: CachedScorer
+    scorer: CachedScorer | None
     bm25: BM25 | None
+    epoch_items: EpochItems | None
+    pool: Pool | None
     accelerator: Accelerator
     metrics: MetricsLog
     fingerprints: dict[str, str]
@@ -89,6 +94,15 @@ class Job:
             dense if training.candidates == "retriever" else from_both(dense, self._bm25_candidates)
         )
 
+    @property
+    def items(self) -> Items | None:
+        """What the next step reads if it is a contrastive one."""
+        if self.config.training.method == "art" and not self.schedule.is_labelled(self.step):
+            return None
+        read, epoch = self.epoch_items, self.schedule.epoch(self.step)
+        assert read is not None
+        return lambda places: read(places, epoch)
+
     def __post_init__(self) -> None:
         self.clock = Clock(self.retriever.device)
         self._warned = False
@@ -103,7 +117,9 @@ class Job:
             return
         self.step, self.still_due = state.step, state.due
         self.best, self.evaluations_without_better = state.best, state.evaluations_without_better
-        self.epoch_pairs, self.scorer.num_scored = state.epoch_pairs, state.num_scored
+        self.epoch_pairs = state.epoch_pairs
+        if self.scorer is not None:
+            self.scorer.num_scored = state.num_scored
         self.skipped_steps, self.skipped_in_a_row = state.skipped_steps, state.skipped_in_a_row
 
     def introduce(self) -> None:
@@ -111,7 +127,7 @@ class Job:
         with distributed.fail_together():
             if distributed.is_main() and not self.metrics.num_bytes:
                 sizes = {
-                    "num_passages": len(self.store),
+                    "num_passages": len(self.store or ()),
                     "num_questions": self.schedule.num_questions,
                     "num_steps": self.schedule.num_steps,
                 }
@@ -123,17 +139,22 @@ class Job:
             describe(
                 self.config,
                 self.schedule,
-                num_passages=len(self.store),
+                num_passages=len(self.store or ()),
                 world_size=distributed.world_size(),
             )
         )
-        for skipped in (self.store.bad_rows, self.questions.bad_rows):
-            if skipped.count:
-                self.progress.say(skipped.report())
+        for read in (self.store, self.questions):
+            if read is not None and read.bad_rows.count:
+                self.progress.say(read.bad_rows.report())
         if self.questions.held_out:
             self.progress.say(
                 f"choosing on {len(self.questions.evaluation)} training questions held out "
                 "(evaluation.questions is empty)"
+            )
+        elif self.pool is not None and not self.config.evaluation.supervised:
+            self.progress.say(
+                f"choosing on {self.pool.num_questions} questions held out, each asked of the "
+                f"passages of all of them ({self.pool.num_passages:,}): evaluation is given none"
             )
         if self.num_taken_over:
             self.progress.say(
@@ -170,17 +191,18 @@ class Job:
     def save(self, still_due: tuple[str, ...]) -> None:
         """Write a checkpoint that lists what is still due at this step."""
         with self.clock("save"), distributed.fail_together():
-            self.scorer.sync()
+            if self.scorer is not None:
+                self.scorer.sync()
             if distributed.is_main():
                 state = CheckpointState(
                     step=self.step,
                     due=still_due,
                     index=self.index.folder.name if self.index else None,
                     metrics_bytes=self.metrics.num_bytes,
-                    num_scores=self.scorer.num_scores,
-                    num_scored=self.scorer.num_scored,
+                    num_scores=self.scorer.num_scores if self.scorer else 0,
+                    num_scored=self.scorer.num_scored if self.scorer else 0,
                     epoch_pairs=self.epoch_pairs,
-                    scorer_prompt=self.scorer.scorer.template.prompt,
+                    scorer_prompt=self.scorer.scorer.template.prompt if self.scorer else "",
                     best=self.best,
                     evaluations_without_better=self.evaluations_without_better,
                     skipped_steps=self.skipped_steps,
@@ -218,6 +240,7 @@ class Job:
         self, retriever: Retriever, name: str, description: str, fingerprint: str | None = None
     ) -> Index:
         """Embed the corpus into the run's index of this name; only what is missing is written."""
+        assert self.store is not None and self.tokens is not None
         settings = self.config.index
         return embed_passages(
             retriever,
@@ -234,11 +257,15 @@ class Job:
     def _share_changed(self, previous: Index | None, current: Index) -> float | None:
         """Return which share of the retriever's top-K the old index would not have found.
 
-        Measured on the next step's questions; None where there is no old index or no next step.
+        Measured on the questions of the next step that asks the retriever; None where there is no
+        old index or no such step.
         """
-        if previous is None or self.step >= self.schedule.num_steps:
+        later = range(self.step, self.schedule.num_steps)
+        asking = (step for step in later if not self.schedule.is_labelled(step))
+        step = next(asking, None) if self.questions.training else None
+        if previous is None or step is None:
             return None
-        micro_batches = self.schedule.micro_batches(self.step, rank=0, world_size=1)
+        micro_batches = self.schedule.micro_batches(step, rank=0, world_size=1)
         texts = [self.questions.training[i] for micro in micro_batches for i in micro.questions]
         vectors = self.retriever.embed_questions(texts)
         top_k = self.config.training.top_k
@@ -249,11 +276,45 @@ class Job:
         return 1.0 - kept / after.size
 
     def evaluate(self) -> None:
-        """Evaluate on the index of the current weights; keep them if they are the best so far."""
-        assert self.index is not None  # a refresh always comes before
+        """Evaluate the current weights; keep them if they are the best so far."""
         start = time.perf_counter()
+        found = self._search_corpus()
+        pooled = {} if self.pool is None else evaluate_pool(self.retriever, self.pool)
+        seconds = time.perf_counter() - start
+        figures = {**(found.figures if found else {}), **pooled}
+        figure = primary_figure(list(figures))
+        value = figures[figure]
+        better = self.best is None or value > self.best.value
+        if better:
+            self.best = Best(step=self.step, figure=figure, value=value)
+        self.evaluations_without_better = 0 if better else self.evaluations_without_better + 1
+        judged = found or self.pool
+        assert judged is not None  # where nothing is given to choose on, something is held out
+        with distributed.fail_together():
+            if distributed.is_main():
+                if better:
+                    checkpoints.keep_best(self.run, self.step)
+                if better and found is not None:
+                    assert self.store is not None
+                    write_rankings(self.run.rankings_file(self.step), found, self.store)
+                values = {"num_questions": judged.num_questions, "seconds": seconds}
+                self._record("evaluation", {**figures, **values})
+        self.progress.say(
+            f"step {self.step}: "
+            + "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            + f"  ({judged.num_questions} questions, {seconds:.1f} s)"
+        )
+        if self.step == 0 and found is not None:
+            for note in found.notes:
+                self.progress.say(f"note: {note}")
+
+    def _search_corpus(self) -> Evaluation | None:
+        """Evaluate on the index of the current weights, where there are questions to ask it."""
+        if not self.questions.evaluation:
+            return None
+        assert self.index is not None and self.store is not None  # a refresh always comes before
         settings = self.config.evaluation
-        result = evaluate(
+        return evaluate(
             self.retriever,
             self.index,
             self.store,
@@ -264,27 +325,6 @@ class Job:
             regex_answers=settings.regex_answers,
             drop_self_hits=settings.drop_self_hits,
         )
-        seconds = time.perf_counter() - start
-        figure, value = result.primary
-        better = self.best is None or value > self.best.value
-        if better:
-            self.best = Best(step=self.step, figure=figure, value=value)
-        self.evaluations_without_better = 0 if better else self.evaluations_without_better + 1
-        with distributed.fail_together():
-            if distributed.is_main():
-                if better:
-                    checkpoints.keep_best(self.run, self.step)
-                    write_rankings(self.run.rankings_file(self.step), result, self.store)
-                values = {"num_questions": result.num_questions, "seconds": seconds}
-                self._record("evaluation", {**result.figures, **values})
-        self.progress.say(
-            f"step {self.step}: "
-            + "  ".join(f"{name} {value:.4g}" for name, value in result.figures.items())
-            + f"  ({result.num_questions} questions, {seconds:.1f} s)"
-        )
-        if self.step == 0:
-            for note in result.notes:
-                self.progress.say(f"note: {note}")
 
     def log_step(self, figures: StepFigures) -> None:
         """Write a line about a step: loss, agreement, spread, rates, seconds by phase."""
@@ -294,29 +334,33 @@ class Job:
         self.stop_signal = next((signum for _, signum in gathered if signum is not None), None)
         self._count_pairs(by_rank)
         values = _summary(by_rank, seconds)
+        if self.schedule.is_labelled(self.step - 1):  # another loss than that of the other steps
+            values["labelled_loss"] = values.pop("loss")
         values["learning_rate"] = self.schedule.learning_rate(self.step - 1)
         values["grad_norm"] = self.grad_norm
         values["skipped_steps"] = self.skipped_steps
-        training = self.config.training
-        if num_own := num_from_retriever(training.candidates, training.top_k):
-            rows = np.concatenate([its_figures.rows for its_figures in by_rank])[:, :num_own]
-            values["distinct_share"] = collapse.distinct_share(rows)
-            self._warn_once(collapse.warn_of_candidates(rows, len(self.store)))
-        self.progress.step(
-            loss=values["loss"],
-            agreement=values["agreement"],
-            pairs_per_s=values["pairs_per_second"],
-            known=values["known_share"],
-            **({"skipped": self.skipped_steps} if self.skipped_steps else {}),
-        )
-        if self.step == 1:
+        self._watch_candidates(by_rank, values)
+        shown = {name: values[key] for name, key in _SHOWN.items() if key in values}
+        skipped = {"skipped": self.skipped_steps} if self.skipped_steps else {}
+        self.progress.step(**shown, **skipped)
+        if self.step == 1 and "agreement" in values:
             self._warn_if_nothing_can_be_learnt(values)
         if self.step % self.config.training.log_steps == 0:
             with distributed.fail_together():
                 if distributed.is_main():
                     self._record("train", values)
-        if self.step % self.schedule.steps_per_epoch == 0 or self.step == self.schedule.num_steps:
+        ended = self.schedule.ends_epoch(self.step) or self.step == self.schedule.num_steps
+        if ended and self.epoch_pairs.asked:
             self._end_epoch()
+
+    def _watch_candidates(self, by_rank: list[StepFigures], values: dict[str, float]) -> None:
+        training = self.config.training
+        num_own = num_from_retriever(training.candidates, training.top_k)
+        proposed = np.concatenate([figures.rows for figures in by_rank])[:, :num_own]
+        if proposed.size:  # a contrastive step has none
+            assert self.store is not None
+            values["distinct_share"] = collapse.distinct_share(proposed)
+            self._warn_once(collapse.warn_of_candidates(proposed, len(self.store)))
 
     def _count_pairs(self, by_rank: list[StepFigures]) -> None:
         self.epoch_pairs = EpochPairs(
@@ -326,7 +370,9 @@ class Job:
 
     def _end_epoch(self) -> None:
         """Say how much of an epoch the scorer had seen before, and begin to count anew."""
-        epoch = self.schedule.epoch(self.step - 1) + 1
+        assert self.scorer is not None
+        done = self.step - self.schedule.num_labelled_steps(self.step)
+        epoch = -(-done // self.schedule.steps_per_epoch)
         asked = self.epoch_pairs.asked
         values = {
             "epoch": epoch,
@@ -374,19 +420,31 @@ class Job:
             tracker.log(known, step=self.step)
 
 
+# Names on the progress line → in the metrics, for what a step of its kind has.
+_SHOWN = {
+    "loss": "loss",
+    "labelled_loss": "labelled_loss",
+    "agreement": "agreement",
+    "pairs_per_s": "pairs_per_second",
+    "known": "known_share",
+    "in_batch_accuracy": "in_batch_accuracy",
+}
+
+
 def _summary(by_rank: list[StepFigures], seconds: dict[str, float]) -> dict[str, float]:
     num_questions = sum(figures.num_questions for figures in by_rank)
     num_pairs = sum(figures.num_pairs for figures in by_rank)
     num_known = sum(figures.num_known for figures in by_rank)
-    elapsed = sum(seconds[phase] for phase in ("retrieve", "score", "learn", "update"))
+    elapsed = sum(value for phase, value in seconds.items() if phase in STEP_PHASES)
     means = {
         name: sum(figures.sums[name] for figures in by_rank) / num_questions
         for name in by_rank[0].sums
     }
+    if num_pairs:
+        scoring = {"known_share": num_known / num_pairs, "pairs_per_second": num_pairs / elapsed}
+        means |= scoring
     return {
         **means,
-        "known_share": num_known / num_pairs,
         "questions_per_second": num_questions / elapsed,
-        "pairs_per_second": num_pairs / elapsed,
         **{f"{phase}_seconds": value for phase, value in seconds.items()},
     }

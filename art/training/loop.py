@@ -17,11 +17,11 @@ from art.training.checkpoints import RunFolder, TrainingResult
 from art.training.interruption import Interruption
 from art.training.job import Job
 from art.training.setup import set_up
-from art.training.steps import StepFigures, art_step
+from art.training.steps import StepFigures, art_step, dpr_step
 
 
 def train(config: Config, *, interruption: Interruption | None = None) -> TrainingResult:
-    """Train a retriever from questions alone; an existing run of the same settings goes on.
+    """Train a retriever by the configured method; an existing run of the same settings goes on.
 
     Args:
         config: the settings.
@@ -69,28 +69,38 @@ def take_step(job: Job) -> StepFigures:
     """Compute the gradient of one step of G questions, clip it, and update the retriever."""
     schedule = job.schedule
     job.optimizer.zero_grad(set_to_none=True)
+    micro_batches = schedule.micro_batches(
+        job.step, rank=distributed.rank(), world_size=distributed.world_size()
+    )
+    shared: dict[str, Any] = {
+        "model": job.model,
+        "retriever": job.retriever,
+        "seed": schedule.seed,
+        "step": job.step,
+        "clock": job.clock,
+        "chunk_tokens": job.config.training.chunk_tokens,
+    }
     try:
-        figures = art_step(
-            schedule.micro_batches(
-                job.step, rank=distributed.rank(), world_size=distributed.world_size()
-            ),
-            job.questions.training,
-            model=job.model,
-            retriever=job.retriever,
-            propose=job.propose,
-            scorer=job.scorer,
-            passage_tokens=job.tokens,
-            soft_label_temperature=job.config.scorer.temperature,
-            questions_per_step=schedule.questions_per_step,
-            seed=schedule.seed,
-            step=job.step,
-            clock=job.clock,
-        )
+        if job.items is not None:
+            figures = dpr_step(micro_batches, job.items, **shared)
+        else:
+            teacher = job.config.scorer
+            assert teacher is not None and job.scorer is not None and job.tokens is not None
+            figures = art_step(
+                micro_batches,
+                job.questions.training,
+                propose=job.propose,
+                scorer=job.scorer,
+                passage_tokens=job.tokens,
+                soft_label_temperature=teacher.temperature,
+                questions_per_step=schedule.questions_per_step,
+                **shared,
+            )
     except torch.OutOfMemoryError as error:
         raise ArtError(
             f"the memory of {job.retriever.device} does not suffice for a micro-batch",
-            hint="lower training.questions_per_micro_batch, or set "
-            "retriever.activation_checkpointing",
+            hint="set training.chunk_tokens or retriever.activation_checkpointing, or lower "
+            "training.questions_per_micro_batch",
         ) from error
     with job.clock("update"):
         update(job)
@@ -146,7 +156,8 @@ def finish(job: Job) -> TrainingResult:
     assert job.best is not None  # step 0 evaluates
     result = None
     with distributed.fail_together():
-        job.scorer.sync()  # the last evaluation's scores are good for other runs
+        if job.scorer is not None:
+            job.scorer.sync()  # the last evaluation's scores are good for other runs
         if distributed.is_main():
             evaluations = job.metrics.records("evaluation")
             result = TrainingResult(

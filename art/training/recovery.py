@@ -54,8 +54,8 @@ def _damage(run: RunFolder, step: int) -> CorruptionError | None:
     try:
         check_folder(folder)
         state = load_state(run, step)
-        scorer = state.fingerprints["scorer"]
-        ScoreLog(run.scores_file, fingerprint=scorer, length=state.num_scores).close()
+        if scorer := state.fingerprints.get("scorer"):
+            ScoreLog(run.scores_file, fingerprint=scorer, length=state.num_scores).close()
     except CorruptionError as damage:
         return damage
     return None

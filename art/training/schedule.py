@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -29,17 +30,19 @@ class Schedule:
     """The whole run as functions of t, the number of optimiser steps done so far.
 
     Attributes:
-        num_questions: size of the training set.
+        num_questions: size of the training set: questions, labelled ones, or passages.
         questions_per_step: G, over all processes.
         questions_per_micro_batch: B, which divides G.
         epochs: passes over the questions.
         max_steps: an earlier end, or None.
         peak_learning_rate: reached at the end of the warm-up.
         warmup_share: share of all steps spent warming up.
-        refresh_steps: R, steps between refreshes of the index.
+        refresh_steps: R, steps between refreshes of the index; None where there is none.
         evaluate_steps: steps between evaluations.
         save_steps: steps between checkpoints.
         seed: of the order of questions and of dropout.
+        labelled_share: share of the steps that are taken on labelled questions instead.
+        num_labelled: how many of those there are.
     """
 
     num_questions: int
@@ -49,14 +52,16 @@ class Schedule:
     max_steps: int | None
     peak_learning_rate: float
     warmup_share: float
-    refresh_steps: int
+    refresh_steps: int | None
     evaluate_steps: int
     save_steps: int
     seed: int
+    labelled_share: float = 0.0
+    num_labelled: int = 0
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole steps in one pass; the last partial one is dropped for that epoch."""
+        """Whole steps in one pass over the training set; a last partial one is dropped for it."""
         return self.num_questions // self.questions_per_step
 
     @property
@@ -66,14 +71,25 @@ class Schedule:
 
     @cached_property
     def num_steps(self) -> int:
-        """Optimiser steps of the whole run."""
-        steps = self.epochs * self.steps_per_epoch
+        """Optimiser steps of the whole run, those on labelled questions included."""
+        own = self.epochs * self.steps_per_epoch
+        steps = math.ceil(own / (1.0 - self.labelled_share))
+        while steps - self.num_labelled_steps(steps) > own:  # the division was rounded
+            steps -= 1
         return steps if self.max_steps is None else min(steps, self.max_steps)
 
     @cached_property
     def warmup_steps(self) -> int:
         """Steps of linearly rising learning rate."""
         return round(self.warmup_share * self.num_steps)
+
+    def num_labelled_steps(self, step: int) -> int:
+        """Return how many of the first `step` steps are taken on labelled questions."""
+        return math.floor(step * self.labelled_share)
+
+    def is_labelled(self, step: int) -> bool:
+        """Return whether the update after `step` learns from labelled questions; evenly spread."""
+        return self.num_labelled_steps(step + 1) > self.num_labelled_steps(step)
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of the update that turns t = `step` into `step` + 1.
@@ -92,27 +108,41 @@ class Schedule:
         A refresh or an evaluation forces the save, because resuming starts by doing them again.
         """
         at_edge = step in (0, self.num_steps)
-        refresh = at_edge or step % self.refresh_steps == 0
+        refresh = self.refresh_steps is not None and (at_edge or step % self.refresh_steps == 0)
         evaluate = at_edge or step % self.evaluate_steps == 0
         save = refresh or evaluate or step % self.save_steps == 0
         names = {"save": save, "refresh": refresh, "evaluate": evaluate}
         return tuple(name for name, is_due in names.items() if is_due)
 
     def epoch(self, step: int) -> int:
-        """Return the pass over the questions, from 0, that the update after `step` belongs to."""
-        return step // self.steps_per_epoch
+        """Return the pass, from 0, over the questions of its kind that the update is part of."""
+        done, num_items = self._of_its_kind(step)
+        return done // (num_items // self.questions_per_step)
+
+    def ends_epoch(self, step: int) -> bool:
+        """Return whether a pass over the training set is complete with the update to `step`."""
+        own = step - self.num_labelled_steps(step)
+        return not self.is_labelled(step - 1) and own % self.steps_per_epoch == 0
 
     def micro_batches(self, step: int, *, rank: int, world_size: int) -> list[MicroBatch]:
         """Return the rank's share of the step's micro-batches, which W must divide evenly."""
         size = self.questions_per_micro_batch
-        first = (step % self.steps_per_epoch) * self.questions_per_step
-        order = _order(self.num_questions, self.seed, self.epoch(step))
+        done, num_items = self._of_its_kind(step)
+        first = (done % (num_items // self.questions_per_step)) * self.questions_per_step
+        order = _order(num_items, self.seed, self.epoch(step))
         of_step = order[first : first + self.questions_per_step]
         share = self.questions_per_step // size // world_size
         return [
             MicroBatch(number, tuple(of_step[number * size : (number + 1) * size].tolist()))
             for number in range(rank * share, (rank + 1) * share)
         ]
+
+    def _of_its_kind(self, step: int) -> tuple[int, int]:
+        """Return how many steps like this one came before, and the size of their training set."""
+        labelled = self.num_labelled_steps(step)
+        if self.is_labelled(step):
+            return labelled, self.num_labelled
+        return step - labelled, self.num_questions
 
 
 @lru_cache(maxsize=2)

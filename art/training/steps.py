@@ -34,6 +34,9 @@ from art.training.losses import (
 from art.training.progress import Clock
 from art.training.schedule import MicroBatch
 
+# What a clock counts of a step, the optimiser's update included.
+STEP_PHASES = ("retrieve", "score", "read", "learn", "update")
+
 # Padded tokens that keep a device busy; what is beyond is better read in the order of its length.
 _BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384}
 

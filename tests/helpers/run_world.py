@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file
+from tiny_run import write_labelled
 
 from art.config import Config, check_config
 from art.scorer.records import HEADER_BYTES, RECORD
@@ -29,10 +30,12 @@ def tiny_settings(folder: Path, *, bert: Path, t5: Path, corpus) -> dict[str, An
         for i in range(40, 52)
     ]
     (folder / "dev.jsonl").write_text("\n".join(map(json.dumps, labelled)))
+    write_labelled(folder / "supervised.jsonl", corpus)
     return {
         "data": {
             "passages": str(folder / "passages.jsonl"),
             "questions": str(folder / "questions.txt"),
+            "supervised": str(folder / "supervised.jsonl"),
             "cache_folder": str(folder / "cache"),
         },
         "retriever": {"model": str(bert), "passage_length": 64, "dropout": 0.1},

@@ -31,10 +31,12 @@ def tiny_run(
         for i in range(40, 52)
     ]
     (data / "dev.jsonl").write_text("\n".join(map(json.dumps, dev)))
+    write_labelled(data / "labelled.jsonl", corpus)
     document = {
         "data": {
             "passages": str(data / "passages.jsonl"),
             "questions": str(data / "questions.txt"),
+            "supervised": str(data / "labelled.jsonl"),
         },
         "retriever": {"model": str(bert), "passage_length": 64},
         "scorer": {"model": str(t5), "dtype": "float32", "temperature": 0.05},
@@ -56,6 +58,25 @@ def tiny_run(
     if labelled:
         document["evaluation"]["questions"] = str(data / "dev.jsonl")
     return check_config(document, source="test")
+
+
+def write_labelled(path: Path, corpus: Corpus, count: int = 40) -> None:
+    """Write questions with a positive, a hard negative and another negative of the corpus."""
+
+    def context(row: int) -> dict[str, str]:
+        name, title, text = corpus[row % len(corpus)]
+        return {"passage_id": name, "title": title, "text": text}
+
+    rows = [
+        {
+            "question": f"where is {' '.join(corpus[i][2].split()[2:8])} ?",
+            "positive_ctxs": [context(i)],
+            "hard_negative_ctxs": [context(i + 1)],
+            "negative_ctxs": [context(i + 7)],
+        }
+        for i in range(count)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
 
 
 def moved(config: Config, folder: Path) -> Config:

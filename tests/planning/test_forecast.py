@@ -157,6 +157,20 @@ def test_a_plan_tells_how_many_scores_are_known(config, tmp_path, capsys) -> Non
     assert "3 scores are known" in capsys.readouterr().out
 
 
+def test_the_published_supervised_settings_can_be_planned_without_models_or_data(
+    capsys, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = ROOT / "configs" / "dpr-nq.yaml"
+    assert run("train", "--config", config, "--dry-run", "--questions", 58_880, "--gpus", 8) == 0
+    said = capsys.readouterr().out
+    assert "58,880 labelled questions, 8 processes" in said
+    assert "18,400 steps of 128 questions" in said
+    assert "no index" in said
+    assert "?" not in said.partition("phase")[2]
+    assert "score" not in said.partition("phase")[2].partition("memory")[0]
+
+
 def test_models_that_are_elsewhere_leave_counts_and_say_so(config, capsys) -> None:
     words = ["--retriever.model", "nobody/model", "--dry-run"]
     assert run("train", "--config", config, *words) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ def test_counted_work_is_what_a_run_does(run) -> None:
     num_evaluated = num_held_out(30)
     planned = count_work(
         config,
-        schedule_of(config.training, 30 - num_evaluated),
+        schedule_of(config, 30 - num_evaluated),
         num_passages=60,
         num_evaluated=num_evaluated,
         judged_by_scorer=True,
@@ -125,6 +126,57 @@ def test_the_files_of_a_run_are_no_larger_than_planned(run) -> None:
     on_disk = sum(path.stat().st_size for path in files)
     # Besides the numbers, their names.
     assert checkpoint_bytes(total, learning) <= on_disk <= checkpoint_bytes(total, learning) + 1e5
+
+
+def test_counted_work_of_a_supervised_run_is_what_it_does(run, tiny_bert, tmp_path) -> None:
+    from tiny_run import write_labelled
+
+    from art.planning.at_hand import WhatIf, find
+    from art.planning.forecast import forecast
+    from art.training.loop import train
+
+    config, _ = run
+    passages = [json.loads(line) for line in Path(config.data.passages).read_text().splitlines()]
+    rows = [(one["id"], one["title"], one["text"]) for one in passages]
+    write_labelled(tmp_path / "labelled.jsonl", rows)
+    document = {
+        "data": {"supervised": str(tmp_path / "labelled.jsonl")},
+        "retriever": {"model": str(tiny_bert), "passage_length": 64},
+        "training": {
+            "method": "dpr",
+            "questions_per_step": 4,
+            "questions_per_micro_batch": 2,
+            "epochs": 2,
+            "evaluate_steps": 4,
+            "cpu": True,
+        },
+        "output": {"folder": str(tmp_path / "run")},
+    }
+    supervised = check_config(document, source="test")
+    planned = forecast(supervised)
+    train(supervised)
+    text = (tmp_path / "run" / "metrics.jsonl").read_text()
+    kinds = [json.loads(line)["kind"] for line in text.splitlines()]
+    work = planned.work
+    assert work.num_steps == work.num_contrastive_steps == kinds.count("train")
+    assert work.num_refreshes == kinds.count("refresh") == 0
+    assert work.num_evaluations == kinds.count("evaluation")
+    assert (work.pooled_questions, work.pairs_most, work.num_passages) == (16, 0, 0)
+    assert planned.seconds is not None
+    assert {name for name, (_, most) in planned.seconds.items() if most} == {"learn", "evaluate"}
+    assert not any("scorer" in name for name in planned.memory)
+    assert find(supervised, WhatIf()).num_questions == 24
+
+
+def test_contrastive_steps_cost_their_own_micro_batches_and_nothing_is_searched() -> None:
+    unit = replace(UNIT, contrastive=3e12)
+    flops = flops_by_phase(work(num_contrastive_steps=40, pairs_least=0, pairs_most=0), unit)
+    assert flops["learn"] == 8 * (60 * 1e13 + 40 * 3e12)
+    assert flops["retrieve"] == 60 * (64 * 2e9 + search_flops(64, 1000, 768))
+    alone = work(num_contrastive_steps=100, num_refreshes=0, questions_per_evaluation=0)
+    seconds = seconds_by_phase(alone, Rates(1, 1, 1, 1, 1, 1, 1, 1, contrastive=2))
+    assert seconds["learn"][0] == 100 * (8 * 2 + 1)
+    assert seconds["retrieve"] == seconds["refresh"] == (0, 0)
 
 
 def test_operations_are_pieces_times_what_each_takes() -> None:

@@ -31,7 +31,8 @@ def always_better(monkeypatch) -> None:
 
     def rising(*args: Any, **kwargs: Any) -> Any:
         result = original(*args, **kwargs)
-        return replace(result, primary=(result.primary[0], float(next(values))))
+        name = result.primary[0]
+        return replace(result, figures={**result.figures, name: float(next(values))})
 
     monkeypatch.setattr(job_module, "evaluate", rising)
 

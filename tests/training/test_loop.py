@@ -114,6 +114,19 @@ VARIANTS = {
     },
     "frozen passage tower": {"retriever": {"freeze": "passage"}, "training": {"max_steps": 5}},
     "tied towers": {"retriever": {"tied": True}, "training": {"max_steps": 5}},
+    "labelled questions alone": {
+        "data": {"passages": None},
+        "evaluation": {"questions": []},
+        "training": {"method": "dpr", "max_steps": 5},
+    },
+    "labelled questions, evaluated on the corpus": {
+        "training": {"method": "dpr", "positive": "random", "max_steps": 5},
+    },
+    "warm-up": {
+        "evaluation": {"questions": []},
+        "training": {"method": "warmup", "max_steps": 5, "chunk_tokens": 200},
+    },
+    "questions alone and labelled ones": {"training": {"labelled_share": 0.4, "max_steps": 6}},
 }
 
 
@@ -232,6 +245,22 @@ def test_two_processes_train_what_one_trains(settings, finished, tmp_path) -> No
         assert mine["kind"] == other["kind"]
         if mine["kind"] == "train":
             assert mine["loss"] == pytest.approx(other["loss"], rel=1e-3)
+
+
+def test_two_processes_train_by_labels_what_one_trains(settings, tmp_path) -> None:
+    variant = VARIANTS["labelled questions alone"]
+    train(configure(settings, tmp_path / "one", **variant))
+    (tmp_path / "c.yaml").write_text(configure(settings, tmp_path / "two", **variant).to_yaml())
+    statuses = run_processes(["-m", "art", "train", "--config", str(tmp_path / "c.yaml")], 2)
+    assert [status for status, _ in statuses] == [0, 0], statuses
+    ours, theirs = weights(tmp_path / "two"), weights(tmp_path / "one")
+    assert set(ours) == set(theirs)
+    for name in ours:
+        np.testing.assert_allclose(ours[name], theirs[name], atol=2e-4, err_msg=name)
+    for mine, other in zip(records(tmp_path / "two"), records(tmp_path / "one"), strict=True):
+        assert mine.keys() == other.keys()
+        for name in mine.keys() - {"kind"}:
+            assert mine[name] == pytest.approx(other[name], rel=1e-3), name
 
 
 def test_one_process_that_fails_ends_all_with_one_message(settings, tmp_path) -> None:

@@ -1,0 +1,150 @@
+"""Questions asked of the passages of all of them: what a supervised run is judged by.
+
+No corpus is searched: the pool is the positives and negatives of a file of labelled questions, as
+in DPR's validation by average rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from art import distributed
+from art.evaluation.metrics import positive_ranks
+from art.evaluation.sharing import gather_shares, my_share
+from art.retriever.encoders import Retriever
+
+AVERAGE_RANK = "pooled_average_rank"
+POOLED_FIGURE = "pooled_mrr"
+# Fixed, so that neither a vector nor a score depends on the number of processes.
+_EMBED_BLOCK = 256
+_SCORES_AT_ONCE = 1 << 24
+
+Number = TypeVar("Number", bound=np.generic)
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Q questions and the P passages that they are asked of.
+
+    Attributes:
+        questions: token ids of each question.
+        read: columns of the pool → their token ids.
+        num_passages: P.
+        targets: the column of each question's positive, [Q].
+        excluded: columns that do not compete for a question: its other positives.
+    """
+
+    questions: Sequence[ArrayLike]
+    read: Callable[[range], Sequence[ArrayLike]]
+    num_passages: int
+    targets: NDArray[np.int64]
+    excluded: Sequence[NDArray[np.int64]]
+
+    @classmethod
+    def of(
+        cls,
+        questions: Sequence[ArrayLike],
+        read: Callable[[Sequence[int]], Sequence[ArrayLike]],
+        *,
+        keys: NDArray[np.uint64],
+        positives: Sequence[NDArray[np.uint64]],
+    ) -> Pool:
+        """Return the pool of these passages; those of equal keys count as one.
+
+        Args:
+            questions: token ids of each.
+            read: positions in `keys` → token ids.
+            keys: one of each passage.
+            positives: the keys of each question's positives, its target first.
+        """
+        distinct, first = np.unique(keys, return_index=True)
+        columns = [np.searchsorted(distinct, own) for own in positives]
+        return cls(
+            questions,
+            lambda wanted: read(first[wanted.start : wanted.stop].tolist()),
+            len(distinct),
+            targets=np.array([own[0] for own in columns], dtype=np.int64),
+            excluded=[own[own != own[0]] for own in columns],
+        )
+
+    @property
+    def num_questions(self) -> int:
+        """Return Q."""
+        return len(self.questions)
+
+
+def evaluate_pool(retriever: Retriever, pool: Pool) -> dict[str, float]:
+    """Ask every question of the whole pool.
+
+    Every process of the job must call it; each takes a share, and all return the whole.
+
+    Args:
+        retriever: both towers.
+        pool: questions and passages.
+
+    Returns:
+        `pooled_average_rank`: the mean number of passages before the positive, 0 at best (DPR's and
+        Haystack's average rank; lower is better). `pooled_mrr`: the mean of 1 / (1 + that number).
+        `pooled_top_1`: the share of questions whose positive comes first.
+
+    Source: Karpukhin et al. 2020 (DPR), `validate_average_rank`, which takes the question's first
+        positive too, but lets its others compete.
+    """
+    passages = _embed(retriever, "passage", pool.read, pool.num_passages)  # [P, D]
+    asked = _embed(
+        retriever, "question", lambda some: [pool.questions[i] for i in some], pool.num_questions
+    )  # [Q, D]
+    ranks = _in_blocks(
+        lambda block: _ranks(asked, passages, pool, block),
+        pool.num_questions,
+        max(1, _SCORES_AT_ONCE // pool.num_passages),
+        empty=np.zeros(0, dtype=np.int64),
+    )  # [Q]
+    return {
+        POOLED_FIGURE: float(np.mean(1.0 / (1 + ranks))),
+        "pooled_top_1": float(np.mean(ranks == 0)),
+        AVERAGE_RANK: float(np.mean(ranks)),
+    }
+
+
+def _ranks(
+    questions: NDArray[np.float32], passages: NDArray[np.float32], pool: Pool, block: range
+) -> NDArray[np.int64]:
+    own = slice(block.start, block.stop)
+    scores = questions[own] @ passages.T  # [block, P]
+    for row, columns in zip(scores, pool.excluded[own], strict=True):
+        row[columns] = -np.inf
+    return positive_ranks(scores, pool.targets[own])
+
+
+def _embed(
+    retriever: Retriever,
+    tower: Literal["question", "passage"],
+    read: Callable[[range], Sequence[ArrayLike]],
+    count: int,
+) -> NDArray[np.float32]:
+    return _in_blocks(
+        lambda block: retriever.embed_tokens(tower, read(block)),
+        count,
+        _EMBED_BLOCK,
+        empty=np.zeros((0, retriever.embedding_size), dtype=np.float32),
+    )
+
+
+def _in_blocks(
+    compute: Callable[[range], NDArray[Number]], count: int, size: int, *, empty: NDArray[Number]
+) -> NDArray[Number]:
+    """Compute blocks of `count` rows, each process its share of them, and gather all."""
+    starts = range(0, count, size)
+    with distributed.fail_together():
+        mine = [
+            compute(range(start, min(start + size, count)))
+            for start in starts[my_share(len(starts))]
+        ]
+        part = np.concatenate([empty, *mine])
+    return gather_shares(part)
