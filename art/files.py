@@ -79,7 +79,9 @@ def read_json(path: str | Path) -> Any:
         ArtError: the file is missing, unreadable or not JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        json.dumps(value, ensure_ascii=False).encode()  # refuses half a surrogate pair
+        return value
     except OSError as error:
         raise ArtError(
             f"cannot read: {error.strerror or error}", where=path, hint="check the path"

@@ -31,6 +31,7 @@ _CONVERSION = "1"
 # A folder up to this size is fingerprinted whole (about a second), a larger one by samples.
 _WHOLE_BYTES = 1 << 30
 _SAMPLE_BYTES = 16 << 10
+_MOST_LAYERS = 1000
 _SIDE_FILES = re.compile(
     r"(config|.*tokens?_map|.*tokens|tokenizer.*|vocab|merges|chat_template)\..*"
 )
@@ -135,6 +136,19 @@ def loading_model(source: str) -> Iterator[None]:
                 " already, or be the path of a folder"
             )
         raise _model_fault(source, error, hint) from error
+
+
+def check_size(config: Any, source: str) -> None:
+    """Raise an ArtError if a model's config names more layers than any model has.
+
+    transformers would build them all, for hours, before it looks for their weights.
+    """
+    num_layers = getattr(config, "num_hidden_layers", 0)
+    if not isinstance(num_layers, int) or num_layers > _MOST_LAYERS:
+        raise ArtError(
+            f"the config of {source!r} names {shown(num_layers)} layers",
+            hint="get or save it again",
+        )
 
 
 def _refuse_climbing(folder: Path) -> None:

@@ -6,7 +6,7 @@ Only the wiring sees a settings object (`cli`, `demo`, and in `training` what se
 plans and keeps a run); every other module takes plain keyword arguments.
 """
 
-from art.config.manifest import Manifest
+from art.config.manifest import Manifest, PositiveInt
 from art.config.reading import check_config, read_config, read_config_with_origins
 from art.config.settings import (
     Config,
@@ -29,6 +29,7 @@ __all__ = [
     "IndexConfig",
     "Manifest",
     "OutputConfig",
+    "PositiveInt",
     "RetrieverConfig",
     "ScorerConfig",
     "TrainingConfig",

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from art.errors import CorruptionError
 from art.files import read_json, write_json
+
+__all__ = ["Manifest", "PositiveInt"]
 
 
 class Manifest(BaseModel):

@@ -154,6 +154,12 @@ class Shards:
                 raise CorruptionError(
                     f"the file has {size} bytes, expected {expected}", where=path, hint=_AGAIN
                 )
+            if len(self.blocks[shard]) != -(-size // BLOCK_BYTES):
+                raise CorruptionError(
+                    f"{len(self.blocks[shard])} checksums, expected one for every 4 MiB",
+                    where=path,
+                    hint=_AGAIN,
+                )
 
     def __len__(self) -> int:
         """Return the number of shards."""

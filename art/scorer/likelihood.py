@@ -24,7 +24,7 @@ from art.errors import ArtError
 from art.files import fingerprint
 from art.scorer.forward import ForwardPasses, Ids, ReadContexts, TargetLogits
 from art.scorer.models import automatic_dtype, check_length, family_of, load_weights
-from art.weights import fingerprint_folder, loading_model, resolve_model
+from art.weights import check_size, fingerprint_folder, loading_model, resolve_model
 
 Reduction = Literal["mean", "sum"]
 Pairs = NDArray[np.int64]  # indices
@@ -263,6 +263,7 @@ def load_scorer(
     with loading_model(model):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    check_size(config, model)
     family = family_of(config, model)
     template = ScorerTemplate(
         tokenizer,
