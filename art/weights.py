@@ -157,7 +157,7 @@ def _refuse_climbing(folder: Path) -> None:
         listed = files.read_json(index)
         names = listed.get("weight_map") if isinstance(listed, dict) else None
         for name in names.values() if isinstance(names, dict) else ():
-            if not isinstance(name, str) or Path(name).name != name:
+            if not isinstance(name, str) or Path(name).name != name or name == "..":
                 raise ArtError(
                     f"names weights outside its folder: {shown(name)}",
                     where=index,

@@ -20,6 +20,7 @@ from art.errors import ArtError, DataError
 from art.retriever.index import Index
 from art.retriever.loading import create_retriever
 from art.scorer.likelihood import load_scorer
+from art.training.checkpoints import RunFolder
 
 MARKUP = ("<s>", "</s>", "[SEP]", "[CLS]", "<|endoftext|>", "<|end|>", "<|im_start|>", "<pad>")
 MARKUP += ("<extra_id_0>", "<unk>", "[MASK]", "<bos>", "<eos>")
@@ -109,6 +110,14 @@ def test_an_index_reads_no_shard_but_its_own(tmp_path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ArtError, match=r"manifest\.json: "):
         Index.open(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere", "/etc", "..", ""])
+def test_a_checkpoint_names_no_index_outside_its_run(tmp_path, name) -> None:
+    run = RunFolder(tmp_path)
+    assert run.index_folder("step-00000002").parent == tmp_path / "index"
+    with pytest.raises(ArtError, match="outside the run"):
+        run.index_folder(name)
 
 
 _PEAK = """
