@@ -114,7 +114,9 @@ def read_json(path: str | Path) -> Any:
         ArtError: the file is missing, unreadable or not JSON.
     """
     try:
-        return json.loads(read_text(path))
+        value = json.loads(read_text(path))
+        json.dumps(value, ensure_ascii=False).encode()  # refuses half a surrogate pair
+        return value
     except (ValueError, RecursionError) as error:
         raise ArtError(
             f"not a JSON document: {error}", where=path, hint="have it written again"

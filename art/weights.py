@@ -31,6 +31,7 @@ _CONVERSION = "1"
 # A folder up to this size is fingerprinted whole (about a second), a larger one by samples.
 _WHOLE_BYTES = 1 << 30
 _SAMPLE_BYTES = 16 << 10
+_MOST_LAYERS = 1000
 _SIDE_FILES = re.compile(
     r"(config|.*tokens?_map|.*tokens|tokenizer.*|vocab|merges|chat_template)\..*"
 )
@@ -137,13 +138,26 @@ def loading_model(source: str) -> Iterator[None]:
         raise _model_fault(source, error, hint) from error
 
 
+def check_size(config: Any, source: str) -> None:
+    """Raise an ArtError if a model's config names more layers than any model has.
+
+    transformers would build them all, for hours, before it looks for their weights.
+    """
+    num_layers = getattr(config, "num_hidden_layers", 0)
+    if not isinstance(num_layers, int) or num_layers > _MOST_LAYERS:
+        raise ArtError(
+            f"the config of {source!r} names {shown(num_layers)} layers",
+            hint="get or save it again",
+        )
+
+
 def _refuse_climbing(folder: Path) -> None:
     """Refuse a folder whose list of weight files names one that is not in the folder itself."""
     for index in sorted(folder.glob("*.index.json")) if folder.is_dir() else ():
         listed = files.read_json(index)
         names = listed.get("weight_map") if isinstance(listed, dict) else None
         for name in names.values() if isinstance(names, dict) else ():
-            if not isinstance(name, str) or Path(name).name != name:
+            if not isinstance(name, str) or Path(name).name != name or name == "..":
                 raise ArtError(
                     f"names weights outside its folder: {shown(name)}",
                     where=index,

@@ -8,7 +8,7 @@ Only the wiring sees a settings object (`cli`, `demo`, and in `training` what se
 plans and keeps a run); every other module takes plain keyword arguments.
 """
 
-from art.config.manifest import Manifest, SealedManifest
+from art.config.manifest import Manifest, PositiveInt, SealedManifest
 from art.config.reading import Stage, check_config, read_config, read_stages
 from art.config.scorers import TeacherKind, scorer_contradictions
 from art.config.settings import (
@@ -35,6 +35,7 @@ __all__ = [
     "IndexConfig",
     "Manifest",
     "OutputConfig",
+    "PositiveInt",
     "RetrieverConfig",
     "ScorerConfig",
     "SealedManifest",

@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from art.errors import ArtError, CorruptionError
 from art.files import fingerprint, read_json, write_json
 
 _SEAL = "checksum"
+
+__all__ = ["Manifest", "PositiveInt"]
 
 
 class Manifest(BaseModel):

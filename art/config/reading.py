@@ -259,6 +259,14 @@ def _explain(dotted: str, fault: dict[str, Any]) -> str:
 class _UniqueKeyLoader(yaml.SafeLoader):
     """YAML where a key that stands twice is an error instead of a silent last-one-wins."""
 
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        value = super().construct_scalar(node)
+        if isinstance(value, str) and any("\ud800" <= one <= "\udfff" for one in value):
+            raise yaml.constructor.ConstructorError(
+                None, None, "half a surrogate pair", node.start_mark
+            )
+        return value
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():

@@ -124,7 +124,8 @@ def answered_question(columns: list[str], where: str) -> Question:
 def ms_marco_question(line: str, where: str) -> Question:
     """Return the question of `id<TAB>question`."""
     columns = line.split("\t")
-    if len(columns) != 2 or answers_of(columns[1]) is not None:
+    quoted = columns[-1].strip('" ').replace('""', '"')  # as csv writes a list of answers
+    if len(columns) != 2 or answers_of(quoted) is not None:
         raise RowError(
             "not `id<TAB>question`, as this file's first line is",
             where=where,

@@ -26,7 +26,7 @@ from transformers.utils import logging
 
 from art.errors import ArtError, ConfigError
 from art.retriever.static import StaticEmbeddingModel
-from art.weights import loading_model
+from art.weights import check_size, loading_model
 
 TowerName = Literal["question", "passage"]
 
@@ -53,6 +53,7 @@ def load_config(source: str, *, dropout: float | None = None) -> PreTrainedConfi
     """
     with loading_model(source):
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    check_size(config, source)
     if dropout is not None:
         names = _dropout_fields(config)
         if dropout > 0 and not names:

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from art.config import SealedManifest
-from art.errors import ArtError, MismatchError
+from art.config import PositiveInt, SealedManifest
+from art.errors import ArtError, CorruptionError, MismatchError
 from art.retriever.search import search
 from art.retriever.shards import Shards, VectorType
 
@@ -35,10 +35,10 @@ class IndexManifest(SealedManifest):
     """
 
     version: Literal[1] = 1
-    num_passages: int
-    embedding_size: int
+    num_passages: PositiveInt
+    embedding_size: PositiveInt
     dtype: VectorType
-    shard_rows: int
+    shard_rows: PositiveInt
     store_folder: str
     store_fingerprint: str
     retriever_fingerprint: str
@@ -70,6 +70,13 @@ class Index:
             shard_rows=manifest.shard_rows,
             blocks=manifest.blocks,
         )
+        norms = np.array(manifest.max_norms)
+        if len(norms) != len(self._shards) or not (np.isfinite(norms) & (norms >= 0)).all():
+            raise CorruptionError(
+                "max_norms: not a length for every shard",
+                where=folder / MANIFEST,
+                hint="run `art embed` again: it writes only what is damaged or missing",
+            )
 
     @classmethod
     def open(cls, folder: str | Path, *, retriever_fingerprint: str | None = None) -> Index:

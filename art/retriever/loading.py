@@ -231,7 +231,10 @@ def _open(folder: Path, given: dict[str, Any], dropout: float | None) -> Retriev
         temperature = auto_temperature(towers[0].embedding_size, normalize=settings.normalize)
         settings = dataclasses.replace(settings, temperature=temperature)
     tokenizer = backbones.load_tokenizer(str(folder / TOWER_FOLDERS["question"]))
-    return _assemble(towers, tokenizer, settings)
+    try:
+        return _assemble(towers, tokenizer, settings)
+    except ConfigError as error:
+        raise ConfigError(error.what, where=error.where or folder, hint=error.hint) from error
 
 
 def _read_settings(path: Path) -> RetrieverSettings:

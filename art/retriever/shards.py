@@ -144,8 +144,14 @@ class Shards:
                 hint=_AGAIN,
             )
         for shard in range(len(self)):
-            size = self.rows_of(shard) * self.row_bytes
-            check_size(shard_path(self.folder, shard), size, hint=_AGAIN)
+            path, size = shard_path(self.folder, shard), self.rows_of(shard) * self.row_bytes
+            check_size(path, size, hint=_AGAIN)
+            if len(self.blocks[shard]) != -(-size // checked.BLOCK_BYTES):
+                raise CorruptionError(
+                    f"{len(self.blocks[shard])} checksums, expected one for every 4 MiB",
+                    where=path,
+                    hint=_AGAIN,
+                )
 
     def __len__(self) -> int:
         """Return the number of shards."""

@@ -33,7 +33,7 @@ from art.files import fingerprint
 from art.scorer.forward import ForwardPasses, ReadContexts, TargetLogits
 from art.scorer.models import automatic_dtype, check_length, family_of, load_weights
 from art.scorer.teacher import Pairs, Part, Teacher
-from art.weights import fingerprint_folder, loading_model, resolve_model
+from art.weights import check_size, fingerprint_folder, loading_model, resolve_model
 
 Reduction = Literal["mean", "sum"]
 
@@ -246,6 +246,7 @@ def load_scorer(
     with loading_model(model):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    check_size(config, model)
     family = family_of(config, model)
     template = _template(
         tokenizer,

@@ -26,7 +26,7 @@ from art.errors import ArtError
 from art.files import fingerprint
 from art.scorer.models import automatic_dtype, check_length, load_weights
 from art.scorer.teacher import Part, Teacher
-from art.weights import fingerprint_folder, loading_model, resolve_model
+from art.weights import check_size, fingerprint_folder, loading_model, resolve_model
 
 
 class Reranker(Teacher):
@@ -115,6 +115,7 @@ def load_reranker(
     with loading_model(model):
         config = AutoConfig.from_pretrained(folder)
         tokenizer = AutoTokenizer.from_pretrained(folder)
+    check_size(config, model)
     _check_kind(config, model)
     template = PairTemplate(tokenizer, max_length=max_length)
     check_length(config, model, max_length)

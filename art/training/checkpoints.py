@@ -18,7 +18,7 @@ import torch
 from art import distributed
 from art.checked import CHECKSUMS, Checksums, check_folder
 from art.config import RETRIEVER_FOLDER, Config, Manifest, differences, read_config
-from art.errors import CorruptionError, MismatchError
+from art.errors import CorruptionError, MismatchError, shown
 from art.files import atomic_folder, link, lock, remove_leftovers, write_text
 from art.retriever.encoders import Retriever
 from art.scorer.records import LOG_NAME
@@ -158,7 +158,17 @@ class RunFolder:
         return self.path / "evaluations" / f"step-{step:08d}.jsonl"
 
     def index_folder(self, name: str) -> Path:
-        """Return the place of an index."""
+        """Return the place of an index.
+
+        Raises:
+            CorruptionError: the name, which a checkpoint tells, would leave the run's folder.
+        """
+        if Path(name).name != name or name in ("", ".."):
+            raise CorruptionError(
+                f"names an index outside the run: {shown(name)}",
+                where=self.path / "checkpoints",
+                hint="remove that checkpoint",
+            )
         return self.path / "index" / name
 
     def checkpoint_folder(self, step: int) -> Path:

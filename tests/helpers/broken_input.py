@@ -108,14 +108,20 @@ class Fault(AssertionError):
 
 
 def run_case(
-    targets: list[RowFile | Whole], folder: Path, *, seed: int, number: int, tally: Tally
+    targets: list[RowFile | Whole],
+    folder: Path,
+    *,
+    seed: int,
+    number: int,
+    tally: Tally,
+    seconds: float = SECONDS,
 ) -> None:
-    """Make one broken file and read it; count what goes wrong."""
+    """Make one broken file and read it in so many seconds; count what goes wrong."""
     rng = random.Random(f"{seed} {number}")
     target = rng.choice(targets)
     tally.cases += 1
     try:
-        with _time_limit(SECONDS):
+        with _time_limit(seconds):
             check = _check_rows if isinstance(target, RowFile) else _check_whole
             check(target, folder, rng, tally)
     except _Hang:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 # What readers trip over: encodings, numbers, nesting, quotes, markup, line ends.
 TOKENS: tuple[bytes, ...] = (
@@ -17,6 +18,22 @@ TOKENS: tuple[bytes, ...] = (
     *(b"<!--", b"-->", b"<script>", b"</", b"<![CDATA[", b"<?", b"&#99999999;", b"&#x110000;"),
     *(b"</s>", b"[SEP]", b"<|endoftext|>", b"../../etc/passwd", b"/dev/zero", b"__import__('os')"),
     *(b"4294967296", b"18446744073709551616", b"-1", b"0", b"1e400", b"\xd9\xa3", b"\xc2\xb2"),
+)
+_NUMBER = re.compile(rb"-?\d+(?:\.\d+)?|true|false|null")
+_NUMBERS = (
+    *(b"0", b"-1", b"1", b"2", b"3", b"1.5", b"-0.0", b"1e999", b"NaN", b"-Infinity", b"null"),
+    *(
+        b"true",
+        b"[]",
+        b"{}",
+        b'""',
+        b'"7"',
+        b"65536",
+        b"1000000",
+        b"4294967296",
+        b"9" * 30,
+        b"1e30",
+    ),
 )
 _REPEATED = (b"[", b"]", b"*", b"_a_ ", b"`", b"``a", b"<a", b"<!--", b"![", b"](", b"~~", b"**a")
 _REPEATED += (b'"', b"'a' ", b"<![", b"</", b"<div>", b"&", b"|", b"> ", b"- ", b"\\", b"<!", b"a ")
@@ -67,6 +84,14 @@ def _replace_word(data: bytes, rng: random.Random) -> bytes:
     return (b" " if words and rng.random() < 0.5 else b'"').join(words)
 
 
+def _replace_number(data: bytes, rng: random.Random) -> bytes:
+    found = list(_NUMBER.finditer(data))
+    if not found:
+        return data
+    start, end = rng.choice(found).span()
+    return data[:start] + rng.choice(_NUMBERS) + data[end:]
+
+
 def _repeat(data: bytes, rng: random.Random) -> bytes:
     at = rng.randrange(len(data) + 1)
     return data[:at] + rng.choice(_REPEATED) * rng.choice((100, 3_000, 30_000)) + data[at:]
@@ -87,7 +112,7 @@ def _double_line(data: bytes, rng: random.Random) -> bytes:
 
 _MUTATIONS = (
     *(_flip, _delete, _truncate, _duplicate, _insert),
-    *(_splice, _splice, _replace_word, _repeat, _swap_lines, _double_line),
+    *(_splice, _splice, _replace_word, _replace_number, _repeat, _swap_lines, _double_line),
 )
 
 

@@ -7,6 +7,8 @@ import contextlib
 import json
 from collections.abc import Iterator
 
+_HEADER = ("query-id", "query_id", "queryid", "qid", "query", "question-id", "question_id")
+
 
 def num_lines(data: bytes) -> int:
     """Count the lines that are not blank."""
@@ -16,9 +18,9 @@ def num_lines(data: bytes) -> int:
 def num_judgements(data: bytes) -> int:
     """Count lines that are not blank, without a header that names the columns."""
     filled = [line for line in map(_text, _lines(data)) if line.strip()]
-    first = filled[0] if filled and "\ufffd" not in filled[0] else ""
+    first = next((line for line in filled if "\ufffd" not in line), "")
     names = first.split("\t") if "\t" in first else first.split()
-    return len(filled) - (len(names) == 3 and names[0].strip().lower() == "query-id")
+    return len(filled) - (len(names) == 3 and names[0].strip().lower() in _HEADER)
 
 
 def num_passages(data: bytes) -> int:
@@ -36,15 +38,14 @@ def num_passages(data: bytes) -> int:
 
 def num_questions(data: bytes) -> int:
     """Count the rows of a .tsv of questions: lines, or csv where the first has answers."""
-    for line in _lines(data):
-        if not line.strip(b"\r\n"):
-            continue
-        columns = _text(line).rstrip("\r\n").split("\t")
-        with contextlib.suppress(Exception):
-            # Without the quotation marks of csv.
-            if isinstance(ast.literal_eval(columns[1].strip('" ').replace('""', '"')), list):
-                return num_csv_rows(data)
-        break
+    lines = _lines(data)
+    first = next((at for at, line in enumerate(lines) if line.strip(b"\r\n")), None)
+    length = None if first is None else _row_length(lines, first)
+    with contextlib.suppress(Exception):
+        _, answers = b"".join(lines[first : first + length]).decode().split("\t")
+        # Without the quotation marks of csv.
+        if isinstance(ast.literal_eval(answers.strip('" \r\n').replace('""', '"')), list):
+            return num_csv_rows(data)
     return num_lines(data)
 
 
