@@ -97,9 +97,13 @@ def read_text(path: str | Path) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise ArtError(f"cannot read: {error.strerror or error}", where=path) from error
+        raise ArtError(
+            f"cannot read: {error.strerror or error}", where=path, hint="check the path"
+        ) from error
     except UnicodeDecodeError as error:
-        raise ArtError(f"not UTF-8 text: {error}", where=path) from error
+        raise ArtError(
+            f"not UTF-8 text: {error}", where=path, hint="have it written again"
+        ) from error
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -67,11 +67,11 @@ class SealedManifest(Manifest):
         try:
             document = read_json(path)
         except ArtError as error:
-            raise CorruptionError(error.what, where=path) from error
+            raise CorruptionError(error.what, where=path, hint=error.hint) from error
         seal = document.pop(_SEAL, None) if isinstance(document, dict) else None
         manifest = cls.of(document, where=path)
         if seal != _seal(document):
-            raise CorruptionError("not what was written", where=path)
+            raise CorruptionError("not what was written", where=path, hint="have it written again")
         return manifest
 
     def write(self, path: str | Path) -> None:

@@ -17,8 +17,10 @@ from art.data.tokens import PassageEncoder, TokenStore
 from art.demo.corpus import iter_passages
 from art.evaluation.comparison import compare, paired_test
 from art.evaluation.evaluate import Evaluation
+from art.evaluation.rankings import kept_rankings
 from art.files import write_bytes
 from art.planning.forecast import forecast
+from art.report.changes import won_and_lost
 from art.retriever.loading import create_retriever, load_retriever
 from art.scorer.cache import CachedScorer
 from art.scorer.teachers import answers_for, load_teacher
@@ -32,6 +34,7 @@ _TRAINING, _CHOOSING, _LOCKED = (
     "questions.locked.jsonl",
 )
 _BEFORE, _AFTER = "before training", "after training"
+_NUM_WON, _NUM_LOST = 3, 2  # questions shown at the end
 _COMPARED_DEPTH = 20  # of BM25's passages, which the scorer re-orders
 
 
@@ -62,12 +65,15 @@ def run_demo(folder: Path, *, interruption: Interruption | None = None) -> None:
             "\nComparing on the locked questions; the scorer re-orders BM25's top 20 …", flush=True
         )
         results = compare_run(config, folder / "data" / _LOCKED)
+        examples = most_changed(results, config)
     finally:
         distributed.stop()
     print(
         f"\nOn questions that neither training nor the choice of the checkpoint (step "
         f"{result.best_step}) has seen:\n{report.comparison(results)}\n"
         f"{verdict(results)}\n\n"
+        f"The {_NUM_WON} of them that training won most and the {_NUM_LOST} that it lost most (* "
+        f"answers):\n\n{examples}\n\n"
         f"The retriever is in {folder / 'retriever'} ({time.perf_counter() - start:.0f} s in all)."
     )
 
@@ -132,6 +138,21 @@ def compare_run(config: Config, questions_file: Path) -> dict[str, Evaluation]:
         depth=_COMPARED_DEPTH,
         cache=cache,
     )
+
+
+def most_changed(results: dict[str, Evaluation], config: Config) -> str:
+    """Return some questions with what they found before and after training, side by side.
+
+    Args:
+        results: from `compare_run`.
+        config: the run's settings.
+    """
+    assert config.data.passages is not None  # of demo.yaml
+    cache = Path(config.data.cache_folder) if config.data.cache_folder else None
+    store = PassageStore.open_or_build(config.data.passages, cache=cache)
+    before, after = (list(kept_rankings(results[name], store)) for name in (_BEFORE, _AFTER))
+    won, lost = won_and_lost(before, after, results[_AFTER].primary[0])
+    return report.side_by_side([*won[:_NUM_WON], *lost[:_NUM_LOST]])
 
 
 def verdict(results: dict[str, Evaluation], figure: str = "top_5") -> str:

@@ -77,7 +77,7 @@ def write_rankings(path: str | Path, result: Evaluation, store: PassageStore) ->
         ArtError: the disk refuses.
     """
     with atomic_write(path) as file:
-        for ranking in _rankings(result, store):
+        for ranking in kept_rankings(result, store):
             line = json.dumps(ranking.model_dump(mode="json"), ensure_ascii=False)
             file.write(f"{line}\n".encode())
 
@@ -93,7 +93,13 @@ def read_rankings(path: str | Path) -> list[KeptRanking]:
     ]
 
 
-def _rankings(result: Evaluation, store: PassageStore) -> Iterator[KeptRanking]:
+def kept_rankings(result: Evaluation, store: PassageStore) -> Iterator[KeptRanking]:
+    """Yield what each question of an evaluation found, in their order.
+
+    Args:
+        result: the evaluation.
+        store: its passages.
+    """
     labelled = _labelled(result)
     for position, question in enumerate(result.questions):
         hits = result.hits[position] if result.hits is not None and labelled[position] else None

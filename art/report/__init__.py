@@ -9,6 +9,6 @@
 `tables`, whose functions stand here, loads nothing heavy; the only room that says matplotlib.
 """
 
-from art.report.tables import comparison, diagnosis, evaluation, figures, hours
+from art.report.tables import comparison, diagnosis, evaluation, figures, hours, side_by_side
 
-__all__ = ["comparison", "diagnosis", "evaluation", "figures", "hours"]
+__all__ = ["comparison", "diagnosis", "evaluation", "figures", "hours", "side_by_side"]

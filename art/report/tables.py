@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from art.diagnosis import Agreement, Diagnosis
     from art.evaluation.evaluate import Evaluation
     from art.evaluation.metrics import PairedTest
+    from art.evaluation.rankings import KeptPassage
     from art.planning.flatness import Flatness
+    from art.report.changes import Change
 
 _PHASES = {
     "retrieve": "retrieving",
@@ -182,3 +184,28 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def side_by_side(changes: Sequence[Change], *, num_passages: int = 3) -> str:
+    """Return questions with the titles that they found before and after training.
+
+    Args:
+        changes: from `won_and_lost`.
+        num_passages: titles of each ranking, best first; a passage that answers has an asterisk.
+    """
+    parts = []
+    for change in changes:
+        before, after = (
+            [_answer(passage) for passage in ranking.passages[:num_passages]]
+            for ranking in (change.before, change.after)
+        )
+        width = max(map(len, ["before", *before]))
+        pairs = zip(["before", *before], ["after", *after], strict=True)
+        lines = [f"  {first.ljust(width)}  {second}" for first, second in pairs]
+        parts.append("\n".join([f"{change.before.question} ({change.said})", *lines]))
+    return "\n\n".join(parts)
+
+
+def _answer(passage: KeptPassage) -> str:
+    name = passage.title or passage.id
+    return f"{name} *" if passage.hit else name

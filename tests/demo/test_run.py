@@ -48,6 +48,8 @@ def test_the_demonstration_prints_an_honest_table_and_goes_on(tiny_demo, tmp_pat
     assert re.search(r"On this machine that takes \d+ to \d+ minutes", printed)
     assert "160 questions: % answered within the first k (95 % interval)" in printed
     assert "top-5, after training against before training: " in printed
+    examples = printed.partition("that it lost most (* answers):")[2]
+    assert examples.count("\n  before ") == 5 and "first hit: " in examples
     assert (tmp_path / "demo" / "retriever" / "retriever.json").exists()
 
     made = (tmp_path / "demo" / "data" / "passages.jsonl").stat().st_mtime_ns
