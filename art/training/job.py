@@ -62,6 +62,7 @@ class Job:
     accelerator: Accelerator
     metrics: MetricsLog
     fingerprints: dict[str, str]
+    notes: tuple[str, ...] = ()
 
     step: int = 0
     index: Index | None = None
@@ -146,6 +147,8 @@ class Job:
         for read in (self.store, self.questions):
             if read is not None and read.bad_rows.count:
                 self.progress.say(read.bad_rows.report())
+        for note in self.notes:
+            self.progress.say(f"note: {note}")
         if self.questions.held_out:
             self.progress.say(
                 f"choosing on {len(self.questions.evaluation)} training questions held out "

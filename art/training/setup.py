@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -164,6 +164,7 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
             accelerator=accelerator,
             metrics=metrics,
             fingerprints=fingerprints,
+            notes=tuple(_notes(labelled, choosing, config.training.hard_negatives)),
         )
         job.go_back_to(state)
     # What talks to the other processes
@@ -250,6 +251,20 @@ def _contrast(
         lambda places, epoch: pairs(split.training(places), epoch),
         cut_pool(pairs, held_out) if held_out else pool,
     )
+
+
+def _notes(
+    labelled: SupervisedStore | None, choosing: SupervisedStore | None, num_hard_negatives: int
+) -> Iterator[str]:
+    """Yield what a user should know of the labelled files."""
+    for one in (labelled, choosing):
+        if one is not None and one.left_out:
+            yield one.left_out
+    if labelled is not None and (num_short := labelled.num_short(num_hard_negatives)):
+        yield (
+            f"{num_short:,} of {len(labelled):,} labelled questions have fewer negatives than "
+            f"training.hard_negatives ({num_hard_negatives}) and use those they have"
+        )
 
 
 def _student(config: Config, run: RunFolder, step: int | None, cache: Path | None) -> Retriever:

@@ -155,3 +155,16 @@ def test_labelled_questions_that_changed_under_a_run_are_noticed(configure, monk
     path.write_text("\n".join(reversed(path.read_text().splitlines())))
     with pytest.raises(MismatchError, match="labelled training questions"):
         train(config)
+
+
+def test_examples_without_a_positive_and_questions_short_of_negatives_are_told(
+    configure, capsys
+) -> None:
+    short = {"training": {"method": "dpr", "hard_negatives": 1000}}
+    config = configure("run", DPR | short, max_steps=1)
+    with open(config.data.supervised[0], "a") as file:
+        file.write('\n{"question": "who knows ?", "positive_ctxs": []}\n')
+    train(config)
+    said = capsys.readouterr().err
+    assert "note: 1 of " in said and "have no positive passage and are left out" in said
+    assert "have fewer negatives than training.hard_negatives (1000)" in said
