@@ -69,7 +69,7 @@ def test_train_help_lists_every_setting(capsys) -> None:
     assert run("train", "--help") == 0
     printed = capsys.readouterr().out
     assert "--training.learning_rate  (default 2e-05)" in printed
-    assert "--data.passages  (required)" in printed
+    assert "--retriever.model  (required)" in printed
 
 
 def test_search_writes_a_trec_run_and_dprs_json(files, retriever, index, tmp_path) -> None:

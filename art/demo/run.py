@@ -71,9 +71,7 @@ def run_demo(folder: Path, *, interruption: Interruption | None = None) -> None:
     print(
         f"\nOn questions that neither training nor the choice of the checkpoint (step "
         f"{result.best_step}) has seen:\n{report.comparison(results)}\n"
-        f"{verdict(results)}\n\n"
-        f"The {_NUM_WON} of them that training won most and the {_NUM_LOST} that it lost most (* "
-        f"answers):\n\n{examples}\n\n"
+        f"{verdict(results)}\n\n{examples}\n\n"
         f"The retriever is in {folder / 'retriever'} ({time.perf_counter() - start:.0f} s in all)."
     )
 
@@ -152,7 +150,13 @@ def most_changed(results: dict[str, Evaluation], config: Config) -> str:
     store = PassageStore.open_or_build(config.data.passages, cache=cache)
     before, after = (list(kept_rankings(results[name], store)) for name in (_BEFORE, _AFTER))
     won, lost = won_and_lost(before, after, results[_AFTER].primary[0])
-    return report.side_by_side([*won[:_NUM_WON], *lost[:_NUM_LOST]])
+    shown = [*won[:_NUM_WON], *lost[:_NUM_LOST]]
+    if not shown:
+        return "No question's first answer has moved."
+    return (
+        f"What training won most ({len(won[:_NUM_WON])}) and lost most ({len(lost[:_NUM_LOST])}); "
+        f"* answers the question:\n\n{report.side_by_side(shown)}"
+    )
 
 
 def verdict(results: dict[str, Evaluation], figure: str = "top_5") -> str:

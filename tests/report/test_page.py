@@ -186,7 +186,7 @@ def test_without_labels_the_scorers_judgement_is_shown(unlabelled) -> None:
     assert found.row("before training (step 0)") == [f"{value:.3f}"]
     assert "McNemar" not in page
     assert "hit</span>" not in page
-    assert "(held out of the training questions)" in found.text
+    assert "(held out of what trains)" in found.text
 
 
 def test_two_runs_stand_side_by_side(labelled, copy) -> None:
