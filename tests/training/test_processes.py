@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from float64_run import in_float64
 from forked import Strike, finish
 from run_world import configure, left_behind, weights
-from safetensors.torch import load_file
-from scorer_world import one_pair_at_a_time
 
-from art.training import setup
 from art.training.checkpoints import RunFolder
 
 # Six micro-batches a step, for one, two and three processes; two steps an epoch.
@@ -27,28 +25,6 @@ TWENTY_STEPS = {
     "evaluate_steps": 20,
     "save_steps": 5,
 }
-
-
-def in_float64() -> None:
-    """Let training compute in float64, and the scorer take one pair at a time.
-
-    Sums then differ in the sixteenth digit only, and a score not at all, however the questions are
-    dealt out to processes.
-    """
-    create, load = setup.create_retriever, setup.load_teacher
-
-    def create_double(model: str, **settings: Any) -> Any:
-        retriever = create(model, **settings).double()
-        for tower in ("question_tower", "passage_tower"):
-            saved = Path(model) / tower / "model.safetensors"
-            if saved.exists():  # loading rounds to float32
-                getattr(retriever, tower).backbone.load_state_dict(load_file(saved))
-        return retriever
-
-    def load_patient(*args: Any, **settings: Any) -> Any:
-        return one_pair_at_a_time(load(*args, **settings))
-
-    setup.create_retriever, setup.load_teacher = create_double, load_patient
 
 
 def command(settings, folder: Path, **training: Any) -> list[object]:
