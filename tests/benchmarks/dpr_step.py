@@ -1,9 +1,9 @@
 """Questions a second and memory of a contrastive step, beside sentence-transformers' on the same.
 
-python -m pip install --no-deps --target=/tmp/st sentence-transformers scikit-learn joblib \
+python -m pip install --no-deps --target=st sentence-transformers scikit-learn joblib \
     threadpoolctl cloudpickle loky narwhals
-PYTHONPATH=.:/tmp/st python tests/benchmarks/dpr_step.py
-PYTHONPATH=.:/tmp/st python tests/benchmarks/dpr_step.py --layers 2 --hidden 64 --steps 2  # tiny
+PYTHONPATH=.:st python tests/benchmarks/dpr_step.py
+PYTHONPATH=.:st python tests/benchmarks/dpr_step.py --layers 2 --hidden 64 --steps 2  # tiny
 
 (`--no-deps` and a folder of its own, so that both sides run on the torch that is installed.)
 
