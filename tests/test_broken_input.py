@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from broken_input import (
-    Fault,
-    RowFile,
-    Tally,
-    check_rows,
-    model_folders,
-    other_files,
-    row_files,
-    run_case,
-)
+from broken_input import Tally, check_rows, run_case
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from input_samples import Fault, RowFile, model_folders, other_files, row_files
 from mutations import TOKENS
 
 NUM_CASES = 400

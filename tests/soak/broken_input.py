@@ -19,7 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
-from broken_input import SECONDS, Tally, model_folders, other_files, row_files, run_case
+from broken_input import SECONDS, Tally, run_case
+from input_samples import model_folders, other_files, row_files
 
 _MEMORY = 12 << 30  # a file that asks for more must be refused, not fill the machine
 
