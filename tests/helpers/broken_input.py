@@ -152,7 +152,7 @@ def _unpacked(data: bytes) -> bytes:
 
 def _check_whole(target: Whole, folder: Path, rng: random.Random, tally: Tally) -> None:
     path = folder / target.name
-    broken = rng.choice(target.broken or sorted(target.files))
+    broken = rng.choice(sorted(target.files))
     for name, contents in target.files.items():
         file = path / name if name else path
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -59,13 +59,11 @@ class Whole:
         name: of the file, or of the folder.
         files: contents by path below the folder; one under "" for a plain file.
         read: reads all of it.
-        broken: the files that may be broken; None for all.
     """
 
     name: str
     files: dict[str, bytes]
     read: Callable[[Path], object]
-    broken: tuple[str, ...] | None = None
 
 
 class Fault(AssertionError):
@@ -240,12 +238,7 @@ def model_folders(folder: Path) -> list[Whole]:
     vectors = retriever.embed_questions(["moon"])
     return [
         Whole("retriever", _contents(folder / "retriever"), load_retriever),
-        Whole(
-            "store",
-            _contents(folder / "store"),
-            lambda path: list(PassageStore.open(path)),
-            broken=("manifest.json",),
-        ),
+        Whole("store", _contents(folder / "store"), lambda path: list(PassageStore.open(path))),
         Whole("index", _contents(folder / "index"), lambda path: _search(path, vectors)),
     ]
 
