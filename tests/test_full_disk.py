@@ -27,9 +27,10 @@ from art.retriever.bm25 import BM25
 from art.retriever.loading import create_retriever
 from art.retriever.shards import write_shard
 from art.scorer.cache import ScoreLog
-from art.training.checkpoints import RunFolder, keep_best, publish
+from art.training.checkpoints import keep_best, publish
 from art.training.loop import train
 from art.training.progress import MetricsLog
+from art.training.run_folder import RunFolder
 from art.weights import converted_once, save_model, save_tensors
 
 LIMIT = 2000  # bytes; every file below is to be larger

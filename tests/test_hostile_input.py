@@ -20,7 +20,7 @@ from art.errors import ArtError, DataError
 from art.retriever.index import Index
 from art.retriever.loading import create_retriever
 from art.scorer.likelihood import load_scorer
-from art.training.checkpoints import RunFolder
+from art.training.run_folder import RunFolder
 
 MARKUP = ("<s>", "</s>", "[SEP]", "[CLS]", "<|endoftext|>", "<|end|>", "<|im_start|>", "<pad>")
 MARKUP += ("<extra_id_0>", "<unk>", "[MASK]", "<bos>", "<eos>")

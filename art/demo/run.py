@@ -24,9 +24,9 @@ from art.report.changes import won_and_lost
 from art.retriever.loading import create_retriever, load_retriever
 from art.scorer.cache import CachedScorer
 from art.scorer.teachers import answers_for, load_teacher
-from art.training.checkpoints import RunFolder
 from art.training.interruption import Interruption
 from art.training.loop import train
+from art.training.run_folder import RunFolder
 
 _TRAINING, _CHOOSING, _LOCKED = (
     "questions.train.txt",

@@ -24,8 +24,8 @@ from art.planning.work import (
     seconds_by_phase,
 )
 from art.scorer.models import automatic_dtype
-from art.training.checkpoints import RunFolder
 from art.training.plan import check_passages, plan_run
+from art.training.run_folder import RunFolder
 from art.training.schedule import Schedule
 
 _ASSUMED_TEXT_BYTES = 700  # of a passage, where none are here

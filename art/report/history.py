@@ -15,7 +15,8 @@ from art.evaluation.evaluate import primary_figure
 from art.evaluation.metrics import PairedTest, mcnemar, wilson
 from art.evaluation.rankings import KeptRanking, read_rankings
 from art.files import read_text
-from art.training.checkpoints import RunFolder, TrainingResult, load_state
+from art.training.checkpoints import TrainingResult, load_state
+from art.training.run_folder import RunFolder
 
 Record = Mapping[str, Any]
 

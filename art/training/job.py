@@ -32,11 +32,12 @@ from art.training.candidates import (
     from_retriever,
     num_from_retriever,
 )
-from art.training.checkpoints import Best, CheckpointState, EpochPairs, RunFolder
+from art.training.checkpoints import Best, CheckpointState, EpochPairs
 from art.training.interruption import Interrupted, Interruption
 from art.training.items import EpochItems
 from art.training.plan import Questions, describe
 from art.training.progress import Clock, MetricsLog, ProgressLine
+from art.training.run_folder import RunFolder
 from art.training.schedule import Schedule
 from art.training.steps import STEP_PHASES, StepFigures
 

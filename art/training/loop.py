@@ -13,9 +13,10 @@ from art import distributed
 from art.config import Config
 from art.errors import ArtError
 from art.training import checkpoints, recovery
-from art.training.checkpoints import RunFolder, TrainingResult
+from art.training.checkpoints import TrainingResult
 from art.training.interruption import Interruption
 from art.training.job import Job
+from art.training.run_folder import RunFolder
 from art.training.setup import set_up
 from art.training.steps import StepFigures, art_step, dpr_step
 

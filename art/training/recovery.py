@@ -14,7 +14,8 @@ from art.files import cannot_write, link
 from art.retriever.encoders import Retriever
 from art.retriever.index import Index
 from art.scorer.cache import ScoreLog
-from art.training.checkpoints import CheckpointState, RunFolder, load_state, step_of
+from art.training.checkpoints import CheckpointState, load_state
+from art.training.run_folder import RunFolder, step_of
 
 
 def put_damaged_aside(run: RunFolder) -> None:

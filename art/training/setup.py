@@ -29,7 +29,7 @@ from art.scorer.records import read_known
 from art.scorer.teacher import Teacher
 from art.scorer.teachers import load_teacher
 from art.training import checkpoints, recovery
-from art.training.checkpoints import CheckpointState, RunFolder
+from art.training.checkpoints import CheckpointState
 from art.training.items import (
     EpochItems,
     Split,
@@ -53,6 +53,7 @@ from art.training.plan import (
     reads_passages,
 )
 from art.training.progress import MetricsLog
+from art.training.run_folder import RunFolder
 
 _KINDS = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from art import distributed
 from art.config import RETRIEVER_FOLDER, Stage
 from art.files import link
-from art.training.checkpoints import RunFolder, TrainingResult
+from art.training.checkpoints import TrainingResult
 from art.training.interruption import Interruption
 from art.training.loop import train
+from art.training.run_folder import RunFolder
 
 
 def train_stages(

@@ -110,7 +110,8 @@ def test_the_files_of_a_run_are_no_larger_than_planned(run) -> None:
     for path in rankings:
         assert path.stat().st_size <= rankings_bytes(len(path.read_text().splitlines()))
     from art.retriever.loading import load_retriever
-    from art.training.checkpoints import RunFolder, load_state
+    from art.training.checkpoints import load_state
+    from art.training.run_folder import RunFolder
 
     state = load_state(RunFolder(folder), RunFolder(folder).steps()[-1])
     seals = (folder / "scores.log").stat().st_size - score_log_bytes(state.num_scores)

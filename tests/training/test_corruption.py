@@ -18,8 +18,8 @@ from art.errors import CorruptionError
 from art.retriever.index import Index
 from art.retriever.loading import load_retriever
 from art.training import loop
-from art.training.checkpoints import RunFolder
 from art.training.loop import train
+from art.training.run_folder import RunFolder
 
 WEIGHTS = "retriever/question_tower/model.safetensors"
 

@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from art.errors import ArtError
 from art.training import collapse, loop
-from art.training.checkpoints import RunFolder, load_state
+from art.training.checkpoints import load_state
 from art.training.loop import train
+from art.training.run_folder import RunFolder
 
 
 class KilledError(Exception):

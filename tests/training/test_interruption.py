@@ -13,8 +13,8 @@ import pytest
 from forked import Strike, finish
 from run_world import configure, left_behind
 
-from art.training.checkpoints import RunFolder
 from art.training.interruption import Interrupted, Interruption
+from art.training.run_folder import RunFolder
 
 
 def command(settings, folder: Path) -> list[object]:

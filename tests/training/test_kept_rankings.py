@@ -11,8 +11,8 @@ from tiny_run import moved, tiny_run
 
 from art.evaluation.rankings import read_rankings
 from art.training import job as job_module
-from art.training.checkpoints import RunFolder
 from art.training.loop import train
+from art.training.run_folder import RunFolder
 
 
 class KilledError(Exception):

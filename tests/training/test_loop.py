@@ -20,8 +20,9 @@ from art.retriever.index import Index
 from art.retriever.loading import load_retriever
 from art.training import job as job_module
 from art.training import loop
-from art.training.checkpoints import RunFolder, load_state
+from art.training.checkpoints import load_state
 from art.training.loop import train
+from art.training.run_folder import RunFolder
 from art.training.stages import train_stages
 
 

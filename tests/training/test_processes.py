@@ -13,7 +13,7 @@ from float64_run import in_float64
 from forked import Strike, finish
 from run_world import configure, left_behind, weights
 
-from art.training.checkpoints import RunFolder
+from art.training.run_folder import RunFolder
 
 # Six micro-batches a step, for one, two and three processes; two steps an epoch.
 TWENTY_STEPS = {

@@ -18,8 +18,9 @@ from art.scorer.cache import CachedScorer, ScoredPairs, ScoreLog
 from art.scorer.records import RECORD, read_log
 from art.scorer.teacher import Teacher
 from art.training import loop
-from art.training.checkpoints import RunFolder, load_state
+from art.training.checkpoints import load_state
 from art.training.loop import train
+from art.training.run_folder import RunFolder
 
 
 def of_kind(folder: Path, kind: str) -> list[dict[str, Any]]:

@@ -1,0 +1,131 @@
+"""A run folder on disk: what lies where in it, and who may work there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from art import distributed
+from art.config import RETRIEVER_FOLDER, Config, differences, read_config
+from art.errors import CorruptionError, MismatchError, shown
+from art.files import lock, remove_leftovers, write_text
+from art.scorer.records import LOG_NAME
+
+_STEP = re.compile(r"step-(\d{8})")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Names of everything in a run folder."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved settings."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics_file(self) -> Path:
+        """One line per logged step, refresh and evaluation."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def scores_file(self) -> Path:
+        """Every score the scorer gave."""
+        return self.path / LOG_NAME
+
+    @property
+    def result_folder(self) -> Path:
+        """The trained retriever, an ordinary folder."""
+        return self.path / RETRIEVER_FOLDER
+
+    @property
+    def result_file(self) -> Path:
+        """The figures of a finished run; its existence says that the run is finished."""
+        return self.path / "result.json"
+
+    def rankings_file(self, step: int) -> Path:
+        """Return the place of what the evaluated questions found at a step."""
+        return self.path / "evaluations" / f"step-{step:08d}.jsonl"
+
+    def index_folder(self, name: str) -> Path:
+        """Return the place of an index.
+
+        Raises:
+            CorruptionError: the name, which a checkpoint tells, would leave the run's folder.
+        """
+        if Path(name).name != name or name in ("", ".."):
+            raise CorruptionError(
+                f"names an index outside the run: {shown(name)}",
+                where=self.path / "checkpoints",
+                hint="remove that checkpoint",
+            )
+        return self.path / "index" / name
+
+    def checkpoint_folder(self, step: int) -> Path:
+        """Return the place of the checkpoint of a step."""
+        return self.path / "checkpoints" / f"step-{step:08d}"
+
+    def best_folder(self, step: int) -> Path:
+        """Return the place of the best weights, which are those of this step."""
+        return self.path / "checkpoints" / f"best-{step:08d}"
+
+    @contextmanager
+    def held_by_main(self) -> Iterator[None]:
+        """Keep a second run out of this folder.
+
+        Raises:
+            ArtError: another run is working in it; every process raises it.
+        """
+        with ExitStack() as stack:
+            with distributed.fail_together():
+                if distributed.is_main():
+                    held = lock(self.path / ".lock", wait=False, holder="another run")
+                    stack.enter_context(held)
+            yield
+
+    def claim(self, config: Config) -> None:
+        """Write the settings, or check that the folder's run had the same; clear leftovers.
+
+        Raises:
+            MismatchError: the folder belongs to a run with other settings; names each of them.
+        """
+        if not distributed.is_main():
+            return
+        self.refuse_other_settings(config)
+        write_text(self.config_file, config.to_yaml())
+        for folder in (self.path, self.path / "checkpoints", self.path / "evaluations"):
+            remove_leftovers(folder)
+
+    def refuse_other_settings(self, config: Config) -> None:
+        """Check that the folder's run, if there is one, had the same settings.
+
+        Raises:
+            MismatchError: it had others; names each of them.
+        """
+        # Before the first checkpoint there is nothing that other settings could spoil.
+        if self.config_file.exists() and self.steps():
+            changed = differences(read_config(self.config_file), config)
+            if changed:
+                raise MismatchError(
+                    "this run was started with other settings: " + "; ".join(changed),
+                    where=self.path,
+                    hint="restore them to go on, or choose another output.folder",
+                )
+
+    def steps(self) -> list[int]:
+        """Return the steps with a complete checkpoint, in order."""
+        folder = self.path / "checkpoints"
+        names = (_STEP.fullmatch(entry.name) for entry in folder.glob("step-*"))
+        return sorted(int(name[1]) for name in names if name)
+
+
+def step_of(name: str) -> int:
+    """Return the step in the name of a checkpoint or an index."""
+    found = _STEP.fullmatch(name)
+    assert found, name
+    return int(found[1])
