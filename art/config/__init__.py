@@ -1,6 +1,7 @@
-"""Settings: `settings` declares them, `needs` says which of them each method needs.
+"""Settings: `inputs` and `training` declare them, section by section; `settings` is all of them.
 
-`reading` reads them, `writing` writes a commented file.
+The sentence under each field is its documentation everywhere. `needs` says which of them each
+method needs, `reading` reads them, `writing` writes a commented file.
 
 `manifest` is JSON files of ours.
 
@@ -8,23 +9,12 @@ Only the wiring sees a settings object (`cli`, `demo`, and in `training` what se
 plans and keeps a run); every other module takes plain keyword arguments.
 """
 
+from art.config.inputs import DataConfig, IndexConfig, RetrieverConfig, ScorerConfig
 from art.config.manifest import Manifest, PositiveInt, SealedManifest
 from art.config.reading import Stage, check_config, read_config, read_stages
 from art.config.scorers import TeacherKind, scorer_contradictions
-from art.config.settings import (
-    RETRIEVER_FOLDER,
-    Config,
-    DataConfig,
-    EvaluationConfig,
-    IndexConfig,
-    OutputConfig,
-    RetrieverConfig,
-    ScorerConfig,
-    TrainingConfig,
-    WarmupConfig,
-    differences,
-    fields,
-)
+from art.config.settings import RETRIEVER_FOLDER, Config, differences, fields
+from art.config.training import EvaluationConfig, OutputConfig, TrainingConfig, WarmupConfig
 from art.config.writing import commented_yaml
 
 __all__ = [

