@@ -8,22 +8,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 import torch
 
 from art.config import Config, ScorerConfig
-from art.data.cloze import inverse_cloze, random_crops
-from art.data.formats import Passage, read_qrels
-from art.data.pairs import Ids
+from art.data.formats import read_qrels
 from art.data.passages import PassageStore
 from art.data.supervised_store import SupervisedStore
 from art.errors import ArtError, ConfigError
 from art.evaluation.labels import is_labelled
 from art.planning import shapes
 from art.planning.costs import TeacherShape, TowerShape
-from art.planning.rates import Sample
 from art.retriever.encoders import Retriever
-from art.retriever.loading import DEFAULT_PASSAGE_LENGTH, DEFAULT_QUESTION_LENGTH, create_retriever
+from art.retriever.loading import create_retriever
 from art.scorer.records import read_known
 from art.scorer.teacher import Teacher
 from art.scorer.teachers import load_teacher
@@ -43,10 +39,6 @@ from art.training.setup import split_items, training_sizes
 T = TypeVar("T")
 Model = TypeVar("Model", Retriever, Teacher)
 
-_SAMPLED = 256
-# Where no texts are at hand: passages of 100 words with a title, questions of a dozen words.
-_ASSUMED_PASSAGE, _ASSUMED_QUESTION = 150, 16
-_ASSUMED_INSTRUCTION, _ASSUMED_PREFIX, _ASSUMED_ANSWER = 16, 4, 4
 _ASSUMED_EVALUATED = 500
 _NONE = Questions([], [], held_out=False)
 _ASSUMED_POOL = 50  # passages that each labelled question brings
@@ -65,25 +57,6 @@ class WhatIf:
     num_passages: int | None = None
     num_questions: int | None = None
     num_gpus: int | None = None
-
-
-@dataclass(frozen=True)
-class Lengths:
-    """Tokens of a sample of the run's texts, as each model reads them.
-
-    Attributes:
-        questions: of the question tower.
-        passages: of the passage tower.
-        firsts: of the scorer, the first part of each pair.
-        seconds: of the scorer, the second part of each pair.
-        scorer_passages: of the scorer, passages uncut.
-    """
-
-    questions: list[int]
-    passages: list[int]
-    firsts: list[int]
-    seconds: list[int]
-    scorer_passages: list[int]
 
 
 @dataclass
@@ -354,79 +327,3 @@ def _unless_elsewhere(load: Callable[[], Model], model: str, basis: list[str]) -
             raise
     basis.append(f"{model} is not on this machine and was not downloaded")
     return None
-
-
-def sample_texts(parts: AtHand) -> tuple[Sample | None, Lengths]:
-    """Encode some of the run's texts where both texts and models are here, else assume lengths."""
-    config, retriever, scorer = parts.config, parts.retriever, parts.scorer
-    found = _some_texts(parts)
-    if found and retriever and (scorer or parts.teacher is None):
-        texts, chosen = found
-        titles, bodies = [one.title for one in chosen], [one.text for one in chosen]
-        template = scorer.template if scorer else None
-        ids = Sample(
-            questions=retriever.question_template.questions(texts),
-            passages=retriever.passage_template(titles, bodies),
-            asked=[template.asked(text) for text in texts] if template else [],
-            scorer_passages=template(titles, bodies) if template else [],
-        )
-        pairs = [*map(template.pair, ids.asked, ids.scorer_passages)] if template else []
-        firsts, seconds = zip(*pairs, strict=True) if pairs else ((), ())
-        parts.basis.append(
-            f"lengths of {_SAMPLED} of the run's own texts: questions of "
-            f"{_mean(ids.questions):.0f} tokens, passages of {_mean(ids.passages):.0f}"
-            + (
-                f", pairs for the scorer of {_mean(firsts):.0f} + {_mean(seconds):.0f}"
-                if pairs
-                else ""
-            )
-        )
-        every = (ids.questions, ids.passages, firsts, seconds, ids.scorer_passages)
-        return ids, Lengths(*([len(one) for one in each] for each in every))
-    question, passage = _ASSUMED_QUESTION, _ASSUMED_PASSAGE
-    parts.basis.append(
-        f"lengths assumed: questions of {question} tokens, passages of {passage} (100 words and a "
-        "title), because texts or tokenizers are not here"
-    )
-    student = config.retriever
-    first, second = _assumed_pair(parts.teacher) if parts.teacher else (0, 0)
-    return None, Lengths(
-        questions=[min(question, student.question_length or DEFAULT_QUESTION_LENGTH)],
-        passages=[min(passage, student.passage_length or DEFAULT_PASSAGE_LENGTH)],
-        firsts=[first],
-        seconds=[second],
-        scorer_passages=[passage] if parts.teacher else [],
-    )
-
-
-def _some_texts(parts: AtHand) -> tuple[list[str], list[Passage]] | None:
-    """Return some of the run's questions and passages; None where they are not here."""
-    config, questions = parts.config, parts.questions.training if parts.questions else []
-    rng = np.random.default_rng(config.training.seed)
-    asked: Sequence[str] = questions
-    store = parts.store
-    if config.training.method == "dpr" and parts.labelled is not None:
-        asked, store = parts.labelled.questions, parts.labelled.contexts
-    if store is None or not (asked or config.training.method == "warmup"):
-        return None
-    if config.training.method == "warmup":
-        chosen = [store[int(row)] for row in rng.integers(len(store), size=_SAMPLED)]
-        cut = inverse_cloze if config.warmup.pairs == "inverse-cloze" else random_crops
-        return [cut(one.text, rng)[0] or one.title for one in chosen], chosen
-    texts = [asked[i] for i in rng.integers(len(asked), size=_SAMPLED).tolist()]
-    return texts, [store[int(row)] for row in rng.integers(len(store), size=_SAMPLED)]
-
-
-def _assumed_pair(scorer: ScorerConfig) -> tuple[int, int]:
-    """Return the tokens of both parts of a pair where no texts are at hand."""
-    if scorer.kind == "cross-encoder":
-        return _ASSUMED_QUESTION, min(_ASSUMED_PASSAGE, scorer.max_length - _ASSUMED_QUESTION)
-    context = _ASSUMED_PASSAGE + _ASSUMED_INSTRUCTION
-    if scorer.kind == "answer-likelihood":
-        return min(context + _ASSUMED_QUESTION, scorer.max_length), _ASSUMED_ANSWER
-    target = min(_ASSUMED_QUESTION + _ASSUMED_PREFIX, scorer.question_length)
-    return min(context, scorer.max_length), target
-
-
-def _mean(items: Sequence[Ids]) -> float:
-    return float(np.mean([len(one) for one in items]))

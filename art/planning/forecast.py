@@ -12,8 +12,9 @@ import torch
 
 from art.config import Config
 from art.planning import costs
-from art.planning.at_hand import AtHand, Lengths, WhatIf, find, sample_texts
+from art.planning.at_hand import AtHand, WhatIf, find
 from art.planning.costs import TeacherShape, TowerShape
+from art.planning.lengths import Lengths, sample_texts
 from art.planning.rates import REFERENCE, Sample, measure_rates, reference_rates
 from art.planning.work import (
     Rates,

@@ -1,0 +1,116 @@
+"""How long a run's texts are: tokens of a sample of them, or assumed where they are not here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from art.config import ScorerConfig
+from art.data.cloze import inverse_cloze, random_crops
+from art.data.formats import Passage
+from art.data.pairs import Ids
+from art.planning.at_hand import AtHand
+from art.planning.rates import Sample
+from art.retriever.loading import DEFAULT_PASSAGE_LENGTH, DEFAULT_QUESTION_LENGTH
+
+_SAMPLED = 256
+# Where no texts are at hand: passages of 100 words with a title, questions of a dozen words.
+_ASSUMED_PASSAGE, _ASSUMED_QUESTION = 150, 16
+_ASSUMED_INSTRUCTION, _ASSUMED_PREFIX, _ASSUMED_ANSWER = 16, 4, 4
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens of a sample of the run's texts, as each model reads them.
+
+    Attributes:
+        questions: of the question tower.
+        passages: of the passage tower.
+        firsts: of the scorer, the first part of each pair.
+        seconds: of the scorer, the second part of each pair.
+        scorer_passages: of the scorer, passages uncut.
+    """
+
+    questions: list[int]
+    passages: list[int]
+    firsts: list[int]
+    seconds: list[int]
+    scorer_passages: list[int]
+
+
+def sample_texts(parts: AtHand) -> tuple[Sample | None, Lengths]:
+    """Encode some of the run's texts where both texts and models are here, else assume lengths."""
+    config, retriever, scorer = parts.config, parts.retriever, parts.scorer
+    found = _some_texts(parts)
+    if found and retriever and (scorer or parts.teacher is None):
+        texts, chosen = found
+        titles, bodies = [one.title for one in chosen], [one.text for one in chosen]
+        template = scorer.template if scorer else None
+        ids = Sample(
+            questions=retriever.question_template.questions(texts),
+            passages=retriever.passage_template(titles, bodies),
+            asked=[template.asked(text) for text in texts] if template else [],
+            scorer_passages=template(titles, bodies) if template else [],
+        )
+        pairs = [*map(template.pair, ids.asked, ids.scorer_passages)] if template else []
+        firsts, seconds = zip(*pairs, strict=True) if pairs else ((), ())
+        parts.basis.append(
+            f"lengths of {_SAMPLED} of the run's own texts: questions of "
+            f"{_mean(ids.questions):.0f} tokens, passages of {_mean(ids.passages):.0f}"
+            + (
+                f", pairs for the scorer of {_mean(firsts):.0f} + {_mean(seconds):.0f}"
+                if pairs
+                else ""
+            )
+        )
+        every = (ids.questions, ids.passages, firsts, seconds, ids.scorer_passages)
+        return ids, Lengths(*([len(one) for one in each] for each in every))
+    question, passage = _ASSUMED_QUESTION, _ASSUMED_PASSAGE
+    parts.basis.append(
+        f"lengths assumed: questions of {question} tokens, passages of {passage} (100 words and a "
+        "title), because texts or tokenizers are not here"
+    )
+    student = config.retriever
+    first, second = _assumed_pair(parts.teacher) if parts.teacher else (0, 0)
+    return None, Lengths(
+        questions=[min(question, student.question_length or DEFAULT_QUESTION_LENGTH)],
+        passages=[min(passage, student.passage_length or DEFAULT_PASSAGE_LENGTH)],
+        firsts=[first],
+        seconds=[second],
+        scorer_passages=[passage] if parts.teacher else [],
+    )
+
+
+def _some_texts(parts: AtHand) -> tuple[list[str], list[Passage]] | None:
+    """Return some of the run's questions and passages; None where they are not here."""
+    config, questions = parts.config, parts.questions.training if parts.questions else []
+    rng = np.random.default_rng(config.training.seed)
+    asked: Sequence[str] = questions
+    store = parts.store
+    if config.training.method == "dpr" and parts.labelled is not None:
+        asked, store = parts.labelled.questions, parts.labelled.contexts
+    if store is None or not (asked or config.training.method == "warmup"):
+        return None
+    if config.training.method == "warmup":
+        chosen = [store[int(row)] for row in rng.integers(len(store), size=_SAMPLED)]
+        cut = inverse_cloze if config.warmup.pairs == "inverse-cloze" else random_crops
+        return [cut(one.text, rng)[0] or one.title for one in chosen], chosen
+    texts = [asked[i] for i in rng.integers(len(asked), size=_SAMPLED).tolist()]
+    return texts, [store[int(row)] for row in rng.integers(len(store), size=_SAMPLED)]
+
+
+def _assumed_pair(scorer: ScorerConfig) -> tuple[int, int]:
+    """Return the tokens of both parts of a pair where no texts are at hand."""
+    if scorer.kind == "cross-encoder":
+        return _ASSUMED_QUESTION, min(_ASSUMED_PASSAGE, scorer.max_length - _ASSUMED_QUESTION)
+    context = _ASSUMED_PASSAGE + _ASSUMED_INSTRUCTION
+    if scorer.kind == "answer-likelihood":
+        return min(context + _ASSUMED_QUESTION, scorer.max_length), _ASSUMED_ANSWER
+    target = min(_ASSUMED_QUESTION + _ASSUMED_PREFIX, scorer.question_length)
+    return min(context, scorer.max_length), target
+
+
+def _mean(items: Sequence[Ids]) -> float:
+    return float(np.mean([len(one) for one in items]))
