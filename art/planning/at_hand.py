@@ -20,6 +20,7 @@ from art.planning import shapes
 from art.planning.costs import TeacherShape, TowerShape
 from art.retriever.encoders import Retriever
 from art.retriever.loading import create_retriever
+from art.scorer.models import automatic_dtype
 from art.scorer.records import read_known
 from art.scorer.teacher import Teacher
 from art.scorer.teachers import load_teacher
@@ -174,6 +175,13 @@ class AtHand:
             self.retriever.passage_template.vocab_size if self.retriever else few,
             self.scorer.template.vocab_size if self.scorer else few,
         )
+
+    def dtypes(self, *, on_gpu: bool) -> tuple[str, str]:
+        """Return what the retriever and the scorer compute in."""
+        automatic = "bfloat16" if on_gpu else automatic_dtype(torch.device("cpu"))
+        wanted = self.config.scorer.dtype if self.config.scorer else "auto"
+        teacher = automatic if wanted == "auto" else wanted
+        return self.config.retriever.dtype or "float32", teacher
 
 
 def find(config: Config, asked: WhatIf) -> AtHand:

@@ -9,6 +9,7 @@ import yaml
 
 from art.config import Config
 from art.planning.forecast import Forecast
+from art.planning.space import Space
 from art.planning.work import Work
 from art.training.plan import describe
 
@@ -57,9 +58,9 @@ def plan(config: Config, forecast: Forecast) -> str:
         *_columns(_phases(forecast)),
         *(_sentence(line) for line in _remarks(forecast)),
         "",
-        *_sizes("memory of each process", forecast.memory, "the device has", forecast.memory_limit),
+        *_sizes("memory of each process", forecast.memory, "the device has"),
         "",
-        *_sizes("disk, at the most", forecast.disk, "free here", forecast.free_disk),
+        *_sizes("disk, at the most", forecast.disk, "free here"),
         "",
         "this rests on",
         *(_sentence(line, bullet="- ") for line in forecast.basis),
@@ -120,10 +121,11 @@ def _hours(hours: float) -> str:
     return f"{hours:.3f}" if hours < 1 else f"{hours:,.1f}"
 
 
-def _sizes(title: str, sizes: Mapping[str, float], limit_name: str, limit: float) -> list[str]:
-    lines = [[f"  {name}", f"{size / 1e9:,.2f} GB"] for name, size in sizes.items()]
-    together = ["  together", f"{sum(sizes.values()) / 1e9:,.2f} GB"]
-    return [title, *_columns([*lines, together, [f"  {limit_name}", f"{limit / 1e9:,.1f} GB"]])]
+def _sizes(title: str, space: Space, limit_name: str) -> list[str]:
+    lines = [[f"  {name}", f"{size / 1e9:,.2f} GB"] for name, size in space.needed.items()]
+    together = ["  together", f"{sum(space.needed.values()) / 1e9:,.2f} GB"]
+    limit = [f"  {limit_name}", f"{space.available / 1e9:,.1f} GB"]
+    return [title, *_columns([*lines, together, limit])]
 
 
 def _value(value: object) -> str:

@@ -153,6 +153,18 @@ def count_work(
     )
 
 
+def passages_per_item(config: Config) -> int:
+    """Return the passages that each question brings into a contrastive step."""
+    return 1 if config.training.method == "warmup" else 1 + config.training.hard_negatives
+
+
+def encodes_twice(config: Config, num_processes: int) -> bool:
+    """Return whether a contrastive step goes through its gradient cache."""
+    training = config.training
+    micro_batches = training.questions_per_step // training.questions_per_micro_batch
+    return training.chunk_tokens is not None or micro_batches > num_processes
+
+
 def flops_by_phase(work: Work, unit: UnitFlops) -> dict[str, float]:
     """Return the operations of each phase, of scoring as if no pair came twice."""
     size = unit.embedding_size

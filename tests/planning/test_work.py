@@ -165,7 +165,7 @@ def test_counted_work_of_a_supervised_run_is_what_it_does(run, tiny_bert, tmp_pa
     assert (work.pooled_questions, work.pairs_most, work.num_passages) == (16, 0, 0)
     assert planned.seconds is not None
     assert {name for name, (_, most) in planned.seconds.items() if most} == {"learn", "evaluate"}
-    assert not any("scorer" in name for name in planned.memory)
+    assert not any("scorer" in name for name in planned.memory.needed)
     assert find(supervised, WhatIf()).num_questions == 24
 
 

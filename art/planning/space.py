@@ -1,0 +1,175 @@
+"""The space that a run takes, in memory and on disk, and whether there is as much."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from art.planning import costs
+from art.planning.at_hand import AtHand
+from art.planning.lengths import Lengths
+from art.planning.rates import REFERENCE
+from art.planning.work import Work, passages_per_item
+
+_ASSUMED_TEXT_BYTES = 700  # of a passage, where none are here
+
+
+@dataclass(frozen=True)
+class Space:
+    """Space that is needed, and what there is.
+
+    Attributes:
+        needed: bytes by what they are for.
+        available: bytes that there are.
+        shortage: a sentence on what will not fit and what to do; None where all does.
+    """
+
+    needed: dict[str, float]
+    available: int
+    shortage: str | None
+
+
+def memory_of_a_process(parts: AtHand, work: Work, lengths: Lengths, *, elsewhere: bool) -> Space:
+    """Return the memory that each process needs on the device that learns.
+
+    Args:
+        parts: what of the run is at hand.
+        work: of the run.
+        lengths: of its texts.
+        elsewhere: whether it goes to the reference machine.
+    """
+    config, scorer = parts.config, parts.scorer_shape
+    on_gpu = elsewhere or (torch.cuda.is_available() and not config.training.cpu)
+    student, teacher = parts.dtypes(on_gpu=on_gpu)
+    needed = _memory_of_the_retriever(parts, work, lengths, student)
+    if scorer is not None and config.scorer is not None:
+        batch_tokens = config.scorer.batch_tokens or (16_384 if on_gpu else 4_096)
+        needed["scorer: weights, logits of a batch"] = costs.scorer_memory(
+            scorer,
+            teacher,
+            batch_tokens=batch_tokens,
+            first=float(np.mean(lengths.firsts)),
+            second=float(np.mean(lengths.seconds)),
+            weight_bytes=_packed_bytes(parts),
+        )
+    available = REFERENCE.memory if elsewhere else _memory_here(on_gpu)
+    total, shortage = sum(needed.values()), None
+    if total > available:
+        shortage = (
+            f"memory: about {total / 1e9:.1f} GB a process, but the device has "
+            f"{available / 1e9:.1f}; lower training.questions_per_micro_batch, set "
+            "training.chunk_tokens or retriever.activation_checkpointing"
+            + (", or take a smaller scorer" if scorer is not None else "")
+        )
+    return Space(needed, available, shortage)
+
+
+def _memory_of_the_retriever(
+    parts: AtHand, work: Work, lengths: Lengths, dtype: str
+) -> dict[str, float]:
+    config, tower = parts.config, parts.tower
+    if tower is None:
+        return {}
+    each = [passages_per_item(config)] * (work.num_contrastive_steps > 0)
+    each += [config.training.top_k] * (work.num_asking_steps > 0)
+    num_passages = config.training.questions_per_micro_batch * max(each)
+    tokens = num_passages * costs.expected_longest(lengths.passages, num_passages)
+    tokens = min(tokens, config.training.chunk_tokens or tokens)
+    recomputed = config.retriever.activation_checkpointing
+    return {
+        "retriever: weights, gradients, Adam": costs.student_memory(*parts.num_parameters),
+        "activations of a micro-batch, about": costs.activation_memory(
+            tower, tokens, dtype, recomputed=recomputed
+        ),
+    }
+
+
+def _packed_bytes(parts: AtHand) -> int | None:
+    """Return the bytes of the scorer's weights where they are in few bits and loaded here."""
+    if parts.teacher is None or not parts.teacher.quantization:
+        return None
+    if parts.scorer is None:
+        parts.basis.append("the scorer's memory as if it were not quantised")
+        return None
+    return int(parts.scorer.model.get_memory_footprint())
+
+
+def _memory_here(on_gpu: bool) -> int:
+    if on_gpu:
+        total: int = torch.cuda.get_device_properties(0).total_memory
+        return total
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def disk_of_a_run(parts: AtHand, work: Work, lengths: Lengths, *, elsewhere: bool) -> Space:
+    """Return the disk that a run needs at the most.
+
+    Args:
+        parts: what of the run is at hand.
+        work: of the run.
+        lengths: of its texts.
+        elsewhere: whether it goes to another machine, whose disk is not known.
+    """
+    config = parts.config
+    needed = _disk_of_the_data(parts, work, lengths) | _disk_of_the_retriever(parts, work)
+    # Of step 0, of the best steps that the last two checkpoints name, and of a better one.
+    num_kept = min(4, work.num_evaluations)
+    needed["what the evaluated questions found"] = num_kept * costs.rankings_bytes(
+        work.questions_per_evaluation
+    )
+    needed["scores"] = costs.score_log_bytes(work.pairs_most)
+    folder = Path(config.output.folder).absolute()
+    existing = next(one for one in (folder, *folder.parents) if one.exists())
+    free, total, shortage = shutil.disk_usage(existing).free, sum(needed.values()), None
+    if total > free and not elsewhere:
+        halved = "; index.dtype: float16 halves the index"
+        shortage = (
+            f"disk: up to {total / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free in "
+            f"{existing}{halved if config.index.dtype != 'float16' else ''}"
+        )
+    return Space(needed, free, shortage)
+
+
+def _disk_of_the_data(parts: AtHand, work: Work, lengths: Lengths) -> dict[str, float]:
+    text = _ASSUMED_TEXT_BYTES * work.num_passages
+    if parts.store is not None:
+        stored = (parts.store.folder / "text.bin").stat().st_size
+        text = stored * work.num_passages // len(parts.store)
+    read = [each for each in (lengths.passages, lengths.scorer_passages) if each]
+    needed: dict[str, float] = {
+        "passages": text + 24 * work.num_passages,
+        "token ids": sum(
+            costs.token_bytes(work.num_passages, float(np.mean(each)), size)
+            for each, size in zip(read, parts.vocab_sizes, strict=False)
+        ),
+    }
+    for labelled in parts.labelled_stores:
+        held = sum(file.stat().st_size for file in labelled.folder.rglob("*.*"))
+        mean = float(np.mean(lengths.passages))
+        held += costs.token_bytes(len(labelled.contexts), mean, parts.vocab_sizes[0])
+        name = "labelled questions and their passages"
+        needed[name] = needed.get(name, 0) + held
+    return needed
+
+
+def _disk_of_the_retriever(parts: AtHand, work: Work) -> dict[str, float]:
+    tower, training = parts.tower, parts.config.training
+    if tower is None:
+        return {}
+    # The last two checkpoints each name an index, and a third is written beside them.
+    num_indexes = min(3, work.num_refreshes)
+    index = costs.index_bytes(work.num_passages, tower.embedding_size, parts.config.index.dtype)
+    parameters, learning = parts.num_parameters
+    # Three checkpoints while the oldest is still there, and that of the step which built the
+    # index if there are others since; the best weights, the result.
+    num_checkpoints = 3 + (training.save_steps < training.refresh_steps)
+    return {
+        f"index, {num_indexes} of them": num_indexes * index,
+        "checkpoints and result": num_checkpoints * costs.checkpoint_bytes(parameters, learning)
+        + 2 * 4 * parameters,
+    }
