@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
@@ -25,21 +24,14 @@ from art.retriever.encoders import Retriever
 from art.retriever.index import Index
 from art.scorer.cache import CachedScorer
 from art.training import checkpoints, collapse
-from art.training.candidates import (
-    Propose,
-    from_bm25,
-    from_both,
-    from_retriever,
-    num_from_retriever,
-)
+from art.training.candidates import Propose, from_bm25, from_both, from_retriever
 from art.training.checkpoints import Best, CheckpointState, EpochPairs
 from art.training.interruption import Interrupted, Interruption
 from art.training.items import EpochItems
-from art.training.plan import Questions, describe
+from art.training.plan import Questions
 from art.training.progress import Clock, MetricsLog, ProgressLine
 from art.training.run_folder import RunFolder
 from art.training.schedule import Schedule
-from art.training.steps import STEP_PHASES, StepFigures
 
 
 @dataclass
@@ -124,49 +116,6 @@ class Job:
             self.scorer.num_scored = state.num_scored
         self.skipped_steps, self.skipped_in_a_row = state.skipped_steps, state.skipped_in_a_row
 
-    def introduce(self) -> None:
-        """Say what is about to happen, and begin the metrics of a new run with it."""
-        with distributed.fail_together():
-            if distributed.is_main() and not self.metrics.num_bytes:
-                sizes = {
-                    "num_passages": len(self.store or ()),
-                    "num_questions": self.schedule.num_questions,
-                    "num_steps": self.schedule.num_steps,
-                }
-                self.metrics.write("start", 0, {**sizes, "unix_seconds": int(time.time())})
-        self.progress = ProgressLine(
-            self.schedule.num_steps, self.step, enabled=distributed.is_main()
-        )
-        self.progress.say(
-            describe(
-                self.config,
-                self.schedule,
-                num_passages=len(self.store or ()),
-                world_size=distributed.world_size(),
-            )
-        )
-        for read in (self.store, self.questions):
-            if read is not None and read.bad_rows.count:
-                self.progress.say(read.bad_rows.report())
-        for note in self.notes:
-            self.progress.say(f"note: {note}")
-        if self.questions.held_out:
-            self.progress.say(
-                f"choosing on {len(self.questions.evaluation)} training questions held out "
-                "(evaluation.questions is empty)"
-            )
-        elif self.pool is not None and not self.config.evaluation.supervised:
-            self.progress.say(
-                f"choosing on {self.pool.num_questions} questions held out, each asked of the "
-                f"passages of all of them ({self.pool.num_passages:,}): evaluation is given none"
-            )
-        if self.num_taken_over:
-            self.progress.say(
-                f"{self.num_taken_over:,} scores taken over from other runs (scorer.known_scores)"
-            )
-        if self.step:
-            self.progress.say(f"going on from the checkpoint of step {self.step}")
-
     def do(self, due: tuple[str, ...]) -> None:
         """Save, refresh, evaluate: whatever is due, in that order."""
         for position, name in enumerate(due):
@@ -234,9 +183,9 @@ class Job:
                 changed = self._share_changed(previous, self.index)
                 cosine = collapse.passage_cosine(self.index)
                 values = {"seconds": seconds, "top_k_changed": changed, "passage_cosine": cosine}
-                self._record("refresh", values)
+                self.record("refresh", values)
                 first = self.metrics.records("refresh")[0]
-                self._warn_once(collapse.warn_of_vectors(cosine, first.get("passage_cosine")))
+                self.warn_once(collapse.warn_of_vectors(cosine, first.get("passage_cosine")))
                 moved = "" if changed is None else f", {changed:.0%} of the top-K changed"
                 self.progress.say(f"step {self.step}: index refreshed in {seconds:.1f} s{moved}")
 
@@ -302,7 +251,7 @@ class Job:
                     assert self.store is not None
                     write_rankings(self.run.rankings_file(self.step), found, self.store)
                 values = {"num_questions": judged.num_questions, "seconds": seconds}
-                self._record("evaluation", {**figures, **values})
+                self.record("evaluation", {**figures, **values})
         self.progress.say(
             f"step {self.step}: "
             + "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
@@ -330,92 +279,7 @@ class Job:
             drop_self_hits=settings.drop_self_hits,
         )
 
-    def log_step(self, figures: StepFigures) -> None:
-        """Write a line about a step: loss, agreement, spread, rates, seconds by phase."""
-        seconds = self.clock.read()
-        gathered = distributed.gather_objects((figures, self.interruption.signum))
-        by_rank = [its_figures for its_figures, _ in gathered]
-        self.stop_signal = next((signum for _, signum in gathered if signum is not None), None)
-        self._count_pairs(by_rank)
-        values = _summary(by_rank, seconds)
-        if self.schedule.is_labelled(self.step - 1):  # another loss than that of the other steps
-            values["labelled_loss"] = values.pop("loss")
-        values["learning_rate"] = self.schedule.learning_rate(self.step - 1)
-        values["grad_norm"] = self.grad_norm
-        values["skipped_steps"] = self.skipped_steps
-        self._watch_candidates(by_rank, values)
-        shown = {name: values[key] for name, key in _SHOWN.items() if key in values}
-        skipped = {"skipped": self.skipped_steps} if self.skipped_steps else {}
-        self.progress.step(**shown, **skipped)
-        if self.step == 1 and "agreement" in values:
-            self._warn_if_nothing_can_be_learnt(values)
-        if self.step % self.config.training.log_steps == 0:
-            with distributed.fail_together():
-                if distributed.is_main():
-                    self._record("train", values)
-        ended = self.schedule.ends_epoch(self.step) or self.step == self.schedule.num_steps
-        if ended and self.epoch_pairs.asked:
-            self._end_epoch()
-
-    def _watch_candidates(self, by_rank: list[StepFigures], values: dict[str, float]) -> None:
-        training = self.config.training
-        num_own = num_from_retriever(training.candidates, training.top_k)
-        proposed = np.concatenate([figures.rows for figures in by_rank])[:, :num_own]
-        if proposed.size:  # a contrastive step has none
-            assert self.store is not None
-            values["distinct_share"] = collapse.distinct_share(proposed)
-            self._warn_once(collapse.warn_of_candidates(proposed, len(self.store)))
-
-    def _count_pairs(self, by_rank: list[StepFigures]) -> None:
-        self.epoch_pairs = EpochPairs(
-            asked=self.epoch_pairs.asked + sum(figures.num_pairs for figures in by_rank),
-            known=self.epoch_pairs.known + sum(figures.num_known for figures in by_rank),
-        )
-
-    def _end_epoch(self) -> None:
-        """Say how much of an epoch the scorer had seen before, and begin to count anew."""
-        assert self.scorer is not None
-        done = self.step - self.schedule.num_labelled_steps(self.step)
-        epoch = -(-done // self.schedule.steps_per_epoch)
-        asked = self.epoch_pairs.asked
-        values = {
-            "epoch": epoch,
-            "num_pairs": asked,
-            "known_share": self.epoch_pairs.known / asked,
-            "num_scored": self.scorer.num_scored,
-            "num_distinct": self.scorer.num_scores,
-        }
-        self.epoch_pairs = EpochPairs()
-        with distributed.fail_together():
-            if distributed.is_main():
-                self._record("epoch", values)
-        self.progress.say(
-            f"epoch {epoch}: {values['known_share']:.1%} of its {asked:,} pairs were known; "
-            f"so far {self.scorer.num_scored:,} scored, {self.scorer.num_scores:,} distinct ones "
-            "in the log"
-        )
-
-    def _warn_once(self, warning: str | None) -> None:
-        if warning is not None and not self._warned:
-            self.progress.say(f"warning: step {self.step}: {warning}")
-            self._warned = True
-
-    def _warn_if_nothing_can_be_learnt(self, values: dict[str, float]) -> None:
-        if values["retriever_spread"] < 0.05:
-            self.progress.say(
-                "warning: the retriever's best and worst candidate differ by "
-                f"{values['retriever_spread']:.3g} after division by its temperature "
-                f"({self.retriever.temperature:g}): it can hardly learn; "
-                "lower retriever.temperature"
-            )
-        if values["scorer_spread"] < 0.2:
-            self.progress.say(
-                "warning: the scorer's best and worst candidate differ by "
-                f"{values['scorer_spread']:.3g} after division by its temperature: the soft labels "
-                "are nearly flat; lower scorer.temperature"
-            )
-
-    def _record(self, kind: str, values: dict[str, Any]) -> None:
+    def record(self, kind: str, values: dict[str, Any]) -> None:
         """Write a line of metrics and tell the trackers; on the main process."""
         self.metrics.write(kind, self.step, values)
         prefix = "" if kind == "train" else f"{kind}/"
@@ -423,32 +287,8 @@ class Job:
         for tracker in self.accelerator.trackers:
             tracker.log(known, step=self.step)
 
-
-# Names on the progress line → in the metrics, for what a step of its kind has.
-_SHOWN = {
-    "loss": "loss",
-    "labelled_loss": "labelled_loss",
-    "agreement": "agreement",
-    "pairs_per_s": "pairs_per_second",
-    "known": "known_share",
-    "in_batch_accuracy": "in_batch_accuracy",
-}
-
-
-def _summary(by_rank: list[StepFigures], seconds: dict[str, float]) -> dict[str, float]:
-    num_questions = sum(figures.num_questions for figures in by_rank)
-    num_pairs = sum(figures.num_pairs for figures in by_rank)
-    num_known = sum(figures.num_known for figures in by_rank)
-    elapsed = sum(value for phase, value in seconds.items() if phase in STEP_PHASES)
-    means = {
-        name: sum(figures.sums[name] for figures in by_rank) / num_questions
-        for name in by_rank[0].sums
-    }
-    if num_pairs:
-        scoring = {"known_share": num_known / num_pairs, "pairs_per_second": num_pairs / elapsed}
-        means |= scoring
-    return {
-        **means,
-        "questions_per_second": num_questions / elapsed,
-        **{f"{phase}_seconds": value for phase, value in seconds.items()},
-    }
+    def warn_once(self, warning: str | None) -> None:
+        """Say what is wrong with the retriever, the first time that something is."""
+        if warning is not None and not self._warned:
+            self.progress.say(f"warning: step {self.step}: {warning}")
+            self._warned = True

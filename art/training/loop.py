@@ -17,6 +17,7 @@ from art.training.checkpoints import TrainingResult
 from art.training.interruption import Interruption
 from art.training.job import Job
 from art.training.run_folder import RunFolder
+from art.training.run_log import introduce, log_step
 from art.training.setup import set_up
 from art.training.steps import StepFigures, art_step, dpr_step
 
@@ -53,13 +54,13 @@ def train(config: Config, *, interruption: Interruption | None = None) -> Traini
 
 def fit(job: Job) -> None:
     """Run the optimiser steps, and before and between them whatever the schedule says is due."""
-    job.introduce()
+    introduce(job)
     with job.interruption.after_the_step():
         job.do(job.still_due)
         while job.step < job.schedule.num_steps and not job.stopped_early:
             figures = take_step(job)
             job.step += 1
-            job.log_step(figures)
+            log_step(job, figures)
             due = job.schedule.due(job.step)
             if job.stop_signal is not None:
                 job.leave(due)
