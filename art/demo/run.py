@@ -26,6 +26,7 @@ from art.scorer.cache import CachedScorer
 from art.scorer.teachers import answers_for, load_teacher
 from art.training.interruption import Interruption
 from art.training.loop import train
+from art.training.run_data import cache_folder
 from art.training.run_folder import RunFolder
 
 _TRAINING, _CHOOSING, _LOCKED = (
@@ -110,7 +111,7 @@ def compare_run(config: Config, questions_file: Path) -> dict[str, Evaluation]:
         ArtError: the run is not finished, or the questions cannot be read.
     """
     assert config.data.passages is not None and config.scorer is not None  # of demo.yaml
-    cache = Path(config.data.cache_folder) if config.data.cache_folder else None
+    cache = cache_folder(config)
     store = PassageStore.open_or_build(config.data.passages, cache=cache)
     settings = config.retriever.model_dump()
     start = create_retriever(**settings, seed=config.training.seed, cache=cache)
@@ -146,7 +147,7 @@ def most_changed(results: dict[str, Evaluation], config: Config) -> str:
         config: the run's settings.
     """
     assert config.data.passages is not None  # of demo.yaml
-    cache = Path(config.data.cache_folder) if config.data.cache_folder else None
+    cache = cache_folder(config)
     store = PassageStore.open_or_build(config.data.passages, cache=cache)
     before, after = (list(kept_rankings(results[name], store)) for name in (_BEFORE, _AFTER))
     won, lost = won_and_lost(before, after, results[_AFTER].primary[0])

@@ -35,7 +35,7 @@ from art.training.plan import (
     read_run_questions,
     reads_passages,
 )
-from art.training.setup import split_items, training_sizes
+from art.training.run_data import cache_folder, split_items, training_sizes
 
 T = TypeVar("T")
 Model = TypeVar("Model", Retriever, Teacher)
@@ -195,7 +195,7 @@ def find(config: Config, asked: WhatIf) -> AtHand:
         ArtError: something cannot be read or does not fit together.
     """
     basis: list[str] = []
-    cache = Path(config.data.cache_folder) if config.data.cache_folder else None
+    cache = cache_folder(config)
     asks = config.training.method == "art"
     files = [*(config.data.questions if asks else []), *config.evaluation.questions]
     num_asked = asked.num_questions if asks else None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -12,50 +12,68 @@ from accelerate.utils import DistributedType
 
 from art import distributed
 from art.config import Config
-from art.data.formats import read_qrels
-from art.data.passages import PassageStore
-from art.data.prompts import RetrieverTemplate
 from art.data.supervised_store import SupervisedStore
 from art.data.tokens import TokenStore
 from art.distributed import is_main
 from art.errors import ArtError
 from art.evaluation.pooled import Pool
-from art.files import fingerprint
 from art.retriever.bm25 import BM25
 from art.retriever.encoders import Retriever
+from art.retriever.index import Index
 from art.retriever.loading import create_retriever
 from art.scorer.cache import CachedScorer, ScoreLog
-from art.scorer.records import read_known
+from art.scorer.records import Records, read_known
 from art.scorer.teacher import Teacher
 from art.scorer.teachers import load_teacher
 from art.training import checkpoints, recovery
 from art.training.checkpoints import CheckpointState
-from art.training.items import (
-    EpochItems,
-    Split,
-    cut_pairs,
-    cut_pool,
-    labelled_items,
-    labelled_pool,
-    split_labelled,
-    split_passages,
-)
+from art.training.items import EpochItems, cut_pairs, cut_pool, labelled_items, labelled_pool
 from art.training.job import Job
-from art.training.plan import (
-    Questions,
-    check_passages,
-    evaluation_fingerprint,
-    holds_out_items,
-    learns_from_labels,
-    needs_scorer,
-    plan_run,
-    read_run_questions,
-    reads_passages,
-)
+from art.training.plan import Questions, needs_scorer
 from art.training.progress import MetricsLog
+from art.training.run_data import RunData, cache_folder, open_data
 from art.training.run_folder import RunFolder
 
 _KINDS = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
+
+
+@dataclass(frozen=True)
+class _Models:
+    """What learns and what teaches, and what they read.
+
+    Attributes:
+        retriever: on its device.
+        scorer: None where nothing has to be scored.
+        tokens: of the passages, as the passage tower reads them; None where no index is needed.
+        bm25: None where it proposes nothing.
+        items: what the contrastive steps read; None where there are no such steps.
+        pool: what the run is judged in; None where it is not judged in one.
+    """
+
+    retriever: Retriever
+    scorer: Teacher | None
+    tokens: TokenStore | None
+    bm25: BM25 | None
+    items: EpochItems | None
+    pool: Pool | None
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What was written before, brought back to the step from which the run goes on.
+
+    Attributes:
+        fingerprints: of what the run reads, the same as then.
+        metrics: cut back.
+        scorer: with the scores given so far; None where nothing has to be scored.
+        known: scores to take over from other runs; None where there are none, and on other
+            processes than the main one.
+    """
+
+    fingerprints: dict[str, str]
+    metrics: MetricsLog
+    scorer: CachedScorer | None
+    known: Records | None
 
 
 def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
@@ -66,163 +84,135 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
             reads is no longer what it was; every process raises it.
     """
     with distributed.fail_together():
-        # Data
-        cache = Path(config.data.cache_folder) if config.data.cache_folder else None
-        questions = read_run_questions(config)
-        skip = config.data.skip_bad_rows
-        judged = config.evaluation.qrels
-        qrels = read_qrels(judged, questions.bad_rows if skip else None) if judged else None
-        training_files = config.data.supervised if learns_from_labels(config) else []
-        labelled, choosing = (
-            SupervisedStore.open_or_build(files, cache=cache, progress=is_main()) if files else None
-            for files in (training_files, config.evaluation.supervised)
-        )
-        store = None
-        if reads_passages(config):
-            assert config.data.passages is not None  # checked with the settings
-            store = PassageStore.open_or_build(
-                config.data.passages, skip_bad_rows=skip, cache=cache, progress=is_main()
-            )
-            check_passages(config, len(store))
-        split = split_items(config, questions, labelled, store)
-        schedule = plan_run(
-            config,
-            **training_sizes(config, questions, split),
-            world_size=distributed.world_size(),
-        )
-
-        # Models
-        steps = run.steps()
-        state = checkpoints.load_state(run, steps[-1]) if steps else None
-        retriever = _student(config, run, steps[-1] if steps else None, cache).to(device)
-        scorer = None
-        if needs_scorer(config, questions):
-            scorer = _teacher(config, questions, state, device, cache)
-        tokens_of = partial(
-            TokenStore.open_or_build,
-            cache=cache,
-            num_workers=config.data.num_workers,
-            progress=is_main(),
-        )
-        teaches = config.training.method == "art"
-        tokens = None
-        if store is not None and (teaches or schedule.refresh_steps is not None):
-            tokens = tokens_of(store, retriever.passage_template)
-        bm25 = None
-        if store is not None and teaches and config.training.candidates != "retriever":
-            bm25 = BM25.build(store, cache=cache)
-        items, pool = _contrast(config, retriever, labelled, choosing, store, split, tokens_of)
-
-        # Optimiser
+        data = open_data(config)
+        state = _last_state(run)
+        models = _load_models(config, run, data, state, device)
         accelerator = _accelerator(config, run)
-        optimizer = _optimizer(retriever, config)
-
-        # Resume
-        fingerprints = {
-            "training questions": fingerprint(
-                *questions.training, *map(repr, questions.answers.items())
-            ),
-            "evaluation questions": evaluation_fingerprint(questions.evaluation, qrels),
-        }
-        read = {
-            "passages": store,
-            "scorer": scorer,
-            "labelled training questions": labelled,
-            "labelled evaluation questions": choosing,
-        }
-        fingerprints |= {name: one.fingerprint for name, one in read.items() if one is not None}
-        metrics = MetricsLog(run.metrics_file)
-        if state:
-            checkpoints.check_unchanged(run, state, fingerprints)
-            checkpoints.load_optimizer(run, state.step, optimizer)
-        if is_main():
-            metrics.cut_back(state.metrics_bytes if state else 0)
-        cached_scorer = log = scores = None
-        if scorer is not None:
-            # Whatever is scored, it is a passage of the corpus.
-            assert config.scorer is not None and store is not None
-            # Only at the beginning: from then on they are in the run's own log.
-            known = [] if state else config.scorer.known_scores
-            scores = read_known(known, scorer.fingerprint) if is_main() else None
-            num_scores = state.num_scores if state else 0
-            log = ScoreLog(run.scores_file, fingerprint=scorer.fingerprint, length=num_scores)
-            cached_scorer = CachedScorer(scorer, log, tokens_of(store, scorer.template))
+        optimizer = _optimizer(models.retriever, config)
+        past = _resume(config, run, data, models, optimizer, state)
         job = Job(
             config=config,
             run=run,
-            schedule=schedule,
-            questions=questions,
-            qrels=qrels,
-            store=store,
-            tokens=tokens,
-            retriever=retriever,
-            model=retriever,
+            schedule=data.schedule,
+            questions=data.questions,
+            qrels=data.qrels,
+            store=data.store,
+            tokens=models.tokens,
+            retriever=models.retriever,
+            model=models.retriever,
             optimizer=optimizer,
-            scorer=cached_scorer,
-            bm25=bm25,
-            epoch_items=items,
-            pool=pool,
+            scorer=past.scorer,
+            bm25=models.bm25,
+            epoch_items=models.items,
+            pool=models.pool,
             accelerator=accelerator,
-            metrics=metrics,
-            fingerprints=fingerprints,
-            notes=tuple(_notes(labelled, choosing, config.training.hard_negatives)),
+            metrics=past.metrics,
+            fingerprints=past.fingerprints,
+            notes=tuple(data.notes(config.training.hard_negatives)),
         )
         job.go_back_to(state)
     # What talks to the other processes
-    if log is not None:
-        job.num_taken_over = log.take_over(scores)
-    if state is not None and store is not None:
-        job.index = recovery.open_index(
-            run,
-            state,
-            store_fingerprint=store.fingerprint,
-            retriever=retriever,
-            weights_at=lambda step: _student(config, run, step, cache).to(device),
-            embed=job.embed,
-        )
+    if job.scorer is not None:
+        job.num_taken_over = job.scorer.log.take_over(past.known)
+    job.index = _last_index(job, state, device)
     with distributed.noticing_lost_processes():
-        job.model = accelerator.prepare_model(retriever)
+        job.model = accelerator.prepare_model(models.retriever)
     return job
 
 
-def split_items(
+def _last_state(run: RunFolder) -> CheckpointState | None:
+    steps = run.steps()
+    return checkpoints.load_state(run, steps[-1]) if steps else None
+
+
+def _load_models(
     config: Config,
-    questions: Questions,
-    labelled: SupervisedStore | None,
-    store: PassageStore | None,
-) -> Split | None:
-    """Divide what the contrastive steps learn from, where it is here: what trains, what chooses.
+    run: RunFolder,
+    data: RunData,
+    state: CheckpointState | None,
+    device: torch.device,
+) -> _Models:
+    """Load the models at the step from which the run goes on, and encode what they read."""
+    training = config.training
+    retriever = _student(config, run, state.step if state else None).to(device)
+    scorer = None
+    if needs_scorer(config, data.questions):
+        scorer = _teacher(config, data.questions, state, device)
+    tokens = bm25 = None
+    if data.store is not None:
+        teaches = training.method == "art"
+        if teaches or data.schedule.refresh_steps is not None:
+            tokens = _tokens_of(config)(data.store, retriever.passage_template)
+        if teaches and training.candidates != "retriever":
+            bm25 = BM25.build(data.store, cache=cache_folder(config))
+    items, pool = _contrast(config, retriever, data)
+    return _Models(retriever, scorer, tokens, bm25, items, pool)
+
+
+def _resume(
+    config: Config,
+    run: RunFolder,
+    data: RunData,
+    models: _Models,
+    optimizer: torch.optim.Optimizer,
+    state: CheckpointState | None,
+) -> _Past:
+    """Bring back what was written before a checkpoint; without one, begin with nothing.
 
     Raises:
-        DataError: there is too little of it for both.
+        MismatchError: what the run reads has changed.
     """
-    seed, hold_some_out = config.training.seed, holds_out_items(config)
-    if labelled is not None:
-        choosing = [one.text for one in questions.evaluation] if questions.held_out else []
-        return split_labelled(labelled, seed=seed, hold_some_out=hold_some_out, choosing=choosing)
-    if config.training.method == "warmup" and store is not None:
-        return split_passages(store, seed=seed, hold_some_out=hold_some_out)
-    return None
+    fingerprints = data.fingerprints(models.scorer)
+    metrics = MetricsLog(run.metrics_file)
+    if state:
+        checkpoints.check_unchanged(run, state, fingerprints)
+        checkpoints.load_optimizer(run, state.step, optimizer)
+    if is_main():
+        metrics.cut_back(state.metrics_bytes if state else 0)
+    scorer = models.scorer
+    if scorer is None:
+        return _Past(fingerprints, metrics, None, None)
+    # Whatever is scored, it is a passage of the corpus.
+    assert config.scorer is not None and data.store is not None
+    # Only at the beginning: from then on they are in the run's own log.
+    others = [] if state else config.scorer.known_scores
+    known = read_known(others, scorer.fingerprint) if is_main() else None
+    num_scores = state.num_scores if state else 0
+    log = ScoreLog(run.scores_file, fingerprint=scorer.fingerprint, length=num_scores)
+    passage_tokens = _tokens_of(config)(data.store, scorer.template)
+    return _Past(fingerprints, metrics, CachedScorer(scorer, log, passage_tokens), known)
 
 
-def training_sizes(config: Config, questions: Questions, split: Split | None) -> dict[str, int]:
-    """Return the sizes of the training sets, by their names in `plan_run`."""
-    num_items = split.num_training if split is not None else 0
-    if config.training.method == "art":
-        return {"num_questions": len(questions.training), "num_labelled": num_items}
-    return {"num_questions": num_items}
+def _last_index(job: Job, state: CheckpointState | None, device: torch.device) -> Index | None:
+    """Open the index that a checkpoint names, see `recovery.open_index`."""
+    if state is None or job.store is None:
+        return None
+    return recovery.open_index(
+        job.run,
+        state,
+        store_fingerprint=job.store.fingerprint,
+        retriever=job.retriever,
+        weights_at=lambda step: _student(job.config, job.run, step).to(device),
+        embed=job.embed,
+    )
+
+
+def _tokens_of(config: Config) -> Callable[..., TokenStore]:
+    """Return what opens the token ids of a store under a template."""
+    return partial(
+        TokenStore.open_or_build,
+        cache=cache_folder(config),
+        num_workers=config.data.num_workers,
+        progress=is_main(),
+    )
 
 
 def _contrast(
-    config: Config,
-    retriever: Retriever,
-    labelled: SupervisedStore | None,
-    choosing: SupervisedStore | None,
-    store: PassageStore | None,
-    split: Split | None,
-    tokens_of: Callable[[PassageStore, RetrieverTemplate], TokenStore],
+    config: Config, retriever: Retriever, data: RunData
 ) -> tuple[EpochItems | None, Pool | None]:
     """Return what the contrastive steps read, and the pool that the run is judged in."""
+    labelled, choosing, store, split = data.labelled, data.choosing, data.store, data.split
+    tokens_of = _tokens_of(config)
     training, warmup = config.training, config.warmup
 
     def pool_of(some: SupervisedStore, positions: Sequence[int] | None) -> Pool:
@@ -254,26 +244,12 @@ def _contrast(
     )
 
 
-def _notes(
-    labelled: SupervisedStore | None, choosing: SupervisedStore | None, num_hard_negatives: int
-) -> Iterator[str]:
-    """Yield what a user should know of the labelled files."""
-    for one in (labelled, choosing):
-        if one is not None and one.left_out:
-            yield one.left_out
-    if labelled is not None and (num_short := labelled.num_short(num_hard_negatives)):
-        yield (
-            f"{num_short:,} of {len(labelled):,} labelled questions have fewer negatives than "
-            f"training.hard_negatives ({num_hard_negatives}) and use those they have"
-        )
-
-
-def _student(config: Config, run: RunFolder, step: int | None, cache: Path | None) -> Retriever:
+def _student(config: Config, run: RunFolder, step: int | None) -> Retriever:
     settings = config.retriever.model_dump()
     if step is not None:
         weights = run.checkpoint_folder(step) / "retriever"
         settings.update(model=str(weights), passage_model=None)
-    return create_retriever(**settings, seed=config.training.seed, cache=cache)
+    return create_retriever(**settings, seed=config.training.seed, cache=cache_folder(config))
 
 
 def _teacher(
@@ -281,14 +257,15 @@ def _teacher(
     questions: Questions,
     state: CheckpointState | None,
     device: torch.device,
-    cache: Path | None,
 ) -> Teacher:
     assert config.scorer is not None  # checked with the settings
     settings = config.scorer.model_dump(exclude={"temperature", "known_scores"})
     if state is not None and config.scorer.chat_template:
         # As it was rendered when the run began, whatever date the template would insert today.
         settings.update(passage_prompt=state.scorer_prompt, question_prefix="", chat_template=False)
-    return load_teacher(**settings, answers=questions.answers, device=device, cache=cache)
+    return load_teacher(
+        **settings, answers=questions.answers, device=device, cache=cache_folder(config)
+    )
 
 
 def _accelerator(config: Config, run: RunFolder) -> Accelerator:

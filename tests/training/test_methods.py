@@ -12,7 +12,7 @@ from tiny_run import tiny_run
 
 from art.config import Config, check_config
 from art.errors import ConfigFaults, MismatchError
-from art.training import setup
+from art.training import run_data, setup
 from art.training.items import Split
 from art.training.loop import train
 
@@ -117,13 +117,13 @@ def test_a_question_that_chooses_trains_in_neither_way(
     labelled = Path(config.data.supervised[0]).read_text().splitlines()
     asked.write_text("\n".join(json.loads(line)["question"] for line in labelled))
     seen: list[Split] = []
-    original = setup.split_items
+    original = run_data.split_items
 
     def kept(*args: Any) -> Any:
         seen.append(original(*args))
         return seen[-1]
 
-    monkeypatch.setattr(setup, "split_items", kept)
+    monkeypatch.setattr(run_data, "split_items", kept)
     train(config)
     assert len(seen[0].left_out) == 16
     assert not len(seen[0].held_out)
