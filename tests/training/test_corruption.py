@@ -6,12 +6,12 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from damage import spoil
-from run_world import NUM_STEPS, configure, records, tiny_settings, weights
+from killed_run import kill
+from run_world import NUM_STEPS, configure, records, weights
 
 from art.config import Config
 from art.errors import CorruptionError
@@ -22,39 +22,6 @@ from art.training.loop import train
 from art.training.run_folder import RunFolder
 
 WEIGHTS = "retriever/question_tower/model.safetensors"
-
-
-class KilledError(Exception):
-    """Stands for a SIGKILL: nothing in the code under test catches it."""
-
-
-@pytest.fixture(scope="module")
-def settings(tiny_bert, tiny_t5, corpus, tmp_path_factory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("data")
-    return tiny_settings(folder, bert=tiny_bert, t5=tiny_t5, corpus=corpus)
-
-
-@pytest.fixture(scope="module")
-def finished(settings, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("finished")
-    train(configure(settings, folder))
-    return folder
-
-
-def kill(config: Config, step: int) -> None:
-    """Run until it dies in the update after `step`."""
-    with pytest.MonkeyPatch.context() as patch:
-        original, calls = loop.take_step, []
-
-        def killing(job: Any) -> Any:
-            calls.append(1)
-            if len(calls) > step:
-                raise KilledError
-            return original(job)
-
-        patch.setattr(loop, "take_step", killing)
-        with pytest.raises(KilledError):
-            train(config)
 
 
 @pytest.fixture(scope="module")
@@ -172,17 +139,7 @@ def test_an_index_about_to_be_refreshed_is_not_embedded_again(
     settings, finished, tmp_path, capsys
 ) -> None:
     config = configure(settings, tmp_path)
-    with pytest.MonkeyPatch.context() as patch:
-        refresh = loop.Job.refresh
-
-        def killing(job: Any) -> None:
-            if job.step == 4:
-                raise KilledError
-            refresh(job)
-
-        patch.setattr(loop.Job, "refresh", killing)
-        with pytest.raises(KilledError):
-            train(config)
+    kill(config, 2, owner=loop.Job, name="refresh")  # those of steps 0 and 2
     spoil(tmp_path / "index" / "step-00000002" / "shard-00000.bin", "flipped")
     capsys.readouterr()
     train(config)
@@ -243,12 +200,14 @@ def test_damaged_caches_are_built_again_in_the_middle_of_a_run(
     settings, finished, tmp_path, capsys
 ) -> None:
     cache = tmp_path / "cache"
-    shutil.copytree(Path(settings["data"]["cache_folder"]), cache)
+    own = {"cache_folder": str(cache)}
+    train(configure(settings, tmp_path / "first", data=own, training={"max_steps": 1}))
     damaged = [*cache.glob("stores/*/text.bin"), *cache.glob("tokens/*/ids.bin")]
     for path in damaged:
         spoil(path, "flipped")
     assert len(damaged) == 3
-    config = configure(settings, tmp_path / "run", data={"cache_folder": str(cache)})
+    config = configure(settings, tmp_path / "run", data=own)
+    capsys.readouterr()
     train(config)
     said = notes(capsys)
     assert len(said) == 3 and all("building it again" in note for note in said)

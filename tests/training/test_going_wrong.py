@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from killed_run import KilledError
 from run_world import NUM_STEPS, configure, records, weights
 from safetensors.torch import load_file, save_file
 
@@ -18,10 +19,6 @@ from art.training import collapse, loop
 from art.training.checkpoints import load_state
 from art.training.loop import train
 from art.training.run_folder import RunFolder
-
-
-class KilledError(Exception):
-    """Stands for a SIGKILL: nothing in the code under test catches it."""
 
 
 def poison(monkeypatch, *steps: int, killed_at: int | None = None) -> None:

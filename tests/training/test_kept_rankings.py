@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from killed_run import KilledError
 from tiny_run import moved, tiny_run
 
 from art.evaluation.rankings import read_rankings
 from art.training import job as job_module
 from art.training.loop import train
 from art.training.run_folder import RunFolder
-
-
-class KilledError(Exception):
-    """Stands for a SIGKILL: nothing in the code under test catches it."""
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from killed_run import kill
 from processes import run_processes
 from run_world import NUM_STEPS, configure, records, weights
 from safetensors.numpy import load_file
@@ -24,10 +25,6 @@ from art.training.checkpoints import load_state
 from art.training.loop import train
 from art.training.run_folder import RunFolder
 from art.training.stages import train_stages
-
-
-class KilledError(Exception):
-    """Stands for a SIGKILL: nothing in the code under test catches it."""
 
 
 def test_a_run_leaves_a_retriever_figures_and_two_checkpoints(finished, settings) -> None:
@@ -60,22 +57,11 @@ def test_training_moves_both_towers(finished, settings, tiny_bert) -> None:
     [("take_step", 1), ("take_step", 4), ("refresh", 2), ("evaluate", 1), ("publish", 0)],
 )
 def test_a_killed_run_ends_with_the_bits_of_an_uninterrupted_one(
-    where, moment, finished, settings, tmp_path, monkeypatch
+    where, moment, finished, settings, tmp_path
 ) -> None:
     owner = {"take_step": loop, "publish": loop.checkpoints}.get(where, job_module.Job)
-    original, calls = getattr(owner, where), []
-
-    def killing(*args: Any, **kwargs: Any) -> Any:
-        calls.append(1)
-        if len(calls) == moment + 1:
-            raise KilledError
-        return original(*args, **kwargs)
-
     config = configure(settings, tmp_path / "run")
-    monkeypatch.setattr(owner, where, killing)
-    with pytest.raises(KilledError):
-        train(config)
-    monkeypatch.setattr(owner, where, original)
+    kill(config, moment, owner=owner, name=where)
     train(config)
     assert records(tmp_path / "run") == records(finished)
     ours, theirs = weights(tmp_path / "run"), weights(finished)
@@ -132,12 +118,10 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=list(VARIANTS))
-def test_every_kind_of_run_resumes_to_the_same_bits(
-    variant, settings, tmp_path, monkeypatch
-) -> None:
+def test_every_kind_of_run_resumes_to_the_same_bits(variant, settings, tmp_path) -> None:
     whole = configure(settings, tmp_path / "whole", **variant)
     train(whole)
-    cut = interrupted(settings, tmp_path / "cut", monkeypatch, **variant)
+    cut = interrupted(settings, tmp_path / "cut", **variant)
     train(cut)
     assert records(tmp_path / "cut") == records(tmp_path / "whole")
     ours, theirs = weights(tmp_path / "cut"), weights(tmp_path / "whole")
@@ -153,32 +137,19 @@ def test_a_frozen_passage_tower_keeps_its_weights_and_its_index(settings, tmp_pa
     assert [folder.name for folder in (tmp_path / "index").glob("step-*")] == ["step-00000000"]
 
 
-def interrupted(settings, folder: Path, monkeypatch, **sections: Any) -> Config:
+def interrupted(settings, folder: Path, **sections: Any) -> Config:
     """Leave a run in `folder` that was killed in its fourth step."""
-    original, calls = loop.take_step, []
-
-    def killing(job: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 4:
-            raise KilledError
-        return original(job)
-
     config = configure(settings, folder, **sections)
-    monkeypatch.setattr(loop, "take_step", killing)
-    with pytest.raises(KilledError):
-        train(config)
-    monkeypatch.setattr(loop, "take_step", original)
+    kill(config, 3)
     return config
 
 
 @pytest.mark.parametrize("what", ["passages", "questions"])
-def test_a_run_whose_data_changed_under_it_is_refused(
-    what, settings, tmp_path, monkeypatch
-) -> None:
+def test_a_run_whose_data_changed_under_it_is_refused(what, settings, tmp_path) -> None:
     original = Path(settings["data"][what])
     copy = tmp_path / original.name
     copy.write_text(original.read_text())
-    config = interrupted(settings, tmp_path / "run", monkeypatch, data={what: str(copy)})
+    config = interrupted(settings, tmp_path / "run", data={what: str(copy)})
     copy.write_text("\n".join(reversed(original.read_text().splitlines())))
     with pytest.raises(MismatchError, match=f"{what} ") as caught:
         train(config)
@@ -200,7 +171,7 @@ def test_a_template_that_prints_the_date_still_resumes(
     template.write_text("{{ messages[0]['content'] }} 2026-01-01 ")
     sections = {"scorer": {"model": str(scorer), "chat_template": True}}
     # The date is the model's own code's to insert; a changed file stands for the changed day.
-    config = interrupted(settings, tmp_path / "run", monkeypatch, **sections)
+    config = interrupted(settings, tmp_path / "run", **sections)
     prompt = load_state(RunFolder(tmp_path / "run"), 3).scorer_prompt
     assert "2026-01-01" in prompt
     monkeypatch.setattr(
@@ -215,7 +186,7 @@ def test_a_template_that_prints_the_date_still_resumes(
 def test_a_disk_that_refuses_a_checkpoint_leaves_the_one_before(
     settings, tmp_path, monkeypatch
 ) -> None:
-    config = interrupted(settings, tmp_path, monkeypatch)
+    config = interrupted(settings, tmp_path)
     before = RunFolder(tmp_path).steps()
 
     def refuse(*_: Any, **__: Any) -> None:

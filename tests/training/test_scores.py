@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from counted_training import Account, train_and_count
+from killed_run import kill
 from processes import run_processes
 from run_world import NUM_STEPS, configure, records
 
@@ -17,7 +18,6 @@ from art.errors import CorruptionError, MismatchError
 from art.scorer.cache import CachedScorer, ScoredPairs, ScoreLog
 from art.scorer.records import RECORD, read_log
 from art.scorer.teacher import Teacher
-from art.training import loop
 from art.training.checkpoints import load_state
 from art.training.loop import train
 from art.training.run_folder import RunFolder
@@ -113,22 +113,6 @@ def test_epochs_are_counted_whatever_is_logged(finished, settings, tmp_path) -> 
     assert of_kind(tmp_path, "epoch") == epochs and len(of_kind(tmp_path, "train")) == 1
 
 
-def killed_at_step(step: int, config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    class KilledError(Exception):
-        pass
-
-    def killing(job: Any) -> Any:
-        if job.step == step:
-            raise KilledError
-        return take_step(job)
-
-    take_step = loop.take_step
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "take_step", killing)
-        with pytest.raises(KilledError):
-            train(config)
-
-
 def test_a_run_that_begins_with_anothers_scores_needs_no_scorer(
     finished, settings, tmp_path, monkeypatch, capfd
 ) -> None:
@@ -137,7 +121,7 @@ def test_a_run_that_begins_with_anothers_scores_needs_no_scorer(
     shutil.copy(finished / "scores.log", other)
     config = configure(settings, tmp_path / "run", scorer={"known_scores": str(other)})
     monkeypatch.setattr(Teacher, "score_pairs", lambda *_: pytest.fail("it scored again"))
-    killed_at_step(4, config, monkeypatch)
+    kill(config, 4)
     assert f"{num_in_log(finished)} scores taken over" in capfd.readouterr().err
     shutil.rmtree(other)  # by now they are the run's own
     train(config)
@@ -158,10 +142,10 @@ def test_scores_of_another_scorer_are_refused_before_anything_is_done(
 
 
 def test_behind_a_damaged_stretch_of_the_log_the_checkpoint_before_goes_on(
-    finished, settings, tmp_path, monkeypatch
+    finished, settings, tmp_path
 ) -> None:
     config = configure(settings, tmp_path)
-    killed_at_step(5, config, monkeypatch)
+    kill(config, 5)
     run = RunFolder(tmp_path)
     before, newest = (load_state(run, step) for step in run.steps()[-2:])
     assert before.num_scores < newest.num_scores

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from killed_run import kill
 from teacher_world import make_reranker
 
-from art.config import Config, check_config
+from art.config import check_config
 from art.errors import DataError, MismatchError
 from art.retriever.loading import load_retriever
-from art.training import loop
 from art.training.loop import train
 from art.training.plan import read_run_questions
 
@@ -29,26 +29,6 @@ def files(corpus, tmp_path_factory) -> Path:
     (folder / "answered.jsonl").write_text("\n".join(map(json.dumps, asked)))
     (folder / "plain.txt").write_text("\n".join(one["question"] for one in asked))
     return folder
-
-
-class KilledError(Exception):
-    """Stands for a SIGKILL: nothing in the code under test catches it."""
-
-
-def killed(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave a run that was killed in its third step."""
-    original, calls = loop.take_step, []
-
-    def killing(job: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 3:
-            raise KilledError
-        return original(job)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "take_step", killing)
-        with pytest.raises(KilledError):
-            train(config)
 
 
 def document(files: Path, bert: Path, output: Path, questions: str, **scorer: Any) -> dict:
@@ -91,11 +71,11 @@ def scorers(tiny_bert, tiny_t5, tiny_llama, tmp_path_factory) -> dict[str, dict[
 
 @pytest.mark.parametrize("name", ["t5 answers", "llama answers", "reranker"])
 def test_a_killed_run_with_every_kind_of_teacher_goes_on_to_its_end(
-    name: str, files, tiny_bert, scorers, tmp_path, monkeypatch
+    name: str, files, tiny_bert, scorers, tmp_path
 ) -> None:
     questions = "plain.txt" if name == "reranker" else "answered.jsonl"
     settings = document(files, tiny_bert, tmp_path / "run", questions, **scorers[name])
-    killed(check_config(settings, source="test"), monkeypatch)
+    kill(check_config(settings, source="test"), 2)
     result = train(check_config(settings, source="test"))
     assert result.figure == "scorer_log_likelihood"  # what else judges questions without labels
     assert load_retriever(tmp_path / "run" / "retriever").settings.passage_length == 64
@@ -104,13 +84,13 @@ def test_a_killed_run_with_every_kind_of_teacher_goes_on_to_its_end(
     assert len(trained) == 3 and all(one["loss"] > 0 for one in trained)
 
 
-def test_other_answers_are_another_run(files, tiny_bert, scorers, tmp_path, monkeypatch) -> None:
+def test_other_answers_are_another_run(files, tiny_bert, scorers, tmp_path) -> None:
     own = tmp_path / "questions.jsonl"
     text = (files / "answered.jsonl").read_text()
     own.write_text(text)
     settings = document(files, tiny_bert, tmp_path / "run", "", **scorers["t5 answers"])
     settings["data"]["questions"] = str(own)
-    killed(check_config(settings, source="test"), monkeypatch)
+    kill(check_config(settings, source="test"), 2)
     own.write_text(text.replace('"answers": ["', '"answers": ["orange ', 1))
     with pytest.raises(MismatchError, match="training questions"):
         train(check_config(settings, source="test"))
