@@ -26,11 +26,12 @@ from art.checked import check_size
 from art.config import Manifest
 from art.data.formats import Passage
 from art.data.passages import PassageStore
+from art.data.rows import BadRows
 from art.data.supervised import SupervisedExample, content_id, read_supervised
 from art.errors import CorruptionError, DataError
 from art.files import atomic_folder, cache_folder, file_state, fingerprint, lock
 
-_FORMAT = "supervised store 1"
+_FORMAT = "supervised store 2"
 _NUM_SHOWN = 3
 _KINDS = 3  # of a question's passages: positives, hard negatives, other negatives
 
@@ -42,6 +43,7 @@ class _SupervisedManifest(Manifest):
     num_rows: int
     question_bytes: int
     left_out: str
+    bad_rows: BadRows
     fingerprint: str
 
 
@@ -55,6 +57,7 @@ class SupervisedStore:
             the file gave where the passage first stood, else of its title and text.
         questions: the questions as they stand in the files.
         left_out: a note on examples without a positive, empty where there is none.
+        bad_rows: of the files, skipped when the store was built.
         fingerprint: stands for the questions, answers and passages in their order.
     """
 
@@ -63,11 +66,13 @@ class SupervisedStore:
     keys: NDArray[np.uint64]
     questions: Sequence[str]
     left_out: str
+    bad_rows: BadRows
     fingerprint: str
 
     def __init__(self, folder: Path, manifest: _SupervisedManifest) -> None:
         self.folder = folder
         self.left_out = manifest.left_out
+        self.bad_rows = manifest.bad_rows
         self.fingerprint = manifest.fingerprint
         self.contexts = PassageStore.open(folder / "contexts")
         num_questions = manifest.num_questions
@@ -79,7 +84,12 @@ class SupervisedStore:
 
     @classmethod
     def open_or_build(
-        cls, files: Sequence[str | Path], *, cache: Path | None = None, progress: bool = True
+        cls,
+        files: Sequence[str | Path],
+        *,
+        skip_bad_rows: bool = False,
+        cache: Path | None = None,
+        progress: bool = True,
     ) -> SupervisedStore:
         """Open the store of these files, building it in the cache when one is new or changed.
 
@@ -88,6 +98,7 @@ class SupervisedStore:
 
         Args:
             files: what `read_supervised` reads; several are one list, in their order.
+            skip_bad_rows: build it without malformed rows, kept in `bad_rows`.
             cache: folder for things that can be built again; None for the user's.
             progress: draw a progress bar while building.
 
@@ -97,12 +108,12 @@ class SupervisedStore:
             ArtError: the disk refuses.
         """
         stores = (cache or cache_folder()) / "supervised"
-        key = _files_key(files)
+        key = _files_key(files, skip_bad_rows)
         folder = stores / key
         if not folder.exists():
             with lock(stores / f"{key}.lock"):
                 if not folder.exists():  # another process may have built it meanwhile
-                    _build(files, folder, progress)
+                    _build(files, skip_bad_rows, folder, progress)
         manifest = _SupervisedManifest.read(folder / "manifest.json")
         if manifest.format != _FORMAT:
             raise CorruptionError(f"not a {_FORMAT!r} but {manifest.format!r}", where=folder)
@@ -233,8 +244,8 @@ def _mapped(path: Path, dtype: str, count: int) -> NDArray[Any]:
     return np.memmap(path, dtype=dtype, mode="r", shape=(count,)).view(np.ndarray)
 
 
-def _files_key(files: Sequence[str | Path]) -> str:
-    states = []
+def _files_key(files: Sequence[str | Path], skip_bad_rows: bool) -> str:
+    states = ["without bad rows"] * skip_bad_rows
     for path in map(Path, files):
         try:
             states.append(file_state(path))
@@ -243,12 +254,13 @@ def _files_key(files: Sequence[str | Path]) -> str:
     return fingerprint(_FORMAT, *states)
 
 
-def _build(files: Sequence[str | Path], folder: Path, progress: bool) -> None:
+def _build(files: Sequence[str | Path], skip_bad_rows: bool, folder: Path, progress: bool) -> None:
     source = ", ".join(map(str, files))
+    bad_rows = BadRows()
     with atomic_folder(folder) as beside:
         with ExitStack() as opened:
             writer = _Writer(beside, opened)
-            passages = _new_contexts(files, writer)
+            passages = _new_contexts(files, writer, bad_rows if skip_bad_rows else None)
             contexts = PassageStore.build(
                 passages, beside / "contexts", source=source, progress=progress
             )
@@ -259,21 +271,25 @@ def _build(files: Sequence[str | Path], folder: Path, progress: bool) -> None:
             num_rows=writer.num_rows,
             question_bytes=writer.question_bytes,
             left_out=writer.note(),
+            bad_rows=bad_rows,
             fingerprint=fingerprint(contexts.fingerprint, writer.fingerprint()),
         ).write(beside / "manifest.json")
 
 
-def _new_contexts(files: Sequence[str | Path], writer: _Writer) -> Iterator[Passage]:
+def _new_contexts(
+    files: Sequence[str | Path], writer: _Writer, bad_rows: BadRows | None
+) -> Iterator[Passage]:
     """Write every example; yield each passage where it first stands."""
     for path in files:
-        for where, example in read_supervised(path):
+        for where, example in read_supervised(path, bad_rows):
             if example.positives:
                 yield from writer.add(example)
             else:
                 writer.leave_out(where)
     if not writer.num_questions:
+        skipped = bad_rows.report() if bad_rows else ""
         raise DataError(
-            "no example has a positive passage",
+            "; ".join(["no example has a positive passage", *filter(None, [skipped])]),
             where=", ".join(map(str, files)),
             hint=writer.note() or "there is no example at all",
         )

@@ -72,8 +72,11 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
         judged = config.evaluation.qrels
         qrels = read_qrels(judged, questions.bad_rows if skip else None) if judged else None
         training_files = config.data.supervised if learns_from_labels(config) else []
+        open_labelled = partial(
+            SupervisedStore.open_or_build, skip_bad_rows=skip, cache=cache, progress=is_main()
+        )
         labelled, choosing = (
-            SupervisedStore.open_or_build(files, cache=cache, progress=is_main()) if files else None
+            open_labelled(files) if files else None
             for files in (training_files, config.evaluation.supervised)
         )
         store = None
@@ -258,8 +261,8 @@ def _notes(
 ) -> Iterator[str]:
     """Yield what a user should know of the labelled files."""
     for one in (labelled, choosing):
-        if one is not None and one.left_out:
-            yield one.left_out
+        if one is not None:
+            yield from filter(None, (one.bad_rows.report(), one.left_out))
     if labelled is not None and (num_short := labelled.num_short(num_hard_negatives)):
         yield (
             f"{num_short:,} of {len(labelled):,} labelled questions have fewer negatives than "

@@ -144,7 +144,7 @@ GOOD = '{"question": "q", "positive_ctxs": [{"text": "moon"}]}'
     ("name", "contents", "where", "what"),
     [
         ("a.json", f"[{GOOD}, {{'x'}}]", ": entry 2", "not JSON: Expecting property name"),
-        ("a.json", f"[{GOOD}, 7]", ": entry 2", "object is expected, not '7'"),
+        ("a.json", f"[{GOOD}, 7]", ": entry 2", "object is expected, not int"),
         ("a.json", f"[{GOOD},]", ": entry 2", "not ']'"),
         ("a.json", f"[{GOOD} {GOOD}]", ": entry 1", "a comma or the end"),
         ("a.json", f"[{GOOD}, {GOOD[:-5]}", ": entry 2", "not JSON: "),
@@ -161,6 +161,7 @@ GOOD = '{"question": "q", "positive_ctxs": [{"text": "moon"}]}'
         ("a.jsonl", GOOD.replace('"text"', '"passage"'), ":1: positive_ctxs[0]", "no 'text'"),
         ("a.jsonl", GOOD.replace('[{"text": "moon"}]', '"x"'), ":1", "not a list"),
         ("a.tsv", "question\tpassage\nq\tp\n", ":1", "query_text"),
+        ("a.tsv", 'query_text\tgold_passage\t"x\nq\tp\tn\ny"\n', ":1", "every other column once"),
         ("a.tsv", "query_text\tgold_passage\nq\n", ":2", "1 columns"),
         ("a.tsv", "query_text\tgold_passage\nq\t \n", ":2", "without text"),
         ("a.csv", "x", "", "not a supervised file"),

@@ -59,6 +59,17 @@ def num_listed(data: bytes) -> int:
     return len(json.loads(data.decode("utf-8-sig")))
 
 
+def num_examples(data: bytes) -> int:
+    """Count the entries of one JSON list, or the lines where the file does not begin with one."""
+    is_list = _text(data).removeprefix("\ufeff").lstrip(" \t\n\r").startswith("[")
+    return num_listed(data) if is_list else num_lines(data)
+
+
+def num_below_header(data: bytes) -> int:
+    """Count the csv rows but the first."""
+    return num_csv_rows(data) - 1
+
+
 def _lines(data: bytes) -> list[bytes]:
     lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     return [line + b"\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]

@@ -11,7 +11,7 @@ import pytest
 from tiny_run import tiny_run
 
 from art.config import Config, check_config
-from art.errors import ConfigFaults, MismatchError
+from art.errors import ConfigFaults, MismatchError, RowError
 from art.training import setup
 from art.training.items import Split
 from art.training.loop import train
@@ -163,8 +163,12 @@ def test_examples_without_a_positive_and_questions_short_of_negatives_are_told(
     short = {"training": {"method": "dpr", "hard_negatives": 1000}}
     config = configure("run", DPR | short, max_steps=1)
     with open(config.data.supervised[0], "a") as file:
-        file.write('\n{"question": "who knows ?", "positive_ctxs": []}\n')
-    train(config)
+        file.write('\n{"question": "who knows ?", "positive_ctxs": []}\n{"question": 7}\n')
+    with pytest.raises(RowError, match=r"labelled\.jsonl:\d+: no 'positive_ctxs'"):
+        train(config)
+    data = config.data.model_copy(update={"skip_bad_rows": True})
+    train(config.model_copy(update={"data": data}))
     said = capsys.readouterr().err
+    assert f"note: skipped 1 row: {config.data.supervised[0]}:" in said
     assert "note: 1 of " in said and "have no positive passage and are left out" in said
     assert "have fewer negatives than training.hard_negatives (1000)" in said
