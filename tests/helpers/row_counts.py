@@ -26,9 +26,7 @@ def num_judgements(data: bytes) -> int:
 def num_passages(data: bytes) -> int:
     """Count the rows of a .tsv of passages: csv under a header, else lines."""
     filled = [line for line in _lines(data) if _text(line).strip()]
-    header = (
-        {name.strip(' "').lower() for name in _text(filled[0]).split("\t")} if filled else set()
-    )
+    header = {name.strip(' "').lower() for name in _row(filled[0]).split("\t")} if filled else set()
     if {"id", "text"} <= header:
         starts = list(_csv_rows(data))
         place = _lines(data).index(filled[0])
@@ -77,6 +75,10 @@ def _lines(data: bytes) -> list[bytes]:
 
 def _text(line: bytes) -> str:
     return line.decode(errors="replace")
+
+
+def _row(line: bytes) -> str:
+    return _text(line).removesuffix("\n").removesuffix("\r")
 
 
 def _csv_rows(data: bytes) -> Iterator[int]:
