@@ -79,19 +79,16 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
             open_labelled(files) if files else None
             for files in (training_files, config.evaluation.supervised)
         )
-        store = None
-        if reads_passages(config):
-            assert config.data.passages is not None  # checked with the settings
-            store = PassageStore.open_or_build(
-                config.data.passages, skip_bad_rows=skip, cache=cache, progress=is_main()
-            )
-            check_passages(config, len(store))
+        # What questions alone decide is complained of before a corpus is built, which takes long.
+        cuts_passages = config.training.method == "warmup"
+        store = _corpus(config, cache) if cuts_passages else None
         split = split_items(config, questions, labelled, store)
         schedule = plan_run(
             config,
             **training_sizes(config, questions, split),
             world_size=distributed.world_size(),
         )
+        store = store if cuts_passages else _corpus(config, cache)
 
         # Models
         steps = run.steps()
@@ -185,6 +182,21 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
     with distributed.noticing_lost_processes():
         job.model = accelerator.prepare_model(retriever)
     return job
+
+
+def _corpus(config: Config, cache: Path | None) -> PassageStore | None:
+    """Open the corpus, where the run reads one."""
+    if not reads_passages(config):
+        return None
+    assert config.data.passages is not None  # checked with the settings
+    store = PassageStore.open_or_build(
+        config.data.passages,
+        skip_bad_rows=config.data.skip_bad_rows,
+        cache=cache,
+        progress=is_main(),
+    )
+    check_passages(config, len(store))
+    return store
 
 
 def split_items(

@@ -157,6 +157,24 @@ def test_labelled_questions_that_changed_under_a_run_are_noticed(configure, monk
         train(config)
 
 
+@pytest.mark.parametrize("method", ["art", "dpr"])
+def test_too_few_questions_are_told_before_the_corpus_is_built(
+    method, configure, scorer, tmp_path
+) -> None:
+    dev = tmp_path / "dev.jsonl"
+    dev.write_text(json.dumps({"question": "who", "positive_passage_ids": ["p0"]}))
+    edit: Edit = {
+        "scorer": scorer if method == "art" else None,
+        "training": {"method": method, "questions_per_step": 500},
+        "data": {"cache_folder": str(tmp_path / "cache")},
+        "evaluation": {"questions": [str(dev)]},
+    }
+    config = configure("run", edit)
+    with pytest.raises(ConfigFaults, match=r"questions_per_step: 500, but there are only \d+"):
+        train(config)
+    assert not (tmp_path / "cache" / "stores").exists()
+
+
 def test_examples_without_a_positive_and_questions_short_of_negatives_are_told(
     configure, capsys
 ) -> None:
