@@ -243,15 +243,23 @@ def open_or_build(folder: Path, open_folder: Callable[[Path], T], build: Callabl
 
 
 def mending(folder: Path, build: Callable[[], object]) -> Mend:
-    """Return what builds a folder of the cache again when something in it turns out damaged."""
+    """Return what builds a folder of the cache again when something in it turns out damaged.
 
-    def mend(damage: CorruptionError, is_damaged: Callable[[], bool]) -> None:
-        with lock(_lock_file(folder)):
-            if is_damaged():  # another process may have built it meanwhile
-                tell(f"{damage.where}: {damage.what}; building it again")
-                build()
+    It can be sent to another process if `build` can.
+    """
+    return partial(_mend, folder, build)
 
-    return mend
+
+def _mend(
+    folder: Path,
+    build: Callable[[], object],
+    damage: CorruptionError,
+    is_damaged: Callable[[], bool],
+) -> None:
+    with lock(_lock_file(folder)):
+        if is_damaged():  # another process may have built it meanwhile
+            tell(f"{damage.where}: {damage.what}; building it again")
+            build()
 
 
 def _is_damaged(folder: Path, open_folder: Callable[[Path], object]) -> bool:

@@ -49,6 +49,13 @@ def test_no_row_of_any_bytes_is_lost(target, tmp_path, parts, keeps_sample) -> N
     check_rows(target, path)
 
 
+def test_rows_below_a_header_of_two_columns_are_counted(tmp_path) -> None:
+    target = next(one for one in TEXTS if one.name == "collection.tsv")
+    for end in (b"\n", b"\r\n"):
+        (tmp_path / target.name).write_bytes(b"id\ttext" + end + b"a\tmoon" + end)
+        check_rows(target, tmp_path / target.name)
+
+
 def test_every_good_file_is_read_whole(targets, tmp_path) -> None:
     for target in targets:
         if isinstance(target, RowFile) and not target.name.endswith(".gz"):

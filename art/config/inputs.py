@@ -33,8 +33,9 @@ class DataConfig(Section):
     )
     skip_bad_rows: bool = Field(
         False,
-        description="Go on without malformed rows of passages, questions and judgements, counted "
-        "and listed, instead of stopping at the first. Nothing is learned or measured on them.",
+        description="Go on without malformed rows of passages, questions, labelled questions and "
+        "judgements, counted and listed, instead of stopping at the first. Nothing is learned or "
+        "measured on them.",
     )
     cache_folder: str | None = Field(
         None,

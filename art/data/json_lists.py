@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,35 +18,45 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from art.data.rows import ROW_BYTES, json_objects
+from art.data.rows import ROW_BYTES, BadRows, converted, json_object, json_objects
 from art.errors import DataError
 
 _BLANKS = " \t\n\r"  # what JSON allows between its parts
+_BEHIND_A_VALUE = re.compile(r"[,\]\s]")
 _READ_CHARACTERS = 1 << 20
+_ENTRY = " entry "
+_MEND = "mend the file; only in .jsonl, an entry a line, can broken entries be skipped"
 
 
-def json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def json_rows(
+    path: Path, bad_rows: BadRows | None = None
+) -> tuple[str, Iterator[tuple[int, dict[str, Any]]]]:
     """Stream the objects of a JSON list or of JSON lines, whichever the first character says.
+
+    Of lines, any can be skipped. Of a list, an entry that is something else than an object can;
+    what is not JSON ends the file, because nothing says where the next entry would begin.
 
     Args:
         path: the file, plain or `.gz`, UTF-8.
+        bad_rows: collects lines and entries that are not JSON objects; None to raise at the first.
 
-    Yields:
-        The place (`FILE: entry 17` of a list, `FILE:17` of lines) and the object.
+    Returns:
+        What the numbers count (` entry `, or nothing for lines), as `converted` takes it; numbers
+        from 1, and objects.
 
     Raises:
-        DataError: the file cannot be read, or an entry is not a JSON object of 16 MiB at most.
+        DataError: the file cannot be read; while reading, a line or an entry is not a JSON object
+            of 16 MiB at most.
     """
-    with _opened(path) as text:
+    with _opened(path, errors="replace") as text:  # a line that is not UTF-8 is for its reader
         is_list = text.peek() == "["
     if is_list:
-        yield from _list_entries(path)
-    else:
-        for number, row in json_objects(path):
-            yield f"{path}:{number}", row
+        entries = converted(_list_entries(path), json_object, path, bad_rows, unit=_ENTRY)
+        return _ENTRY, entries
+    return "", json_objects(path, bad_rows)
 
 
-def _list_entries(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _list_entries(path: Path) -> Iterator[tuple[int, Any]]:
     with _opened(path) as text:
         text.take()
         if text.peek() == "]":
@@ -53,15 +64,15 @@ def _list_entries(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         else:
             yield from _entries(path, text)
         if text.peek():
-            raise DataError("something follows the end of the list", where=path)
+            raise DataError("something follows the end of the list", where=path, hint=_MEND)
 
 
-def _entries(path: Path, text: _Text) -> Iterator[tuple[str, dict[str, Any]]]:
+def _entries(path: Path, text: _Text) -> Iterator[tuple[int, Any]]:
     number, after = 0, ","
     while after == ",":
         number += 1
-        where = f"{path}: entry {number}"
-        yield where, text.take_object(where)
+        where = f"{path}:{_ENTRY}{number}"
+        yield number, text.take_value(where)
         after = text.take()
     if after != "]":
         raise DataError(
@@ -97,24 +108,34 @@ class _Text:
         self._at += len(character)
         return character
 
-    def take_object(self, where: str) -> dict[str, Any]:
-        """Pass the object that comes next and return it.
+    def take_value(self, where: str) -> Any:
+        """Pass the value that comes next and return it.
 
         Raises:
-            DataError: something else comes, or it does not end within 16 MiB.
+            DataError: none comes, or it does not end within 16 MiB.
         """
-        if (first := self.peek()) != "{":
-            raise DataError(f"a JSON object is expected, not {first or 'the end'!r}", where=where)
+        first = self.peek()
+        if first in ("]", ""):
+            raise DataError(
+                f"a JSON object is expected, not {first or 'the end'!r}", where=where, hint=_MEND
+            )
+        if first not in '{["':  # only what follows a number says that it ends there
+            while not _BEHIND_A_VALUE.search(self._held, self._at) and self._read_more():
+                pass
         while True:
             try:
                 value, self._at = _DECODER.raw_decode(self._held, self._at)
             except (ValueError, RecursionError) as error:
                 # It may only be cut off where memory ends. Each time twice as much is read, so a
                 # long entry is parsed little more than twice.
-                if len(self._held) - self._at <= ROW_BYTES and self._read_on():
+                if self._read_more():
                     continue
-                raise DataError(f"not JSON{self._fault(error)}", where=where) from error
-            return value  # type: ignore[no-any-return]  # it began with a brace
+                what = f"not JSON{self._fault(error)}"
+                raise DataError(what, where=where, hint=_MEND) from error
+            return value
+
+    def _read_more(self) -> bool:
+        return len(self._held) - self._at <= ROW_BYTES and self._read_on()
 
     def _fault(self, error: ValueError | RecursionError) -> str:
         limit = " within 16 MiB" if len(self._held) - self._at > ROW_BYTES else ""
@@ -133,11 +154,11 @@ _DECODER = json.JSONDecoder()
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_Text]:
+def _opened(path: Path, errors: str = "strict") -> Iterator[_Text]:
     try:
         with (
             gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file,
-            TextIOWrapper(file, encoding="utf-8-sig", newline="") as text,
+            TextIOWrapper(file, encoding="utf-8-sig", errors=errors, newline="") as text,
         ):
             yield _Text(text)
     except UnicodeDecodeError as error:
@@ -146,4 +167,5 @@ def _opened(path: Path) -> Iterator[_Text]:
         ) from error
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"cannot read: {reason}", where=path) from error
+        hint = "is it complete, and yours to read?"
+        raise DataError(f"cannot read: {reason}", where=path, hint=hint) from error

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from art.checked import CheckedFile, file_checksums, mending, open_or_build
+from art.checked import CheckedFile, Mend, file_checksums, mending, open_or_build
 from art.config import SealedManifest
 from art.data.distinct import distinct_passages
 from art.data.formats import Passage, passage_files, read_passages
@@ -75,17 +75,14 @@ class PassageStore:
     fingerprint: str
     bad_rows: BadRows
 
-    def __init__(
-        self, folder: Path, manifest: _StoreManifest, *, corpus: _Corpus | None = None
-    ) -> None:
+    def __init__(self, folder: Path, manifest: _StoreManifest, *, mend: Mend | None = None) -> None:
         self.folder = folder
         self.source = manifest.source
         self.fingerprint = manifest.fingerprint
         self.bad_rows = manifest.bad_rows
-        self._corpus = corpus
+        self._mend = mend
         self._num_passages = manifest.num_passages
         hint = f"restore the folder, or name what it was built from ({self.source})"
-        mend = None if corpus is None else mending(folder, partial(_build_again, corpus, folder))
 
         def opened(name: str, num_bytes: int) -> CheckedFile:
             checksums = manifest.blocks[name]
@@ -95,9 +92,9 @@ class PassageStore:
         self._offsets = opened("offsets.bin", 8 * (self._num_passages + 1))
         self._hashes = opened("hashes.bin", 16 * self._num_passages)
 
-    def __reduce__(self) -> tuple[Callable[..., PassageStore], tuple[Path, _Corpus | None]]:
+    def __reduce__(self) -> tuple[Callable[..., PassageStore], tuple[Path, Mend | None]]:
         """Let another process open the same store."""
-        return _open, (self.folder, self._corpus)
+        return _open, (self.folder, self._mend)
 
     @classmethod
     def build(
@@ -144,15 +141,20 @@ class PassageStore:
         return cls.open(folder)
 
     @classmethod
-    def open(cls, folder: str | Path) -> PassageStore:
+    def open(cls, folder: str | Path, *, mend: Mend | None = None) -> PassageStore:
         """Open a store that is there already.
+
+        Args:
+            folder: where it lies.
+            mend: writes it again when it turns out damaged while it is read; None where nothing
+                could.
 
         Raises:
             ArtError: there is no store.
             CorruptionError: the manifest is damaged, or a file is missing or has another size;
                 contents are checked when they are first read.
         """
-        return _open(Path(folder), None)
+        return _open(Path(folder), mend)
 
     @classmethod
     def open_or_build(
@@ -183,7 +185,7 @@ class PassageStore:
         folder = (cache or cache_folder()) / "stores" / _source_key(corpus)
         return open_or_build(
             folder,
-            partial(_open, corpus=corpus),
+            partial(_open, mend=mending(folder, partial(_build_again, corpus, folder))),
             partial(_build, corpus, folder, progress=progress),
         )
 
@@ -253,8 +255,8 @@ class PassageStore:
                 )
 
 
-def _open(folder: Path, corpus: _Corpus | None) -> PassageStore:
-    """Open a store; `corpus` is what it can be built from again, where it lies in the cache."""
+def _open(folder: Path, mend: Mend | None) -> PassageStore:
+    """Open a store; `mend` writes it again, where it lies in the cache."""
     manifest = _StoreManifest.read(folder / "manifest.json")
     if manifest.format != _FORMAT:
         raise CorruptionError(
@@ -262,7 +264,7 @@ def _open(folder: Path, corpus: _Corpus | None) -> PassageStore:
             where=folder,
             hint="delete it to have it built again",
         )
-    return PassageStore(folder, manifest, corpus=corpus)
+    return PassageStore(folder, manifest, mend=mend)
 
 
 def _build(corpus: _Corpus, folder: Path, *, progress: bool) -> None:

@@ -115,7 +115,7 @@ def json_objects(
     path: Path, bad_rows: BadRows | None = None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, object) of a JSON-lines file; blank lines are passed."""
-    return converted(plain_lines(path, bad_rows), _json_object, path, bad_rows)
+    return converted(plain_lines(path, bad_rows), _parsed_object, path, bad_rows)
 
 
 def converted(
@@ -159,6 +159,17 @@ def json_value(text: str, where: str) -> Any:
         ) from error
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits; [[[[…
         raise RowError(f"not JSON: {error}", where=where) from error
+
+
+def json_object(value: Any, where: str) -> dict[str, Any]:
+    """Return a value that is a JSON object.
+
+    Raises:
+        RowError: it is something else.
+    """
+    if not isinstance(value, dict):
+        raise RowError(f"a JSON object is expected, not {type(value).__name__}", where=where)
+    return value
 
 
 def field(row: Mapping[str, Any], names: Sequence[str], where: str) -> Any:
@@ -304,8 +315,5 @@ def _decoded(line: bytes, path: Path, number: int) -> str | RowError:
     return text.removeprefix("\ufeff") if number == 1 else text
 
 
-def _json_object(line: str, where: str) -> dict[str, Any]:
-    value = json_value(line, where)
-    if not isinstance(value, dict):
-        raise RowError(f"a JSON object is expected, not {type(value).__name__}", where=where)
-    return value
+def _parsed_object(line: str, where: str) -> dict[str, Any]:
+    return json_object(json_value(line, where), where)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from art.data.formats import Passage
 from art.data.json_lists import json_rows
-from art.data.rows import csv_rows, field, id_value, text_value
-from art.errors import DataError
+from art.data.rows import BadRows, converted, csv_rows, field, id_value, json_object, text_value
+from art.errors import DataError, RowError, shown
 from art.files import fingerprint
 
 # Positives, hard negatives and, where the format has them, other negatives.
@@ -46,16 +47,21 @@ class SupervisedExample:
     negatives: tuple[Passage, ...] = ()
 
 
-def read_supervised(source: str | Path) -> Iterator[tuple[str, SupervisedExample]]:
+def read_supervised(
+    source: str | Path, bad_rows: BadRows | None = None
+) -> Iterator[tuple[str, SupervisedExample]]:
     """Stream a file of the supervised mode.
 
-    A passage without an id gets `content_id` of its title and text.
+    A passage without an id gets `content_id` of its title and text. A row with one malformed
+    passage is malformed. What cannot be skipped is the header of a table, and what is not JSON in
+    a list (see `json_rows`).
 
     Args:
         source: DPR's `.json` (one list) or `.jsonl` (`question`, `answers`, `positive_ctxs`,
             `hard_negative_ctxs`, `negative_ctxs`), Tevatron's `.jsonl` (`query`,
             `positive_passages`, `negative_passages`, which are mined ones and so hard),
             SimpleTransformers' `.tsv`; each also as `.gz`.
+        bad_rows: collects malformed rows; None to raise at the first.
 
     Yields:
         The example's place, as complaints name it (`FILE:17`, `FILE: entry 17`), and the example.
@@ -65,13 +71,16 @@ def read_supervised(source: str | Path) -> Iterator[tuple[str, SupervisedExample
     """
     path = Path(source)
     if not path.is_file():
-        raise DataError("there is no such file", where=path)
+        raise DataError("there is no such file", where=path, hint="check the path")
     kind = Path(path.name.removesuffix(".gz")).suffix.lower()
     if kind in (".json", ".jsonl"):
-        return ((where, _json_example(row, where)) for where, row in json_rows(path))
-    if kind == ".tsv":
-        return ((where, _table_example(row, where)) for where, row in _table(path))
-    raise DataError("not a supervised file that is known", where=path, hint=f"known: {_KNOWN}")
+        unit, rows = json_rows(path, bad_rows)
+        examples = converted(rows, _json_example, path, bad_rows, unit=unit)
+    elif kind == ".tsv":
+        unit, examples = "", _table(path, bad_rows)
+    else:
+        raise DataError("not a supervised file that is known", where=path, hint=f"known: {_KNOWN}")
+    return ((f"{path}:{unit}{number}", example) for number, example in examples)
 
 
 def content_id(title: str, text: str) -> str:
@@ -96,39 +105,40 @@ def _contexts(row: Mapping[str, Any], name: str, where: str) -> tuple[Passage, .
 
 
 def _context(item: Any, where: str) -> Passage:
-    if not isinstance(item, dict):
-        raise DataError(f"a passage is a JSON object, not {item!r:.60}", where=where)
-    title = item.get("title")
-    given = next((item[name] for name in _CONTEXT_IDS if item.get(name) not in (None, "")), None)
+    row = json_object(item, where)
+    title = row.get("title")
+    given = next((row[name] for name in _CONTEXT_IDS if row.get(name) not in (None, "")), None)
     return _passage(
         None if given is None else id_value(given, "passage id", where),
         "" if title is None else text_value(title, "title", where),
-        text_value(field(item, ("text",), where), "text", where),
+        text_value(field(row, ("text",), where), "text", where),
         where,
     )
 
 
-def _table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    rows = csv_rows(path)
-    number, header = next(rows, (1, []))
-    if not {"query_text", "gold_passage"} <= set(header):
+def _table(path: Path, bad_rows: BadRows | None) -> Iterator[tuple[int, SupervisedExample]]:
+    # Never skipped: what is read of all other rows hangs on the first.
+    place, header = next(csv_rows(path), (1, []))
+    # A quotation mark left open in the header would take rows with it.
+    whole = len(set(header)) == len(header) and "\n" not in "".join(header)
+    if not whole or not {"query_text", "gold_passage"} <= set(header):
         raise DataError(
-            "the header names no `query_text` and `gold_passage`",
-            where=f"{path}:{number}",
+            "the header does not name `query_text`, `gold_passage` and every other column once",
+            where=f"{path}:{place}",
             hint=f"known: {_KNOWN}",
         )
-    for number, columns in rows:
-        where = f"{path}:{number}"
-        if len(columns) != len(header):
-            raise DataError(
-                f"{len(columns)} columns, but the header names {len(header)}",
-                where=where,
-                hint="separate columns by one tab; quote a field that holds one",
-            )
-        yield where, dict(zip(header, columns, strict=True))
+    rows = ((number, row) for number, row in csv_rows(path, bad_rows) if number != place)
+    return converted(rows, partial(_table_example, header), path, bad_rows)
 
 
-def _table_example(row: Mapping[str, str], where: str) -> SupervisedExample:
+def _table_example(header: Sequence[str], columns: Sequence[str], where: str) -> SupervisedExample:
+    if len(columns) != len(header):
+        raise RowError(
+            f"{len(columns)} columns, but the header names {len(header)}",
+            where=where,
+            hint="separate columns by one tab; quote a field that holds one",
+        )
+    row = dict(zip(header, columns, strict=True))
     negative = row.get("hard_negative", "")
     return SupervisedExample(
         _question(row["query_text"], where),
@@ -140,14 +150,14 @@ def _table_example(row: Mapping[str, str], where: str) -> SupervisedExample:
 
 def _passage(passage_id: str | None, title: str, text: str, where: str) -> Passage:
     if not title.strip() and not text.strip():
-        raise DataError("a passage without text and title", where=where)
+        raise RowError("a passage without text and title", where=where)
     return Passage(passage_id or content_id(title, text), title, text)
 
 
 def _question(value: Any, where: str) -> str:
     text = text_value(value, "question", where)
     if not text.strip():
-        raise DataError("the question is empty", where=where)
+        raise RowError("the question is empty", where=where)
     return text
 
 
@@ -156,5 +166,5 @@ def _items(row: Mapping[str, Any], name: str, where: str) -> Sequence[Any]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise DataError(f"{name!r} is not a list but {value!r:.60}", where=where)
+        raise RowError(f"{name!r} is not a list but {shown(value)}", where=where)
     return value

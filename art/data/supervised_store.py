@@ -5,44 +5,36 @@ and text; its ids are `content_id`s, as files give one id to several texts, or n
 uint64 for each of them. `questions.jsonl` holds the question and its answers, one line each, and
 `question_borders.bin` where the lines begin. `rows.bin` holds the rows of each question's passages
 end to end, `row_borders.bin` where its positives, its hard negatives and its other negatives begin.
+Numbers are int64, but for the keys. `manifest.json` has the sizes and a checksum of every 4 MiB,
+compared when that block is first read.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import mmap
-import struct
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, Literal, overload
+from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from art.checked import check_size
-from art.config import Manifest
-from art.data.formats import Passage
+from art.checked import CheckedFile, Mend, mending, open_or_build
 from art.data.passages import PassageStore
-from art.data.supervised import SupervisedExample, content_id, read_supervised
-from art.errors import CorruptionError, DataError
-from art.files import atomic_folder, cache_folder, file_state, fingerprint, lock
+from art.data.rows import BadRows
+from art.data.supervised_building import (
+    FORMAT,
+    LabelledFiles,
+    SupervisedManifest,
+    build,
+    build_again,
+    source_key,
+)
+from art.errors import CorruptionError, shown
+from art.files import cache_folder
 
-_FORMAT = "supervised store 1"
-_NUM_SHOWN = 3
 _KINDS = 3  # of a question's passages: positives, hard negatives, other negatives
-
-
-class _SupervisedManifest(Manifest):
-    format: str
-    files: list[str]
-    num_questions: int
-    num_rows: int
-    question_bytes: int
-    left_out: str
-    fingerprint: str
 
 
 class SupervisedStore:
@@ -51,66 +43,84 @@ class SupervisedStore:
     Attributes:
         folder: where it lies.
         contexts: the distinct passages.
-        keys: [num_contexts] uint64, equal for passages that count as one: a hash of the id that
-            the file gave where the passage first stood, else of its title and text.
         questions: the questions as they stand in the files.
         left_out: a note on examples without a positive, empty where there is none.
+        bad_rows: of the files, skipped when the store was built.
         fingerprint: stands for the questions, answers and passages in their order.
     """
 
     folder: Path
     contexts: PassageStore
-    keys: NDArray[np.uint64]
     questions: Sequence[str]
     left_out: str
+    bad_rows: BadRows
     fingerprint: str
 
-    def __init__(self, folder: Path, manifest: _SupervisedManifest) -> None:
+    def __init__(self, folder: Path, manifest: SupervisedManifest, mend: Mend) -> None:
         self.folder = folder
         self.left_out = manifest.left_out
+        self.bad_rows = manifest.bad_rows
         self.fingerprint = manifest.fingerprint
-        self.contexts = PassageStore.open(folder / "contexts")
+        self.contexts = PassageStore.open(folder / "contexts", mend=mend)
+
+        def opened(name: str, num_bytes: int) -> CheckedFile:
+            return CheckedFile(folder / name, num_bytes, manifest.blocks[name], mend=mend)
+
         num_questions = manifest.num_questions
-        self.keys = _mapped(folder / "keys.bin", "<u8", len(self.contexts))
-        self._rows = _mapped(folder / "rows.bin", "<i8", manifest.num_rows)
-        self._borders = _mapped(folder / "row_borders.bin", "<i8", _KINDS * num_questions + 1)
-        self._lines = _Lines(folder, num_questions, manifest.question_bytes)
+        self._keys = opened("keys.bin", 8 * len(self.contexts))
+        self._rows = opened("rows.bin", 8 * manifest.num_rows)
+        self._borders = opened("row_borders.bin", 8 * (_KINDS * num_questions + 1))
+        self._lines = _Lines(
+            opened("questions.jsonl", manifest.question_bytes),
+            opened("question_borders.bin", 8 * (num_questions + 1)),
+        )
         self.questions = _Questions(self._lines)
 
     @classmethod
     def open_or_build(
-        cls, files: Sequence[str | Path], *, cache: Path | None = None, progress: bool = True
+        cls,
+        files: Sequence[str | Path],
+        *,
+        skip_bad_rows: bool = False,
+        cache: Path | None = None,
+        progress: bool = True,
     ) -> SupervisedStore:
         """Open the store of these files, building it in the cache when one is new or changed.
 
-        Files are streamed. What grows while building is a table of the distinct passages, about
+        What turns out damaged there is built again, now or when it is first read. Files are
+        streamed. What grows while building is a table of the distinct passages, about
         150 bytes for each, and 8 bytes for its key.
 
         Args:
             files: what `read_supervised` reads; several are one list, in their order.
+            skip_bad_rows: build it without malformed rows, kept in `bad_rows`.
             cache: folder for things that can be built again; None for the user's.
             progress: draw a progress bar while building.
 
         Raises:
             DataError: a file is missing or malformed, or no example has a positive.
-            CorruptionError: the store is damaged.
             ArtError: the disk refuses.
         """
-        stores = (cache or cache_folder()) / "supervised"
-        key = _files_key(files)
-        folder = stores / key
-        if not folder.exists():
-            with lock(stores / f"{key}.lock"):
-                if not folder.exists():  # another process may have built it meanwhile
-                    _build(files, folder, progress)
-        manifest = _SupervisedManifest.read(folder / "manifest.json")
-        if manifest.format != _FORMAT:
-            raise CorruptionError(f"not a {_FORMAT!r} but {manifest.format!r}", where=folder)
-        return cls(folder, manifest)
+        source = LabelledFiles(tuple(map(str, files)), skip_bad_rows)
+        folder = (cache or cache_folder()) / "supervised" / source_key(source)
+        return open_or_build(
+            folder,
+            partial(_open, mend=mending(folder, partial(build_again, source, folder))),
+            partial(build, source, folder, progress=progress),
+        )
 
     def __len__(self) -> int:
         """Return the number of questions."""
         return len(self._lines)
+
+    @property
+    def keys(self) -> NDArray[np.uint64]:
+        """Of each context, [num_contexts], equal for passages that count as one.
+
+        A hash of the id that the file gave where the passage first stood, else of its title and
+        text.
+        """
+        return np.frombuffer(self._keys.read(0, len(self._keys)), dtype="<u8")
 
     def answers(self, question: int) -> tuple[str, ...]:
         """Return a question's answers; none where the file has none."""
@@ -186,25 +196,23 @@ class SupervisedStore:
         if not 0 <= question < len(self):
             raise IndexError(f"question {question} of {len(self)}")
         place = _KINDS * question + kind
-        start, stop = self._borders[place : place + 2].tolist()
-        return self._rows[start:stop]
+        start, stop = _numbers(self._borders, place, place + 2).tolist()
+        return _numbers(self._rows, start, stop)
 
 
 class _Lines:
     """Question and answers of each example, read from the disk when asked for."""
 
-    def __init__(self, folder: Path, count: int, num_bytes: int) -> None:
-        check_size(folder / "questions.jsonl", num_bytes)
-        self._borders = _mapped(folder / "question_borders.bin", "<i8", count + 1)
-        with open(folder / "questions.jsonl", "rb") as file:
-            self._text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    def __init__(self, text: CheckedFile, borders: CheckedFile) -> None:
+        self._text = text
+        self._borders = borders
 
     def __len__(self) -> int:
-        return len(self._borders) - 1
+        return len(self._borders) // 8 - 1
 
     def __getitem__(self, position: int) -> tuple[str, list[str]]:
-        start, stop = self._borders[position : position + 2].tolist()
-        question, answers = json.loads(self._text[start:stop])
+        start, stop = _numbers(self._borders, position, position + 2).tolist()
+        question, answers = json.loads(bytes(self._text.read(start, stop)))
         return question, answers
 
 
@@ -226,127 +234,12 @@ class _Questions(Sequence[str]):
         return self._lines[places][0]
 
 
-def _mapped(path: Path, dtype: str, count: int) -> NDArray[Any]:
-    """Map a file of `count` numbers for reading."""
-    check_size(path, count * np.dtype(dtype).itemsize)
-    # A plain view: indexing a memmap object itself is several times slower.
-    return np.memmap(path, dtype=dtype, mode="r", shape=(count,)).view(np.ndarray)
+def _numbers(file: CheckedFile, start: int, stop: int) -> NDArray[np.int64]:
+    return np.frombuffer(file.read(8 * start, 8 * stop), dtype="<i8")
 
 
-def _files_key(files: Sequence[str | Path]) -> str:
-    states = []
-    for path in map(Path, files):
-        try:
-            states.append(file_state(path))
-        except OSError as error:
-            raise DataError(f"cannot read: {error.strerror}", where=path) from error
-    return fingerprint(_FORMAT, *states)
-
-
-def _build(files: Sequence[str | Path], folder: Path, progress: bool) -> None:
-    source = ", ".join(map(str, files))
-    with atomic_folder(folder) as beside:
-        with ExitStack() as opened:
-            writer = _Writer(beside, opened)
-            passages = _new_contexts(files, writer)
-            contexts = PassageStore.build(
-                passages, beside / "contexts", source=source, progress=progress
-            )
-        _SupervisedManifest(
-            format=_FORMAT,
-            files=[str(path) for path in files],
-            num_questions=writer.num_questions,
-            num_rows=writer.num_rows,
-            question_bytes=writer.question_bytes,
-            left_out=writer.note(),
-            fingerprint=fingerprint(contexts.fingerprint, writer.fingerprint()),
-        ).write(beside / "manifest.json")
-
-
-def _new_contexts(files: Sequence[str | Path], writer: _Writer) -> Iterator[Passage]:
-    """Write every example; yield each passage where it first stands."""
-    for path in files:
-        for where, example in read_supervised(path):
-            if example.positives:
-                yield from writer.add(example)
-            else:
-                writer.leave_out(where)
-    if not writer.num_questions:
-        raise DataError(
-            "no example has a positive passage",
-            where=", ".join(map(str, files)),
-            hint=writer.note() or "there is no example at all",
-        )
-
-
-class _Writer:
-    """Writes examples one after another into open files; passages it only numbers.
-
-    Attributes:
-        num_questions: written.
-        num_rows: written, over all questions.
-        question_bytes: written.
-    """
-
-    def __init__(self, folder: Path, opened: ExitStack) -> None:
-        def create(name: str) -> IO[bytes]:
-            return opened.enter_context(open(folder / name, "wb"))
-
-        self.num_questions = self.num_rows = self.question_bytes = 0
-        self._digest = hashlib.blake2b(digest_size=16)
-        self._keys = create("keys.bin")
-        self._rows, self._row_borders = create("rows.bin"), create("row_borders.bin")
-        self._lines, self._line_borders = create("questions.jsonl"), create("question_borders.bin")
-        self._put(self._row_borders, 0)
-        self._put(self._line_borders, 0)
-        self._row_of: dict[bytes, int] = {}  # by content id
-        self._num_left_out = 0
-        self._left_out: list[str] = []
-
-    def add(self, example: SupervisedExample) -> Iterator[Passage]:
-        """Write an example; yield its passages that are new, under their content's id."""
-        line = json.dumps([example.question, example.answers], ensure_ascii=False).encode() + b"\n"
-        self._lines.write(line)
-        self._digest.update(line)
-        self.num_questions += 1
-        self.question_bytes += len(line)
-        self._put(self._line_borders, self.question_bytes)
-        for passages in (example.positives, example.hard_negatives, example.negatives):
-            for passage in passages:
-                content = content_id(passage.title, passage.text)
-                row = self._row_of.get(bytes.fromhex(content))
-                if row is None:
-                    row = self._row_of[bytes.fromhex(content)] = len(self._row_of)
-                    self._put(self._keys, _key(passage.passage_id))
-                    yield replace(passage, passage_id=content)
-                self._put(self._rows, row)
-            self.num_rows += len(passages)
-            self._put(self._row_borders, self.num_rows)
-
-    def leave_out(self, where: str) -> None:
-        """Count an example without a positive."""
-        self._num_left_out += 1
-        self._left_out += [where] * (len(self._left_out) < _NUM_SHOWN)
-
-    def note(self) -> str:
-        """Return what to say about the examples left out, nothing if there are none."""
-        if not self._num_left_out:
-            return ""
-        more = ", …" if self._num_left_out > len(self._left_out) else ""
-        return (
-            f"{self._num_left_out:,} of {self._num_left_out + self.num_questions:,} examples have "
-            f"no positive passage and are left out ({', '.join(self._left_out)}{more})"
-        )
-
-    def fingerprint(self) -> str:
-        """Return what stands for all that was written, the passages' texts apart."""
-        return self._digest.hexdigest()
-
-    def _put(self, file: IO[bytes], number: int) -> None:
-        record = struct.pack("<Q", number)
-        file.write(record)
-        self._digest.update(record)
-
-
-def _key(passage_id: str) -> int:
-    return int(fingerprint(passage_id)[:16], 16)
+def _open(folder: Path, mend: Mend) -> SupervisedStore:
+    manifest = SupervisedManifest.read(folder / "manifest.json")
+    if manifest.format != FORMAT:
+        raise CorruptionError(f"not a {FORMAT!r} but {shown(manifest.format)}", where=folder)
+    return SupervisedStore(folder, manifest, mend)

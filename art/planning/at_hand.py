@@ -202,12 +202,12 @@ def find(config: Config, asked: WhatIf) -> AtHand:
     questions = _unless_assumed(
         lambda: read_run_questions(config), files, num_asked, "questions", basis
     )
+    skip = config.data.skip_bad_rows
     training_files = config.data.supervised if learns_from_labels(config) else []
     labelled, choosing = (
-        _labelled(some, asked.num_questions, cache, basis)
+        _labelled(some, asked.num_questions, skip, cache, basis)
         for some in (training_files, config.evaluation.supervised)
     )
-    skip = config.data.skip_bad_rows
     if config.evaluation.qrels and questions is not None:
         read_qrels(config.evaluation.qrels, questions.bad_rows if skip else None)
     store = None
@@ -219,7 +219,8 @@ def find(config: Config, asked: WhatIf) -> AtHand:
             "passages",
             basis,
         )
-    basis += [one.bad_rows.report() for one in (store, questions) if one and one.bad_rows.count]
+    read = (store, questions, labelled, choosing)
+    basis += [one.bad_rows.report() for one in read if one and one.bad_rows.count]
     device = "cuda" if torch.cuda.is_available() and not config.training.cpu else "cpu"
     retriever = _unless_elsewhere(
         lambda: create_retriever(
@@ -276,12 +277,16 @@ def _teacher(
 
 
 def _labelled(
-    files: Sequence[str], count: int | None, cache: Path | None, basis: list[str]
+    files: Sequence[str], count: int | None, skip: bool, cache: Path | None, basis: list[str]
 ) -> SupervisedStore | None:
     if not files:
         return None
     return _unless_assumed(
-        lambda: SupervisedStore.open_or_build(files, cache=cache), files, count, "questions", basis
+        lambda: SupervisedStore.open_or_build(files, skip_bad_rows=skip, cache=cache),
+        files,
+        count,
+        "questions",
+        basis,
     )
 
 

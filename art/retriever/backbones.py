@@ -102,6 +102,25 @@ def load_backbone(source: str, config: PreTrainedConfig, *, tower: TowerName) ->
     return model
 
 
+def load_projection(source: str, config: PreTrainedConfig, *, tower: TowerName) -> nn.Linear | None:
+    """Return the linear layer with bias behind the BERT of half a DPR pair; None for all others.
+
+    Args:
+        source: hub name or folder.
+        config: from `load_config`.
+        tower: which tower it is for.
+
+    Raises:
+        ArtError: as `load_backbone`.
+    """
+    if config.model_type != "dpr" or not config.projection_dim:
+        return None
+    half = _dpr_half(source, config, tower)
+    found = (one for name, one in half.named_modules() if name.endswith(".encode_proj"))
+    projection: nn.Linear = next(found)
+    return projection
+
+
 def _load(
     kind: Any, source: str, config: PreTrainedConfig, weights: dict[str, Tensor] | None = None
 ) -> PreTrainedModel:
@@ -149,7 +168,7 @@ def _encoder_class(source: str, config: PreTrainedConfig) -> Any:
     return kind[0] if isinstance(kind, list | tuple) else kind
 
 
-def _bert_inside(source: str, config: PreTrainedConfig, tower: TowerName) -> PreTrainedModel:
+def _dpr_half(source: str, config: PreTrainedConfig, tower: TowerName) -> PreTrainedModel:
     kind = _DPR_CLASSES[tower]
     found = (config.architectures or [kind.__name__])[0]
     if found != kind.__name__:
@@ -157,9 +176,11 @@ def _bert_inside(source: str, config: PreTrainedConfig, tower: TowerName) -> Pre
             f"the {tower} tower of a DPR pair is a {kind.__name__}, but {source!r} is a {found}",
             hint="`model` names the question encoder and `passage_model` the context encoder",
         )
-    if config.projection_dim:
-        raise ArtError(f"{source!r} has a projection after its BERT, which is not supported")
-    half = _load(kind, source, config)
+    return _load(kind, source, config)
+
+
+def _bert_inside(source: str, config: PreTrainedConfig, tower: TowerName) -> PreTrainedModel:
+    half = _dpr_half(source, config, tower)
     bert = next(module for module in half.modules() if isinstance(module, BertModel))
     shared = BertConfig().to_dict().keys() - {"architectures", "model_type"}
     fields = {name: value for name, value in config.to_dict().items() if name in shared}

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import ArrayLike, NDArray
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -27,11 +26,11 @@ from art.config import Manifest
 from art.data.batching import token_batches
 from art.data.prompts import RetrieverTemplate
 from art.data.tokens import pad
+from art.retriever.heads import save_head
 from art.retriever.padding import by_length
 from art.weights import fingerprint_tensors, saving_weights
 
 MANIFEST = "retriever.json"
-HEAD = "head.safetensors"
 TOWER_FOLDERS = {"question": "question_tower", "passage": "passage_tower"}
 FORMAT_VERSION = 1
 
@@ -86,7 +85,7 @@ class Tower(nn.Module):
         pooling: see `RetrieverSettings`.
         normalize: see `RetrieverSettings`.
         dtype: see `RetrieverSettings`.
-        head: a bias-free linear layer from the hidden size to D, or None.
+        head: a linear layer from the hidden size to D, or None.
     """
 
     def __init__(
@@ -325,7 +324,7 @@ class Retriever(nn.Module):
         tower.backbone.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         if tower.head is not None:
-            save_file({"weight": tower.head.weight.detach().contiguous()}, folder / HEAD)
+            save_head(tower.head, folder)
 
 
 def padding_id(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -12,8 +12,6 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -22,7 +20,6 @@ from art.errors import ArtError, ConfigError
 from art.retriever import backbones
 from art.retriever.encoders import (
     FORMAT_VERSION,
-    HEAD,
     MANIFEST,
     TOWER_FOLDERS,
     Pooling,
@@ -31,8 +28,9 @@ from art.retriever.encoders import (
     RetrieverSettings,
     Tower,
 )
+from art.retriever.heads import new_head, read_head
 from art.retriever.static import convert_packaged_table
-from art.weights import PACKAGE_PREFIX, loading_model, resolve_model
+from art.weights import PACKAGE_PREFIX, resolve_model
 
 DEFAULT_QUESTION_LENGTH = 64
 DEFAULT_PASSAGE_LENGTH = 256
@@ -92,7 +90,8 @@ def create_retriever(
         question_prefix: text before every question; default none.
         passage_prefix: text before every passage; default none.
         num_layers: keep only the first layers; default all.
-        head_size: output size of a linear head after pooling; default no head.
+        head_size: output size of a linear head after pooling; default no head, or a DPR pair's
+            projection, which is its head.
         dtype: what the backbone computes in; default float32.
         activation_checkpointing: recompute activations in the backward pass.
         freeze: the tower that does not learn.
@@ -160,10 +159,18 @@ def _start(
         backbones.load_backbone(sources[i], configs[i], tower=_TOWERS[i])
         for i in range(len(sources))
     ]
-    _check_same_kind(sources, models, tokenizers)
+    projections = [
+        backbones.load_projection(sources[i], configs[i], tower=_TOWERS[i])
+        for i in range(len(sources))
+    ]
+    _check_same_kind(sources, models, projections, tokenizers)
+    if projections[0] is not None:
+        given = _with_projection(given, projections[0].out_features)
     settings = _complete(given, models[0], tokenizers[0])
-    head = _new_head(models[0].config.hidden_size, settings.head_size, seed)
-    heads = [head, copy.deepcopy(head)][: len(models)]
+    heads = projections
+    if projections[0] is None:
+        head = new_head(models[0].config.hidden_size, settings.head_size, seed)
+        heads = [head, copy.deepcopy(head)][: len(models)]
     towers = [
         _tower(one, settings, head, cut=settings.num_layers)
         for one, head in zip(models, heads, strict=True)
@@ -174,15 +181,27 @@ def _start(
 def _check_same_kind(
     sources: list[str],
     models: list[PreTrainedModel],
+    projections: list[nn.Linear | None],
     tokenizers: list[PreTrainedTokenizerBase],
 ) -> None:
     names = " and ".join(map(repr, sources))
-    if len({one.config.hidden_size for one in models}) > 1:
+    vectors = [None if one is None else one.out_features for one in projections]
+    sizes = zip((one.config.hidden_size for one in models), vectors, strict=True)
+    if len(set(sizes)) > 1:
         raise ConfigError(f"{names} have vectors of different sizes")
     if tokenizers[0].get_vocab() != tokenizers[-1].get_vocab():
         raise ConfigError(
             f"{names} have different vocabularies", hint="both towers read the same token ids"
         )
+
+
+def _with_projection(given: dict[str, Any], size: int) -> dict[str, Any]:
+    if given.get("head_size", size) != size:
+        raise ConfigError(
+            f"head_size is {given['head_size']}, but the model's own projection gives {size}",
+            hint="leave it null",
+        )
+    return {**given, "head_size": size}
 
 
 def _complete(
@@ -225,7 +244,7 @@ def _open(folder: Path, given: dict[str, Any], dropout: float | None) -> Retriev
         source = folder / TOWER_FOLDERS[name]
         config = backbones.load_config(str(source), dropout=dropout)
         backbone = backbones.load_backbone(str(source), config, tower=name)
-        head = _read_head(source, backbone.config.hidden_size, saved.head_size)
+        head = read_head(source, backbone.config.hidden_size, saved.head_size)
         towers.append(_tower(backbone, settings, head, cut=given.get("num_layers")))
     if settings.normalize != saved.normalize and "temperature" not in given:
         temperature = auto_temperature(towers[0].embedding_size, normalize=settings.normalize)
@@ -259,33 +278,6 @@ def _changed(saved: RetrieverSettings, given: dict[str, Any], folder: Path) -> R
     if given.get("tied") and not saved.tied:
         raise ConfigError("tied is true, but the folder has two towers", where=folder)
     return dataclasses.replace(saved, **given)
-
-
-def _new_head(hidden_size: int, head_size: int | None, seed: int) -> nn.Linear | None:
-    if head_size is None:
-        return None
-    head = nn.Linear(hidden_size, head_size, bias=False)
-    # Orthogonal rows keep inner products as they are, as far as fewer dimensions can.
-    nn.init.orthogonal_(head.weight, generator=torch.Generator().manual_seed(seed))
-    return head
-
-
-def _read_head(folder: Path, hidden_size: int, head_size: int | None) -> nn.Linear | None:
-    if head_size is None:
-        return None
-    with loading_model(str(folder)):
-        weights = load_file(folder / HEAD)
-        if {name: list(one.shape) for name, one in weights.items()} != {
-            "weight": [head_size, hidden_size]
-        }:
-            raise ArtError(
-                f"not a head from {hidden_size} to {head_size} numbers",
-                where=folder / HEAD,
-                hint="have the retriever saved again",
-            )
-        head = nn.Linear(hidden_size, head_size, bias=False)
-        head.load_state_dict(weights)
-    return head
 
 
 def _tower(

@@ -14,8 +14,8 @@ from transformers import (
 )
 
 from art.data.prompts import Family
-from art.errors import ArtError
-from art.scorer.quantization import quantization_config, quantizing
+from art.errors import ArtError, ConfigError
+from art.scorer.quantization import FAULTS, first_line, quantization_config, quantizing
 from art.weights import loading_model
 
 # RoBERTa and its kin count positions from behind the padding token's id.
@@ -95,6 +95,7 @@ def load_weights(
 
     Raises:
         ArtError: it cannot be loaded or quantised, or weights are missing.
+        ConfigError: the device cannot compute with them.
     """
     chosen: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}
     if quantization is not None:
@@ -121,7 +122,35 @@ def load_weights(
             hint="choose a checkpoint that was saved with the head that scorer.kind needs",
         )
     loaded: PreTrainedModel = weights
+    _try_out(loaded, model, quantized=quantized)
     return loaded
+
+
+def _try_out(weights: PreTrainedModel, model: str, *, quantized: bool) -> None:
+    """Let a model read two tokens: some kernels are missing only when they are called.
+
+    Nothing of ours runs meanwhile, so that no fault of ours is blamed on the device.
+
+    Raises:
+        ConfigError: it cannot, on this device.
+    """
+    ids = torch.ones((1, 2), dtype=torch.int64, device=weights.device)
+    inputs = {"input_ids": ids}
+    if weights.config.is_encoder_decoder:
+        inputs["decoder_input_ids"] = ids
+    faults = (ImportError, *FAULTS) if quantized else (RuntimeError,)
+    try:
+        with torch.no_grad():
+            weights(**inputs)[0].cpu()  # waits for a GPU
+    except torch.OutOfMemoryError:
+        pass  # told with what to lower, where batches are scored
+    except faults as error:
+        other = "scorer.quantization" if quantized else "scorer.dtype or scorer.attention"
+        raise ConfigError(
+            f"{model!r} cannot compute here, on {weights.device}: {first_line(error)}",
+            where="scorer.model",
+            hint=f"choose another {other}, or another device",
+        ) from error
 
 
 def automatic_dtype(device: torch.device) -> str:

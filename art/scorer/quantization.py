@@ -13,7 +13,7 @@ from art.errors import ConfigError
 
 _WHERE = "scorer.quantization"
 # What transformers raises for an option that does not suit the method, the model or the machine.
-_FAULTS = (
+FAULTS = (
     *(AssertionError, AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError),
     ValueError,
 )
@@ -63,10 +63,11 @@ def _refusals() -> Iterator[None]:
         yield
     except ImportError as error:
         hint = "install the package it names"
-        raise ConfigError(_first_line(error), where=_WHERE, hint=hint) from error
-    except _FAULTS as error:
-        raise ConfigError(_first_line(error), where=_WHERE) from error
+        raise ConfigError(first_line(error), where=_WHERE, hint=hint) from error
+    except FAULTS as error:
+        raise ConfigError(first_line(error), where=_WHERE) from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line that an error says, without a full stop."""
     return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), "")

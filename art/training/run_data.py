@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from art import distributed
@@ -79,8 +80,8 @@ class RunData:
             num_hard_negatives: that each labelled question asks for.
         """
         for one in (self.labelled, self.choosing):
-            if one is not None and one.left_out:
-                yield one.left_out
+            if one is not None:
+                yield from filter(None, (one.bad_rows.report(), one.left_out))
         if self.labelled is not None and (num_short := self.labelled.num_short(num_hard_negatives)):
             yield (
                 f"{num_short:,} of {len(self.labelled):,} labelled questions have fewer negatives "
@@ -100,24 +101,39 @@ def open_data(config: Config) -> RunData:
     judged = config.evaluation.qrels
     qrels = read_qrels(judged, questions.bad_rows if skip else None) if judged else None
     training_files = config.data.supervised if learns_from_labels(config) else []
+    open_labelled = partial(
+        SupervisedStore.open_or_build, skip_bad_rows=skip, cache=cache, progress=is_main()
+    )
     labelled, choosing = (
-        SupervisedStore.open_or_build(files, cache=cache, progress=is_main()) if files else None
+        open_labelled(files) if files else None
         for files in (training_files, config.evaluation.supervised)
     )
-    store = None
-    if reads_passages(config):
-        assert config.data.passages is not None  # checked with the settings
-        store = PassageStore.open_or_build(
-            config.data.passages, skip_bad_rows=skip, cache=cache, progress=is_main()
-        )
-        check_passages(config, len(store))
+    # What questions alone decide is complained of before a corpus is built, which takes long.
+    cuts_passages = config.training.method == "warmup"
+    store = _corpus(config) if cuts_passages else None
     split = split_items(config, questions, labelled, store)
     schedule = plan_run(
         config,
         **training_sizes(config, questions, split),
         world_size=distributed.world_size(),
     )
+    store = store if cuts_passages else _corpus(config)
     return RunData(questions, qrels, labelled, choosing, store, split, schedule)
+
+
+def _corpus(config: Config) -> PassageStore | None:
+    """Open the corpus, where the run reads one."""
+    if not reads_passages(config):
+        return None
+    assert config.data.passages is not None  # checked with the settings
+    store = PassageStore.open_or_build(
+        config.data.passages,
+        skip_bad_rows=config.data.skip_bad_rows,
+        cache=cache_folder(config),
+        progress=is_main(),
+    )
+    check_passages(config, len(store))
+    return store
 
 
 def cache_folder(config: Config) -> Path | None:

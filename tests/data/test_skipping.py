@@ -6,12 +6,15 @@ import json
 
 import pytest
 
+from art.data import json_lists
 from art.data import rows as rows_module
 from art.data.documents import Skipped, read_documents
 from art.data.formats import read_passages, read_qrels, read_questions
 from art.data.passages import PassageStore
 from art.data.rows import BadRows
 from art.data.splitting import split_documents
+from art.data.supervised import read_supervised
+from art.data.supervised_store import SupervisedStore
 from art.errors import DataError, RowError
 from art.evaluation.runs import read_run
 
@@ -136,3 +139,89 @@ def test_documents_lose_only_their_bad_lines(tmp_path):
     with pytest.raises(RowError, match=r"a\.txt:2"):
         for document in read_documents(tmp_path / "in", Skipped()):
             list(document.lines)
+
+
+def labelled(question: object, text: object = "moon") -> str:
+    return json.dumps({"question": question, "positive_ctxs": [{"text": text}]})
+
+
+BAD = [
+    labelled(" "),
+    labelled(1),
+    labelled("q", {}),
+    '{"question": "q"}',
+    "7",
+    '"x"',
+    "-1.5e3",
+    "[]",
+]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_bad_labelled_rows_are_skipped_in_lists_and_in_lines(tmp_path, monkeypatch, name):
+    rows = [labelled("first"), *BAD, labelled("last")]
+    path = tmp_path / name
+    path.write_text(f"[{' , '.join(rows)}]" if name == "a.json" else "\n".join(rows))
+    unit = " entry " if name == "a.json" else ""
+    for piece in (1, 3, 1 << 20):  # a number may be cut where memory ends
+        monkeypatch.setattr(json_lists, "_READ_CHARACTERS", piece)
+        bad_rows = BadRows()
+        found = [(where, one.question) for where, one in read_supervised(path, bad_rows)]
+        assert found == [(f"{path}:{unit}1", "first"), (f"{path}:{unit}10", "last")]
+        assert bad_rows.count == len(BAD)
+        for number, complaint in enumerate(bad_rows.complaints, start=2):
+            assert complaint.startswith(f"{path}:{unit}{number}:")
+
+
+def test_bad_rows_of_a_labelled_table_are_skipped_but_never_its_header(tmp_path):
+    header, rows = b"query_text\tgold_passage\n", b'a\tmoon\nb\n\tsun\nc\t\xff\n"d\te\nf\tsea\n'
+    path = tmp_path / "a.tsv"
+    path.write_bytes(header + rows)
+    bad_rows = BadRows()
+    assert [one.question for _, one in read_supervised(path, bad_rows)] == ["a", "f"]
+    assert [int(one.split(":")[1]) for one in bad_rows.complaints] == [3, 4, 5, 6]
+    for broken in (b"query_text\tgold_pass\xffage\n", b'query_text\tgold_passage\t"x\n'):
+        path.write_bytes(broken + rows)
+        with pytest.raises(DataError, match=r"a\.tsv:1"):
+            list(read_supervised(path, BadRows()))
+
+
+def test_a_line_that_is_not_utf_8_is_skipped_also_where_it_is_the_first(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"question": "\xff"}\n' + labelled("q").encode())
+    bad_rows = BadRows()
+    assert [where for where, _ in read_supervised(path, bad_rows)] == [f"{path}:2"]
+    assert bad_rows.complaints[0].startswith(f"{path}:1: not UTF-8")
+
+
+@pytest.mark.parametrize("broken", ["{'x'}", "", '{"question": "q"', "[" * 10_000])
+def test_what_is_not_json_within_a_list_ends_the_file_all_the_same(tmp_path, broken):
+    path = tmp_path / "a.json"
+    path.write_text(f"[{labelled('q')}, 7, {broken}, {labelled('r')}]")
+    bad_rows = BadRows()
+    with pytest.raises(DataError, match=r"entry 3: .*\(.*mend the file|is the file complete"):
+        list(read_supervised(path, bad_rows))
+    assert bad_rows.count == 1
+
+
+def test_a_supervised_store_remembers_what_was_skipped_and_that_it_was(tmp_path):
+    path, cache = tmp_path / "a.jsonl", tmp_path / "cache"
+    path.write_text("\n".join([labelled("a"), "{}", labelled("b")]))
+
+    def opened(*, skip_bad_rows: bool) -> SupervisedStore:
+        return SupervisedStore.open_or_build(
+            [path], skip_bad_rows=skip_bad_rows, cache=cache, progress=False
+        )
+
+    built, again = opened(skip_bad_rows=True), opened(skip_bad_rows=True)
+    assert list(again.questions) == ["a", "b"]
+    assert built.bad_rows == again.bad_rows
+    assert again.bad_rows.report().startswith(f"skipped 1 row: {path}:2: ")
+    with pytest.raises(RowError, match=r"a\.jsonl:2"):
+        opened(skip_bad_rows=False)
+    path.write_text(labelled("a"))
+    strict, lenient = opened(skip_bad_rows=False), opened(skip_bad_rows=True)
+    assert strict.folder != lenient.folder and strict.fingerprint == lenient.fingerprint
+    path.write_text("{}\n[]")  # a line that begins with a bracket is only the second
+    with pytest.raises(DataError, match="no example has a positive passage; skipped 2 rows: "):
+        opened(skip_bad_rows=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import spoil
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -144,7 +145,7 @@ GOOD = '{"question": "q", "positive_ctxs": [{"text": "moon"}]}'
     ("name", "contents", "where", "what"),
     [
         ("a.json", f"[{GOOD}, {{'x'}}]", ": entry 2", "not JSON: Expecting property name"),
-        ("a.json", f"[{GOOD}, 7]", ": entry 2", "object is expected, not '7'"),
+        ("a.json", f"[{GOOD}, 7]", ": entry 2", "object is expected, not int"),
         ("a.json", f"[{GOOD},]", ": entry 2", "not ']'"),
         ("a.json", f"[{GOOD} {GOOD}]", ": entry 1", "a comma or the end"),
         ("a.json", f"[{GOOD}, {GOOD[:-5]}", ": entry 2", "not JSON: "),
@@ -161,6 +162,7 @@ GOOD = '{"question": "q", "positive_ctxs": [{"text": "moon"}]}'
         ("a.jsonl", GOOD.replace('"text"', '"passage"'), ":1: positive_ctxs[0]", "no 'text'"),
         ("a.jsonl", GOOD.replace('[{"text": "moon"}]', '"x"'), ":1", "not a list"),
         ("a.tsv", "question\tpassage\nq\tp\n", ":1", "query_text"),
+        ("a.tsv", 'query_text\tgold_passage\t"x\nq\tp\tn\ny"\n', ":1", "every other column once"),
         ("a.tsv", "query_text\tgold_passage\nq\n", ":2", "1 columns"),
         ("a.tsv", "query_text\tgold_passage\nq\t \n", ":2", "without text"),
         ("a.csv", "x", "", "not a supervised file"),
@@ -287,14 +289,42 @@ def test_the_fingerprint_tells_apart_which_passage_is_what(tmp_path):
     assert len(prints) == len(stores)
 
 
-@pytest.mark.parametrize(
-    "name", ["keys.bin", "rows.bin", "row_borders.bin", "questions.jsonl", "question_borders.bin"]
-)
-def test_a_cut_off_store_is_refused(name, tmp_path):
-    path = store(tmp_path, row("a", [context("moon")])).folder / name
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(CorruptionError, match=name):
-        SupervisedStore.open_or_build([tmp_path / "train.json"], cache=tmp_path / "cache")
+FILES = ["keys.bin", "rows.bin", "row_borders.bin", "questions.jsonl", "question_borders.bin"]
+
+
+def whole(built: SupervisedStore) -> list:
+    """All that a store can be asked for."""
+    kinds = (built.positives, built.hard_negatives, built.negatives)
+    rows = [of(question).tolist() for question in range(len(built)) for of in kinds]
+    answers = [built.answers(question) for question in range(len(built))]
+    return [built.questions[:], answers, rows, built.keys.tolist(), list(built.contexts)]
+
+
+@pytest.mark.parametrize("name", [*FILES, "manifest.json", "contexts/text.bin"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
+def test_a_damaged_store_is_built_again_from_its_files(name, damage, tmp_path, capsys):
+    rows = [row("a", [context("moon")], [context("sun")]), row("b", [context("sea", 7)])]
+    first = store(tmp_path, *rows)
+    expected = whole(first)
+    contents = spoil(first.folder / name, damage)
+    again = SupervisedStore.open_or_build(
+        [tmp_path / "train.json"], cache=tmp_path / "cache", progress=False
+    )
+    assert whole(again) == expected and again.fingerprint == first.fingerprint
+    assert (first.folder / name).read_bytes() == contents
+    (told,) = capsys.readouterr().err.splitlines()
+    assert str(first.folder / name) in told and told.endswith("; building it again")
+
+
+def test_a_store_whose_files_have_changed_is_not_built_again_under_its_name(tmp_path):
+    folder = store(tmp_path, row("a", [context("moon")])).folder
+    spoil(folder / "rows.bin", "flipped")
+    path = tmp_path / "train.json"
+    opened = SupervisedStore.open_or_build([path], cache=tmp_path / "cache", progress=False)
+    write(path, json.dumps([row("another", [context("sun")])]))
+    with pytest.raises(CorruptionError, match="its files have changed"):
+        opened.positives(0)
+    assert store(tmp_path, row("another", [context("sun")])).questions[:] == ["another"]
 
 
 def test_questions_outside_the_store_are_refused(tmp_path):

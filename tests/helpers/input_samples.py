@@ -22,6 +22,7 @@ from art.data.formats import Passage, read_passages, read_qrels, read_questions
 from art.data.passages import PassageStore
 from art.data.rows import BadRows
 from art.data.splitting import document_passages
+from art.data.supervised import read_supervised
 from art.data.tokens import TokenStore
 from art.evaluation.runs import read_run
 from art.retriever.embedding import embed_passages
@@ -85,6 +86,12 @@ def row_files() -> list[RowFile]:
         {"id": f"q{i}", "ctxs": [{"id": f"p{k}", "score": str(9.5 - k)} for k in range(3)]}
         for i in range(4)
     ]
+    labelled = [
+        {"question": f"who {i}?", "answers": ["é"], "positive_ctxs": [{"text": f"moon {i}"}]}
+        for i in range(6)
+    ]
+    pairs = b"query_text\tgold_passage\thard_negative\n"
+    pairs += b"".join(b'who %d?\t"the ""moon"",\n %d"\tsun\n' % (i, i) for i in range(6))
     trec = b"".join(
         b"q%d Q0 p%d %d %.1f art\n" % (i, k, k, 9.5 - k) for i in (1, 2) for k in (1, 2)
     )
@@ -106,7 +113,11 @@ def row_files() -> list[RowFile]:
         RowFile("qrels.txt", b"a 0 p 1\nb 0 p 0\nb 0 q 2\n", _num_judgements, lines),
         RowFile("run.trec", trec, _num_hits, lines),
         RowFile("run.jsonl", _json_lines(ranked), _num_ranked, lines),
-        RowFile("run.json", json.dumps(ranked).encode(), _num_ranked, row_counts.num_listed),
+        RowFile("run.json", _listed(ranked), _num_ranked, row_counts.num_listed),
+        RowFile("labelled.jsonl", _json_lines(labelled), _num_examples, row_counts.num_examples),
+        RowFile("labelled.jsonl.gz", _json_lines(labelled), _num_examples, row_counts.num_examples),
+        RowFile("labelled.json", _listed(labelled), _num_examples, row_counts.num_examples),
+        RowFile("labelled.tsv", pairs, _num_examples, row_counts.num_below_header),
         RowFile("documents.jsonl", _json_lines(passages), _num_documents, lines),
     ]
 
@@ -127,6 +138,10 @@ def _csv(rows: list[tuple[str, list[str]]]) -> bytes:
 
 def _json_lines(rows: list[dict[str, Any]]) -> bytes:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def _listed(rows: list[dict[str, Any]]) -> bytes:
+    return json.dumps(rows).encode()
 
 
 def _num_passages(path: Path, bad_rows: BadRows | None) -> int:
@@ -152,6 +167,10 @@ def _num_hits(path: Path, bad_rows: BadRows | None) -> int:
 
 def _num_ranked(path: Path, bad_rows: BadRows | None) -> int:
     return len(read_run(path, bad_rows).question_ids)
+
+
+def _num_examples(path: Path, bad_rows: BadRows | None) -> int:
+    return sum(1 for _ in read_supervised(path, bad_rows))
 
 
 def _num_documents(path: Path, bad_rows: BadRows | None) -> int:

@@ -26,9 +26,7 @@ def num_judgements(data: bytes) -> int:
 def num_passages(data: bytes) -> int:
     """Count the rows of a .tsv of passages: csv under a header, else lines."""
     filled = [line for line in _lines(data) if _text(line).strip()]
-    header = (
-        {name.strip(' "').lower() for name in _text(filled[0]).split("\t")} if filled else set()
-    )
+    header = {name.strip(' "').lower() for name in _row(filled[0]).split("\t")} if filled else set()
     if {"id", "text"} <= header:
         starts = list(_csv_rows(data))
         place = _lines(data).index(filled[0])
@@ -59,6 +57,17 @@ def num_listed(data: bytes) -> int:
     return len(json.loads(data.decode("utf-8-sig")))
 
 
+def num_examples(data: bytes) -> int:
+    """Count the entries of one JSON list, or the lines where the file does not begin with one."""
+    is_list = _text(data).removeprefix("\ufeff").lstrip(" \t\n\r").startswith("[")
+    return num_listed(data) if is_list else num_lines(data)
+
+
+def num_below_header(data: bytes) -> int:
+    """Count the csv rows but the first."""
+    return num_csv_rows(data) - 1
+
+
 def _lines(data: bytes) -> list[bytes]:
     lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     return [line + b"\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]
@@ -66,6 +75,10 @@ def _lines(data: bytes) -> list[bytes]:
 
 def _text(line: bytes) -> str:
     return line.decode(errors="replace")
+
+
+def _row(line: bytes) -> str:
+    return _text(line).removesuffix("\n").removesuffix("\r")
 
 
 def _csv_rows(data: bytes) -> Iterator[int]:

@@ -41,11 +41,23 @@ def make_folder(tiny_bert, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def dpr_pair(make_folder):
-    return [
-        make_folder(kind, "DPRConfig", max_position_embeddings=64, seed=seed, **SIZES)
-        for seed, kind in enumerate(("DPRQuestionEncoder", "DPRContextEncoder"))
-    ]
+def make_dpr_pair(make_folder):
+    """Save both halves of a DPR pair, the passages' with a projection of its own size."""
+
+    def make(projection: int = 0, of_passages: int | None = None):
+        sizes = [projection, projection if of_passages is None else of_passages]
+        common = {"max_position_embeddings": 64, **SIZES}
+        return [
+            make_folder(kind, "DPRConfig", projection_dim=sizes[seed], seed=seed, **common)
+            for seed, kind in enumerate(("DPRQuestionEncoder", "DPRContextEncoder"))
+        ]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def dpr_pair(make_dpr_pair):
+    return make_dpr_pair()
 
 
 FAMILIES = {
@@ -117,22 +129,62 @@ def test_a_cut_model_equals_the_first_layers_of_the_whole(tiny_bert):
     np.testing.assert_allclose(retriever.embed_questions(TEXTS)[0], expected.detach(), atol=1e-6)
 
 
-def test_a_dpr_pair_gives_each_tower_its_own_half(dpr_pair, tmp_path):
-    question, passage = map(str, dpr_pair)
-    retriever = create_retriever(question, passage_model=passage, **SHORT)
-    ids = torch.tensor([retriever.question_template.questions(TEXTS)[0]])
-    halves = [
-        (transformers.DPRQuestionEncoder, question, retriever.question_tower),
-        (transformers.DPRContextEncoder, passage, retriever.passage_tower),
-    ]
+@pytest.mark.parametrize("projection", [0, 24])
+def test_a_dpr_pair_gives_each_tower_its_own_half(projection, make_dpr_pair, tmp_path):
+    pair = make_dpr_pair(projection)
+    for kind, folder in zip(("QuestionEncoder", "ContextEncoder"), pair, strict=True):
+        half = getattr(transformers, f"DPR{kind}").from_pretrained(folder)
+        for name, weight in half.named_parameters():  # they start at zero
+            if name.endswith("encode_proj.bias"):
+                weight.data.normal_()
+        half.save_pretrained(folder)
+    retriever = create_retriever(str(pair[0]), passage_model=str(pair[1]), **SHORT)
     retriever.save(tmp_path / "saved")
-    for kind, folder, tower in halves:
-        expected = kind.from_pretrained(folder).eval()(ids).pooler_output
-        torch.testing.assert_close(tower(ids, ids >= 0), expected)
-    plain = AutoModel.from_pretrained(tmp_path / "saved" / "passage_tower").eval()
-    torch.testing.assert_close(plain(ids).last_hidden_state[:, 0], expected)
     again = load_retriever(tmp_path / "saved")
     assert again.fingerprint() == retriever.fingerprint()
+    assert retriever.embedding_size == (projection or 32)
+
+    questions, passages = (expected_of_dpr(pair[i], retriever, i) for i in range(2))
+    assert np.abs(questions - passages).max() > 0.1
+    for one in (retriever, again):
+        np.testing.assert_allclose(one.embed_questions(TEXTS), questions, rtol=0, atol=1e-6)
+        rows = one.passage_template(["", "stone"], TEXTS)
+        found = one.embed_tokens("passage", rows)
+        np.testing.assert_allclose(found, passages, rtol=0, atol=1e-6)
+
+
+def expected_of_dpr(folder, retriever, half: int) -> np.ndarray:
+    """What transformers' own class says of the token ids of two texts in one padded batch."""
+    kind = ("DPRQuestionEncoder", "DPRContextEncoder")[half]
+    model = getattr(transformers, kind).from_pretrained(folder).eval()
+    titles = ["", "stone"]
+    if half == 0:
+        rows = retriever.question_template.questions(TEXTS)
+    else:
+        rows = retriever.passage_template(titles, TEXTS)
+    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+    with torch.no_grad():
+        return model(ids, attention_mask=(ids != 0).long()).pooler_output.numpy()
+
+
+def test_half_of_a_dpr_pair_alone_is_an_ordinary_bert_before_its_projection(dpr_pair, tmp_path):
+    question, passage = map(str, dpr_pair)
+    retriever = create_retriever(question, passage_model=passage, **SHORT)
+    retriever.save(tmp_path / "saved")
+    plain = AutoModel.from_pretrained(tmp_path / "saved" / "passage_tower").eval()
+    ids = torch.tensor([retriever.question_template.questions(TEXTS)[0]])
+    found = retriever.embed_tokens("passage", ids.tolist())
+    np.testing.assert_allclose(plain(ids).last_hidden_state[:, 0].detach(), found, atol=1e-6)
+
+
+def test_projections_that_do_not_fit_are_refused(make_dpr_pair):
+    question, passage = map(str, make_dpr_pair(24))
+    with pytest.raises(ConfigError, match="head_size is 8, but the model's own projection"):
+        create_retriever(question, passage_model=passage, head_size=8, **SHORT)
+    for other in (0, 16):
+        question, passage = map(str, make_dpr_pair(24, other))
+        with pytest.raises(ConfigError, match="have vectors of different sizes"):
+            create_retriever(question, passage_model=passage, **SHORT)
 
 
 def test_half_a_dpr_pair_is_refused_and_so_is_a_swapped_one(dpr_pair):

@@ -15,7 +15,7 @@ from transformers.quantizers.auto import register_quantization_config, register_
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from art.config import check_config
-from art.errors import ConfigError
+from art.errors import ArtError, ConfigError
 from art.planning.shapes import scorer_shape
 from art.scorer.teachers import load_teacher
 
@@ -53,6 +53,32 @@ class RoundQuantizer(HfQuantizer):
     @property
     def is_trainable(self) -> bool:
         return False
+
+
+class _KernelLinear(torch.nn.Linear):
+    """A layer whose kernel this device lacks, as shows only when it is called."""
+
+    def forward(self, _: torch.Tensor) -> torch.Tensor:
+        raise _KernelLinear.fault
+
+
+@register_quantization_config("kernel")
+class KernelConfig(QuantizationConfigMixin):
+    """A method that loads everywhere."""
+
+    def __init__(self, **_: Any) -> None:
+        self.quant_method = "kernel"
+
+
+@register_quantizer("kernel")
+class KernelQuantizer(RoundQuantizer):
+    """Every linear layer waits for a kernel."""
+
+    def _process_model_after_weight_loading(self, model, **_: Any):
+        for module in model.modules():
+            if type(module) is torch.nn.Linear:
+                module.__class__ = _KernelLinear
+        return model
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +121,44 @@ def test_what_transformers_does_not_know_is_one_line(quantization, complaint, ll
     with pytest.raises(ConfigError, match=rf"^scorer\.quantization: .*{complaint}") as caught:
         load_teacher(str(llama), quantization=quantization, **ON_CPU)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["llama", "t5", "reranker"])
+@pytest.mark.parametrize("kind", [RuntimeError, NotImplementedError, AttributeError, ImportError])
+def test_a_kernel_that_the_device_lacks_is_one_line_when_the_scorer_loads(
+    name: str, kind: type[Exception], models, monkeypatch
+) -> None:
+    folder, options = models[name]
+    fault = kind('\n"gemm_int4" not implemented for CPU.\nStack: a.cpp:7')
+    monkeypatch.setattr(_KernelLinear, "fault", fault, raising=False)
+    with pytest.raises(ConfigError) as caught:
+        load_teacher(str(folder), quantization={"quant_method": "kernel"}, **options, **ON_CPU)
+    assert str(caught.value) == (
+        f'scorer.model: {str(folder)!r} cannot compute here, on cpu: "gemm_int4" not implemented '
+        "for CPU (choose another scorer.quantization, or another device)"
+    )
+
+
+def test_a_model_as_it_is_blames_only_what_torch_refuses(models, monkeypatch) -> None:
+    folder, _ = models["llama"]
+
+    def load() -> None:
+        load_teacher(str(folder), **ON_CPU)
+
+    def failing(fault: Exception) -> None:
+        monkeypatch.setattr(_KernelLinear, "fault", fault, raising=False)
+        monkeypatch.setattr(torch.nn.Linear, "forward", _KernelLinear.forward)
+
+    failing(RuntimeError("no kernel image is available"))
+    with pytest.raises(ArtError, match=r"no kernel image .*scorer\.dtype or scorer\.attention"):
+        load()
+    failing(TypeError("a mistake in a program"))
+    with pytest.raises(TypeError):
+        load()
+    failing(torch.OutOfMemoryError("of the device"))
+    teacher = load_teacher(str(folder), **ON_CPU)
+    with pytest.raises(ArtError, match=r"memory of cpu .*lower scorer\.batch_tokens"):
+        teacher.score_pairs(all_pairs(teacher)[:1])
 
 
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="it is here")

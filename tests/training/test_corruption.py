@@ -215,6 +215,30 @@ def test_damaged_caches_are_built_again_in_the_middle_of_a_run(
     assert_ends_like(tmp_path / "run", finished)
 
 
+@pytest.mark.parametrize("name", ["rows.bin", "keys.bin", "questions.jsonl"])
+def test_a_damaged_cache_of_labelled_questions_is_built_again_in_the_middle_of_a_run(
+    name, settings, tmp_path, capsys
+) -> None:
+    def labelled(folder: Path, cache: Path) -> Config:
+        return configure(
+            settings,
+            folder,
+            data={"questions": [], "passages": None, "cache_folder": str(cache)},
+            training={"method": "dpr", "max_steps": 2},
+            evaluation={"questions": []},
+        )
+
+    train(labelled(tmp_path / "whole", tmp_path / "cache"))
+    (path,) = tmp_path.glob(f"cache/supervised/*/{name}")
+    contents = spoil(path, "flipped")
+    capsys.readouterr()
+    train(labelled(tmp_path / "run", tmp_path / "cache"))
+    (said,) = [note for note in notes(capsys) if "building it again" in note]
+    assert str(path) in said and path.read_bytes() == contents
+    ours, theirs = weights(tmp_path / "run"), weights(tmp_path / "whole")
+    assert all((ours[one] == theirs[one]).all() for one in ours | theirs)
+
+
 def test_damaged_best_weights_are_not_published(settings, tmp_path, monkeypatch) -> None:
     config = configure(settings, tmp_path, training={"max_steps": 1})
     publish = loop.checkpoints.publish

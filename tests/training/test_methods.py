@@ -11,7 +11,7 @@ import pytest
 from tiny_run import tiny_run
 
 from art.config import Config, check_config
-from art.errors import ConfigFaults, MismatchError
+from art.errors import ConfigFaults, MismatchError, RowError
 from art.training import run_data, setup
 from art.training.items import Split
 from art.training.loop import train
@@ -157,14 +157,36 @@ def test_labelled_questions_that_changed_under_a_run_are_noticed(configure, monk
         train(config)
 
 
+@pytest.mark.parametrize("method", ["art", "dpr"])
+def test_too_few_questions_are_told_before_the_corpus_is_built(
+    method, configure, scorer, tmp_path
+) -> None:
+    dev = tmp_path / "dev.jsonl"
+    dev.write_text(json.dumps({"question": "who", "positive_passage_ids": ["p0"]}))
+    edit: Edit = {
+        "scorer": scorer if method == "art" else None,
+        "training": {"method": method, "questions_per_step": 500},
+        "data": {"cache_folder": str(tmp_path / "cache")},
+        "evaluation": {"questions": [str(dev)]},
+    }
+    config = configure("run", edit)
+    with pytest.raises(ConfigFaults, match=r"questions_per_step: 500, but there are only \d+"):
+        train(config)
+    assert not (tmp_path / "cache" / "stores").exists()
+
+
 def test_examples_without_a_positive_and_questions_short_of_negatives_are_told(
     configure, capsys
 ) -> None:
     short = {"training": {"method": "dpr", "hard_negatives": 1000}}
     config = configure("run", DPR | short, max_steps=1)
     with open(config.data.supervised[0], "a") as file:
-        file.write('\n{"question": "who knows ?", "positive_ctxs": []}\n')
-    train(config)
+        file.write('\n{"question": "who knows ?", "positive_ctxs": []}\n{"question": 7}\n')
+    with pytest.raises(RowError, match=r"labelled\.jsonl:\d+: no 'positive_ctxs'"):
+        train(config)
+    data = config.data.model_copy(update={"skip_bad_rows": True})
+    train(config.model_copy(update={"data": data}))
     said = capsys.readouterr().err
+    assert f"note: skipped 1 row: {config.data.supervised[0]}:" in said
     assert "note: 1 of " in said and "have no positive passage and are left out" in said
     assert "have fewer negatives than training.hard_negatives (1000)" in said
