@@ -49,12 +49,18 @@ class Interrupted(BaseException):
 class Interruption:
     """Whether a signal has asked this process to end, and whether it has to wait for a step.
 
+    Args:
+        outlived: the process goes on when the run has ended, as a notebook's does: Ctrl-C alone is
+            ours, a second one ends the run at once but not the process, and the handler that was
+            there comes back in any case.
+
     Attributes:
         signum: the signal that came, None before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, outlived: bool = False) -> None:
         self.signum: int | None = None
+        self._outlived = outlived
         self._came_at = 0.0
         self._waiting = False
         self._process = os.getpid()
@@ -69,11 +75,12 @@ class Interruption:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {signum: signal.signal(signum, self._handle) for signum in _SIGNALS}
+        ours = [signal.SIGINT] if self._outlived else _SIGNALS
+        before = {signum: signal.signal(signum, self._handle) for signum in ours}
         try:
             yield
         finally:
-            if self.signum is None:
+            if self.signum is None or self._outlived:
                 for signum, handler in before.items():
                     signal.signal(signum, handler)
 
@@ -112,6 +119,8 @@ class Interruption:
             if not self._waiting:
                 raise Interrupted(signum)
         elif time.monotonic() - self._came_at > _ECHO_SECONDS:
+            if self._outlived:
+                raise Interrupted(signum)
             os._exit(_status(signum))
 
 

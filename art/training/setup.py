@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedType
 
 from art import distributed
@@ -269,10 +269,17 @@ def _teacher(
 
 
 def _accelerator(config: Config, run: RunFolder) -> Accelerator:
+    on_cpu = config.training.cpu or not torch.cuda.is_available()
+    kept = PartialState(cpu=on_cpu).device.type
+    if (kept == "cpu") != on_cpu:
+        raise ArtError(
+            f"training.cpu: accelerate keeps to the {kept}, which this process began with",
+            hint="start a new process; for a notebook, restart its kernel",
+        )
     # Precision is the retriever's own affair: a launcher's mixed precision must not change results.
     try:
         accelerator = Accelerator(
-            cpu=config.training.cpu or not torch.cuda.is_available(),
+            cpu=on_cpu,
             mixed_precision="no",
             log_with=config.output.trackers or None,
             project_dir=str(run.path / "trackers"),

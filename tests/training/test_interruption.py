@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,21 @@ def test_a_signal_waits_for_the_step_and_ends_the_next_phase_at_once(own_handler
 def test_handlers_are_there_only_while_listening(own_handlers) -> None:
     with Interruption().listening():
         assert signal.getsignal(signal.SIGTERM) != own_handlers[signal.SIGTERM]
+    assert {signum: signal.getsignal(signum) for signum in own_handlers} == own_handlers
+
+
+def test_a_second_ctrl_c_ends_the_step_but_not_a_process_that_outlives_the_run(
+    own_handlers,
+) -> None:
+    interruption = Interruption(outlived=True)
+    with pytest.raises(Interrupted), interruption.listening(), interruption.after_the_step():
+        assert signal.getsignal(signal.SIGTERM) == own_handlers[signal.SIGTERM]
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)  # an echo
+        assert interruption.signum == signal.SIGINT
+        time.sleep(1.1)
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("the step went on")
     assert {signum: signal.getsignal(signum) for signum in own_handlers} == own_handlers
 
 
