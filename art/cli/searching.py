@@ -16,7 +16,7 @@ from art.cli.common import (
     read_rows,
     tell_skipped,
 )
-from art.errors import ArtError, MismatchError
+from art.errors import ArtError
 
 if TYPE_CHECKING:
     import torch
@@ -244,30 +244,14 @@ def _open(
 ) -> tuple[Retriever, Index, PassageStore]:
     """Open what belongs together: the retriever, the index it built, and the index's passages."""
     from art import distributed
-    from art.data.passages import PassageStore
     from art.retriever.index import Index
     from art.retriever.loading import create_retriever
 
     with distributed.fail_together():
         model = create_retriever(retriever).to(device)
         opened = Index.open(index, retriever_fingerprint=model.fingerprint())
-        if passages is None and not opened.store_folder.exists():
-            raise ArtError(
-                "the passages of this index are no longer where they were",
-                where=opened.store_folder,
-                hint="name the corpus with --passages",
-            )
-        store = PassageStore.open_or_build(
-            passages or opened.store_folder, skip_bad_rows=skip_bad_rows
-        )
+        store = opened.open_store(passages, skip_bad_rows=skip_bad_rows)
         tell_skipped(store.bad_rows)
-        if store.fingerprint != opened.store_fingerprint:
-            raise MismatchError(
-                f"the index holds passages {opened.store_fingerprint}, but these are "
-                f"{store.fingerprint}",
-                where=passages or opened.store_folder,
-                hint="name the corpus the index was made of with --passages",
-            )
     return model, opened, store
 
 

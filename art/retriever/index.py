@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from art.config import PositiveInt, SealedManifest
+from art.data.passages import PassageStore
 from art.errors import ArtError, CorruptionError, MismatchError
 from art.retriever.search import search
 from art.retriever.shards import Shards, VectorType
@@ -132,6 +133,36 @@ class Index:
     def store_folder(self) -> Path:
         """Where the store lay when the index was made."""
         return Path(self.manifest.store_folder)
+
+    def open_store(
+        self, passages: str | Path | None = None, *, skip_bad_rows: bool = False
+    ) -> PassageStore:
+        """Open the passages whose vectors these are.
+
+        Args:
+            passages: the corpus or its store, where it is no longer where the index found it.
+            skip_bad_rows: as for `PassageStore.open_or_build`.
+
+        Raises:
+            ArtError: they are not there.
+            MismatchError: these are other passages.
+        """
+        if passages is None and not self.store_folder.exists():
+            raise ArtError(
+                "the passages of this index are no longer where they were",
+                where=self.store_folder,
+                hint="name the corpus: --passages, in Python passages=",
+            )
+        where = passages or self.store_folder
+        store = PassageStore.open_or_build(where, skip_bad_rows=skip_bad_rows)
+        if store.fingerprint != self.store_fingerprint:
+            raise MismatchError(
+                f"the index holds passages {self.store_fingerprint}, but these are "
+                f"{store.fingerprint}",
+                where=where,
+                hint="name the corpus the index was made of: --passages, in Python passages=",
+            )
+        return store
 
     def check(self) -> None:
         """Read everything now and compare it with its checksums, which else the first search does.
