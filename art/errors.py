@@ -65,11 +65,12 @@ class DataError(ArtError):
 class RowError(DataError):
     """A malformed row of a data file; readers that are asked to skip such rows go on behind it."""
 
+    ADVICE = "mend it, or skip such rows with --skip-bad-rows, in training data.skip_bad_rows"
+
     def __init__(
         self, what: str, *, where: str | Path | None = None, hint: str | None = None
     ) -> None:
-        advice = "mend it, or skip such rows with --skip-bad-rows, in training data.skip_bad_rows"
-        super().__init__(what, where=where, hint=hint or advice)
+        super().__init__(what, where=where, hint=hint or self.ADVICE)
 
 
 class ConfigError(ArtError):

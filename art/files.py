@@ -83,6 +83,38 @@ def write_bytes(path: str | Path, contents: bytes) -> None:
         file.write(contents)
 
 
+def write_by_contents(folder: Path, name: str, ending: str, blocks: Iterable[bytes]) -> Path:
+    """Write a whole file atomically under a name that ends with the fingerprint of its contents.
+
+    A file of that name is left as it is, so that its time of change says when it first stood there.
+
+    Args:
+        folder: of the file.
+        name: the beginning of the file's name.
+        ending: the end of the file's name, with its dot.
+        blocks: the contents.
+
+    Raises:
+        ArtError: the disk refuses the write.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    whole = folder / f"{name}.{os.getpid()}{ending}"
+    with atomic_write(whole) as file:
+        for block in blocks:
+            digest.update(block)
+            file.write(block)
+    path = folder / f"{name}-{digest.hexdigest()}{ending}"
+    try:
+        if path.exists():
+            whole.unlink()
+        else:
+            os.replace(whole, path)
+            fsync_directory(folder)
+    except OSError as error:
+        raise cannot_write(error, path) from error
+    return path
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a whole UTF-8 file atomically."""
     write_bytes(path, text.encode())

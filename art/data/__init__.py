@@ -2,6 +2,7 @@
 
 - `rows`: lines, csv rows and JSON objects of plain or gzipped files, each with its line number.
 - `formats`: passages, questions and relevance judgements in the layouts users arrive with.
+- `in_memory`: the same from lists and datasets, written once as files.
 - `documents`, `splitting`: folders of documents (`markdown`, `webpages`, plain text, JSON lines) as
   text under titles (`headings`), and their passages of a hundred words.
 - `passages`: `PassageStore`, the memory-mapped corpus (row ↔ passage id, title, text).

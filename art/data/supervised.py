@@ -75,7 +75,7 @@ def read_supervised(
     kind = Path(path.name.removesuffix(".gz")).suffix.lower()
     if kind in (".json", ".jsonl"):
         unit, rows = json_rows(path, bad_rows)
-        examples = converted(rows, _json_example, path, bad_rows, unit=unit)
+        examples = converted(rows, example_of, path, bad_rows, unit=unit)
     elif kind == ".tsv":
         unit, examples = "", _table(path, bad_rows)
     else:
@@ -88,7 +88,12 @@ def content_id(title: str, text: str) -> str:
     return fingerprint(title, text)
 
 
-def _json_example(row: Mapping[str, Any], where: str) -> SupervisedExample:
+def example_of(row: Mapping[str, Any], where: str) -> SupervisedExample:
+    """Return the example of a row of DPR's or Tevatron's JSON.
+
+    Raises:
+        DataError: the row is malformed.
+    """
     kinds = _TEVATRON if _TEVATRON[0] in row else _DPR
     field(row, kinds[:1], where)  # else every row of another kind of file has no positive
     answers = _items(row, "answers", where)
