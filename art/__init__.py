@@ -15,6 +15,7 @@ The rooms, in the order of the method; each imports only from those before it:
 - `art.planning`: what a run will take, and settings to begin with
 - `art.diagnosis`: what a teacher could teach, before training
 - `art.report`: figures as text, runs as one page
+- `art.notebook`: the short way from Python
 - `art.demo`, `art.dialogue`, `art.cli`: the built-in demonstration, questions at a prompt, the
   command line
 
@@ -27,6 +28,12 @@ from typing import Any
 __version__ = "0.1.0"
 
 _FRONT_DOOR = {
+    "load": "art.notebook",
+    "train": "art.notebook",
+    "index": "art.notebook",
+    "load_index": "art.notebook",
+    "Searcher": "art.notebook",
+    "Hit": "art.notebook",
     "Retriever": "art.retriever.encoders",
     "Scorer": "art.scorer.likelihood",
     "PassageStore": "art.data.passages",
@@ -36,7 +43,6 @@ _FRONT_DOOR = {
     "load_scorer": "art.scorer.likelihood",
     "load_teacher": "art.scorer.teachers",
     "read_config": "art.config",
-    "train": "art.training.loop",
 }
 
 __all__ = ["__version__", *_FRONT_DOOR]  # noqa: PLE0604 (names that __getattr__ provides)
