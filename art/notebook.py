@@ -30,8 +30,8 @@ from art.retriever.encoders import MANIFEST, Retriever
 from art.retriever.index import Index
 from art.retriever.loading import create_retriever
 from art.training import loop
-from art.training.checkpoints import RunFolder
 from art.training.interruption import Interrupted, Interruption
+from art.training.run_folder import RunFolder
 from art.weights import fingerprint_tensors
 
 Parameters = ParamSpec("Parameters")

@@ -19,7 +19,7 @@ from run_world import configure, left_behind, records, weights
 import art
 from art.errors import ArtError, ConfigFaults
 from art.training import steps
-from art.training.checkpoints import RunFolder
+from art.training.run_folder import RunFolder
 
 ART = ("passages", "questions", "evaluation_questions")
 
