@@ -293,13 +293,9 @@ def _write(in_memory: Mapping[str, Any], config: Config) -> dict[str, str]:
         if isinstance(value, Retriever):
             files[argument] = str(_save_once(value, folder))
             continue
-        kind = _KINDS[argument]
-        bad_rows = BadRows()
-        skip = config.data.skip_bad_rows and kind != "supervised"
-        path = write_rows(
-            kind, value, folder, argument=argument, bad_rows=bad_rows if skip else None
-        )
-        if bad_rows.count:
+        bad_rows = BadRows() if config.data.skip_bad_rows else None
+        path = write_rows(_KINDS[argument], value, folder, argument=argument, bad_rows=bad_rows)
+        if bad_rows and bad_rows.count:
             tell(bad_rows.report())
         files[argument] = str(path)
     return files

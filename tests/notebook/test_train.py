@@ -93,6 +93,21 @@ def test_labelled_lists_and_datasets_train_what_their_file_does(
         assert left(tmp_path / name) == of_file
 
 
+def test_a_labelled_row_that_is_broken_can_be_left_out(
+    settings, rows, sections, tmp_path, capsys
+) -> None:
+    examples = [*rows["supervised"][:2], {"question": "where?"}, *rows["supervised"][2:]]
+    examples[2]["positive_ctxs"] = "no list"
+    art.train(
+        supervised=examples,
+        retriever=sections["retriever"],
+        data={**sections["data"], "skip_bad_rows": True},
+        training={**sections["training"], "method": "dpr", "max_steps": 1},
+        output=tmp_path / "run",
+    )
+    assert "note: skipped 1 row: supervised[2]: 'positive_ctxs'" in capsys.readouterr().err
+
+
 def test_a_retriever_in_memory_starts_as_the_one_it_was_saved_as(given, settings, tmp_path) -> None:
     given["training"] = {**given["training"], "max_steps": 1}
     start = art.load(**settings["retriever"], cpu=True)
