@@ -75,9 +75,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         words.folder = Path(folder)
         make_encoder(words)
+        # First, while this process holds no model of its own: both together are many gigabytes.
+        peaks = {side: int(run_alone(side, words)) for side in SIDES}
         agree(words)
         speedups = {kind: measure(kind, words) for kind in ("equal", "real")}
-        peaks = {side: int(run_alone(side, words)) for side in SIDES}
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     print(f"machine: {machine}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     print("peak memory: " + ", ".join(f"{side} {peak} MB" for side, peak in peaks.items()))
