@@ -138,6 +138,24 @@ def loading_model(source: str) -> Iterator[None]:
         raise _model_fault(source, error, hint) from error
 
 
+def load_tokenizer(folder: str | Path, source: str | None = None) -> Any:
+    """Load the tokenizer of a model.
+
+    Args:
+        folder: its folder or hub name.
+        source: what complaints call the model; as `folder` where not given.
+
+    Raises:
+        ArtError: there is none, it is not reachable, or its settings contradict each other.
+    """
+    with loading_model(source or str(folder)):
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer("a")  # some of its settings are looked at only when it reads
+    return tokenizer
+
+
 def check_size(config: Any, source: str) -> None:
     """Raise an ArtError if a model's config names more layers than any model has.
 

@@ -13,7 +13,6 @@ from transformers import (
     MODEL_FOR_TEXT_ENCODING_MAPPING,
     MODEL_MAPPING,
     AutoConfig,
-    AutoTokenizer,
     BertConfig,
     BertModel,
     DPRContextEncoder,
@@ -32,16 +31,6 @@ TowerName = Literal["question", "passage"]
 
 _DPR_CLASSES = {"question": DPRQuestionEncoder, "passage": DPRContextEncoder}
 _POSITION_TABLES = ("position_embeddings", "embed_positions", "wpe")
-
-
-def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a hub name or folder.
-
-    Raises:
-        ArtError: there is none, or it is not reachable.
-    """
-    with loading_model(source):
-        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
 
 
 def load_config(source: str, *, dropout: float | None = None) -> PreTrainedConfig:

@@ -30,7 +30,7 @@ from art.retriever.encoders import (
 )
 from art.retriever.heads import new_head, read_head
 from art.retriever.static import convert_packaged_table
-from art.weights import PACKAGE_PREFIX, resolve_model
+from art.weights import PACKAGE_PREFIX, load_tokenizer, resolve_model
 
 DEFAULT_QUESTION_LENGTH = 64
 DEFAULT_PASSAGE_LENGTH = 256
@@ -154,7 +154,7 @@ def _start(
             f"{sources[0]!r} is one half of a DPR pair",
             hint="name the other half, its context encoder, as passage_model",
         )
-    tokenizers = [backbones.load_tokenizer(source) for source in sources]
+    tokenizers = [load_tokenizer(source) for source in sources]
     models = [
         backbones.load_backbone(sources[i], configs[i], tower=_TOWERS[i])
         for i in range(len(sources))
@@ -249,7 +249,7 @@ def _open(folder: Path, given: dict[str, Any], dropout: float | None) -> Retriev
     if settings.normalize != saved.normalize and "temperature" not in given:
         temperature = auto_temperature(towers[0].embedding_size, normalize=settings.normalize)
         settings = dataclasses.replace(settings, temperature=temperature)
-    tokenizer = backbones.load_tokenizer(str(folder / TOWER_FOLDERS["question"]))
+    tokenizer = load_tokenizer(str(folder / TOWER_FOLDERS["question"]))
     try:
         return _assemble(towers, tokenizer, settings)
     except ConfigError as error:

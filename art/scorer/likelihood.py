@@ -19,7 +19,6 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -33,7 +32,7 @@ from art.files import fingerprint
 from art.scorer.forward import ForwardPasses, ReadContexts, TargetLogits
 from art.scorer.models import automatic_dtype, check_length, family_of, load_weights
 from art.scorer.teacher import Pairs, Part, Teacher
-from art.weights import check_size, fingerprint_folder, loading_model, resolve_model
+from art.weights import check_size, fingerprint_folder, load_tokenizer, loading_model, resolve_model
 
 Reduction = Literal["mean", "sum"]
 
@@ -245,8 +244,8 @@ def load_scorer(
     folder = resolve_model(model, cache=cache)
     with loading_model(model):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     check_size(config, model)
+    tokenizer = load_tokenizer(folder, model)
     family = family_of(config, model)
     template = _template(
         tokenizer,

@@ -13,7 +13,6 @@ from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
 )
@@ -26,7 +25,7 @@ from art.errors import ArtError
 from art.files import fingerprint
 from art.scorer.models import automatic_dtype, check_length, load_weights
 from art.scorer.teacher import Part, Teacher
-from art.weights import check_size, fingerprint_folder, loading_model, resolve_model
+from art.weights import check_size, fingerprint_folder, load_tokenizer, loading_model, resolve_model
 
 
 class Reranker(Teacher):
@@ -114,8 +113,8 @@ def load_reranker(
     folder = resolve_model(model, cache=cache)
     with loading_model(model):
         config = AutoConfig.from_pretrained(folder)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
     check_size(config, model)
+    tokenizer = load_tokenizer(folder, model)
     _check_kind(config, model)
     template = PairTemplate(tokenizer, max_length=max_length)
     check_length(config, model, max_length)

@@ -343,6 +343,13 @@ def test_faults_are_one_line_that_names_the_model(tiny_bert, tiny_llama, tmp_pat
     (tmp_path / "cut" / "config.json").write_text(json.dumps(config))
     with pytest.raises(ArtError, match="lacks 16 weights"):
         create_retriever(str(tmp_path / "cut"), **SHORT)
+    # transformers looks at this one only when it reads a text.
+    shutil.copytree(tiny_bert, tmp_path / "long")
+    config = json.loads((tmp_path / "long" / "tokenizer_config.json").read_text())
+    config["model_max_length"] = "many"
+    (tmp_path / "long" / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(ArtError, match=r"cannot load the model .*long"):
+        create_retriever(str(tmp_path / "long"), **SHORT)
 
 
 def test_settings_that_do_not_fit_the_model_are_refused(tiny_bert, tiny_llama, make_folder):
