@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,13 +58,22 @@ def passage_of(row: Mapping[str, Any], where: str) -> Passage:
 
 def named_passage(header: list[str], columns: list[str], where: str) -> Passage:
     """Return a passage of a table with a header."""
+    return passage_of(named_columns(header, columns, where), where)
+
+
+def named_columns(header: Sequence[str], columns: Sequence[str], where: str) -> dict[str, str]:
+    """Return the columns of a row under the names that the table's header gives them.
+
+    Raises:
+        RowError: there are more or fewer than names.
+    """
     if len(columns) != len(header):
         raise RowError(
             f"{len(columns)} columns, but the header names {len(header)}",
             where=where,
             hint="separate columns by one tab; quote a field that holds one",
         )
-    return passage_of(dict(zip(header, columns, strict=True)), where)
+    return dict(zip(header, columns, strict=True))
 
 
 def ms_marco_passage(line: str, where: str) -> Passage:

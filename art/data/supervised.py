@@ -14,6 +14,7 @@ from typing import Any
 
 from art.data.formats import Passage
 from art.data.json_lists import json_rows
+from art.data.records import named_columns
 from art.data.rows import BadRows, converted, csv_rows, field, id_value, json_object, text_value
 from art.errors import DataError, RowError, shown
 from art.files import fingerprint
@@ -137,13 +138,7 @@ def _table(path: Path, bad_rows: BadRows | None) -> Iterator[tuple[int, Supervis
 
 
 def _table_example(header: Sequence[str], columns: Sequence[str], where: str) -> SupervisedExample:
-    if len(columns) != len(header):
-        raise RowError(
-            f"{len(columns)} columns, but the header names {len(header)}",
-            where=where,
-            hint="separate columns by one tab; quote a field that holds one",
-        )
-    row = dict(zip(header, columns, strict=True))
+    row = named_columns(header, columns, where)
     negative = row.get("hard_negative", "")
     return SupervisedExample(
         _question(row["query_text"], where),

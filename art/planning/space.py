@@ -140,12 +140,13 @@ def _disk_of_the_data(parts: AtHand, work: Work, lengths: Lengths) -> dict[str, 
     if parts.store is not None:
         stored = (parts.store.folder / "text.bin").stat().st_size
         text = stored * work.num_passages // len(parts.store)
-    read = [each for each in (lengths.passages, lengths.scorer_passages) if each]
+    read = (lengths.passages, lengths.scorer_passages)
     needed: dict[str, float] = {
         "passages": text + 24 * work.num_passages,
         "token ids": sum(
             costs.token_bytes(work.num_passages, float(np.mean(each)), size)
-            for each, size in zip(read, parts.vocab_sizes, strict=False)
+            for each, size in zip(read, parts.vocab_sizes, strict=True)
+            if each
         ),
     }
     for labelled in parts.labelled_stores:

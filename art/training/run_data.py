@@ -117,7 +117,8 @@ def open_data(config: Config) -> RunData:
         **training_sizes(config, questions, split),
         world_size=distributed.world_size(),
     )
-    store = store if cuts_passages else _corpus(config)
+    if not cuts_passages:
+        store = _corpus(config)
     return RunData(questions, qrels, labelled, choosing, store, split, schedule)
 
 
