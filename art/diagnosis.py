@@ -22,11 +22,11 @@ from art.evaluation.comparison import paired_test
 from art.evaluation.evaluate import Evaluation, evaluate_rows
 from art.evaluation.labels import is_labelled
 from art.evaluation.metrics import PairedTest, rank_agreement, wilson
-from art.evaluation.rescoring import score_in_blocks
 from art.planning.flatness import Flatness
 from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages
 from art.retriever.encoders import Retriever
+from art.scorer.by_passage import scores_by_passage
 from art.scorer.cache import CachedScorer
 from art.scorer.likelihood import Scorer
 
@@ -164,7 +164,7 @@ def diagnose(
     for prompt, opened in others:
         del scorer  # two at once may not fit the memory
         scorer = opened()
-        found = score_in_blocks(
+        found = scores_by_passage(
             scorer, texts, proposal.rows[:, :top_k], description=prompt[:24], progress=progress
         )
         prompts[prompt] = judge.prompt(proposal, found)
@@ -270,7 +270,7 @@ def _score(
     scorer.score(texts[:1], first_rows[:1, :1])  # the first forward pass is slow; it is not counted
     num_before, start = scorer.num_scores, time.perf_counter()
     likelihoods = {
-        name: score_in_blocks(scorer, texts, rows, description=name, progress=progress)
+        name: scores_by_passage(scorer, texts, rows, description=name, progress=progress)
         for name, (rows, _) in proposals.items()
     }
     seconds = time.perf_counter() - start

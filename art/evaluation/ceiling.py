@@ -33,24 +33,6 @@ def score_rows(
     return gather_shares(scorer.score(list(questions[mine]), rows[mine]).scores)
 
 
-def rerank(
-    scorer: CachedScorer, questions: Sequence[str], rows: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Put each question's passages into the scorer's order, likeliest question first.
-
-    Every process of the job must call it, with the same arguments.
-
-    Args:
-        scorer: a frozen language model over the store's passages.
-        questions: texts, Q of them.
-        rows: passages of each question, best first, [Q, K].
-
-    Returns:
-        The rows re-ordered, [Q, K], equal scores in their earlier order; their scores, [Q, K].
-    """
-    return in_order(rows, score_rows(scorer, questions, rows))
-
-
 def in_order(
     rows: NDArray[np.int64], scores: NDArray[Any]
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:

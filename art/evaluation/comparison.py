@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from art.evaluation.ceiling import rerank
+from art.evaluation.ceiling import in_order
 from art.evaluation.evaluate import Evaluation, evaluate, evaluate_rows
 from art.evaluation.metrics import PairedTest, mcnemar
 from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages
+from art.scorer.by_passage import scores_by_passage
 
 if TYPE_CHECKING:
     from art.data.formats import Question
@@ -54,7 +55,8 @@ def compare(
         with tempfile.TemporaryDirectory() as folder:
             index = embed_passages(retriever, tokens, Path(folder), store=store, progress=False)
             results[name] = evaluate(retriever, index, store, questions, ks=ks)
-    rows, likelihoods = rerank(scorer, texts, rows)
+    likelihoods = scores_by_passage(scorer, texts, rows, description="re-ordering BM25's best")
+    rows, likelihoods = in_order(rows, likelihoods)
     name = f"scorer re-ordering BM25's top {depth}"
     results[name] = evaluate_rows(rows, likelihoods, store, questions, ks=ks)
     return results

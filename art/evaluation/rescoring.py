@@ -6,7 +6,7 @@ Source: Sachan et al. 2022, "Improving Passage Retrieval with Zero-Shot Question
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from art import distributed
 from art.config import Manifest
 from art.errors import DataError, MismatchError
-from art.evaluation.ceiling import in_order, score_rows
+from art.evaluation.ceiling import in_order
 from art.evaluation.labels import some
 from art.evaluation.runs import write_run
 from art.files import lock
+from art.scorer.by_passage import score_by_passage
 from art.scorer.cache import CachedScorer, ScoreLog
 from art.scorer.records import LOG_NAME, Records, read_known
 
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from art.data.tokens import TokenStore
     from art.evaluation.runs import Run
     from art.scorer.teacher import Teacher
-
-# Enough full batches to sort pairs by length, and few enough that a kill costs half a minute.
-_BATCHES_AT_ONCE = 16
 
 
 def match_run(
@@ -116,69 +113,14 @@ def rescore_run(
     folder = output.with_name(f"{output.name}.scores")
     with _kept_scores(folder, scorer.fingerprint, known_scores) as kept:
         cached = CachedScorer(scorer, kept.log, passage_tokens)
-        scores = score_in_blocks(cached, texts, rows, after_block=kept.keep, progress=progress)
+        scores = np.full(rows.size, -np.inf, dtype=np.float32)
+        for block in score_by_passage(cached, texts, rows, progress=progress):
+            scores[block.pairs] = block.scores
+            kept.keep()
+        ordered = in_order(rows, scores.reshape(rows.shape))
         with distributed.fail_together():
             if distributed.is_main():
-                write_run(output, questions, *in_order(rows, scores), store)
-
-
-def score_in_blocks(
-    scorer: CachedScorer,
-    questions: Sequence[str],
-    rows: NDArray[np.int64],
-    *,
-    after_block: Callable[[], None] = lambda: None,
-    description: str = "scoring",
-    progress: bool = True,
-) -> NDArray[np.float32]:
-    """Return what `score_rows` returns, some questions at a time behind a progress bar.
-
-    Every process of the job must call it, with the same arguments.
-
-    Args:
-        scorer: a frozen language model over the store's passages.
-        questions: texts, Q of them.
-        rows: passages of each question, [Q, K], -1 behind the last where there are fewer.
-        after_block: called when the log holds all scores of some more questions.
-        description: the bar's first words.
-        progress: show pairs a second and the remaining time on the main process.
-
-    Returns:
-        Log-likelihoods, [Q, K] float32, -inf where there is no passage.
-    """
-    scores = np.full(rows.shape, -np.inf, dtype=np.float32)
-    answered = np.flatnonzero(rows[:, 0] >= 0)
-    size = _questions_at_once(scorer.scorer, rows.shape[1])
-    bar = tqdm(
-        total=int((rows >= 0).sum()),
-        desc=description,
-        unit=" pairs",
-        smoothing=0,  # the mean rate: blocks differ in length, and the first one warms up
-        dynamic_ncols=True,
-        disable=not (progress and distributed.is_main()),
-    )
-    with bar:
-        for start in range(0, len(answered), size):
-            block = answered[start : start + size]
-            there = rows[block] >= 0
-            # What is missing asks for the first passage again, which costs nothing.
-            asked = np.where(there, rows[block], rows[block, :1])
-            num_before = scorer.num_scores
-            found = score_rows(scorer, [questions[i] for i in block], asked)
-            scores[block] = np.where(there, found, -np.inf)
-            after_block()
-            num_pairs = int(there.sum())
-            if not bar.disable:
-                # Known scores are progress, but they say nothing about how fast the scorer is.
-                bar.initial += num_pairs - (scorer.num_scores - num_before)
-            bar.update(num_pairs)
-    return scores
-
-
-def _questions_at_once(scorer: Teacher, width: int) -> int:
-    num_tokens = _BATCHES_AT_ONCE * scorer.batch_tokens * distributed.world_size()
-    pairs = num_tokens // scorer.template.longest
-    return max(1, pairs // width)
+                write_run(output, questions, *ordered, store)
 
 
 class _Progress(Manifest):

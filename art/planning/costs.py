@@ -101,6 +101,11 @@ class ScorerShape:
         own = self.encoder.flops(context) + self.decoder.flops(target)
         return own + crossing + 2 * target * self.head_parameters
 
+    def flops_again(self, context: float, target: float) -> float:
+        """Return the operations of the score of a pair whose context is read for another one."""
+        reader = self.decoder if self.encoder is None else self.encoder
+        return self.flops(context, target) - reader.flops(context)
+
     def num_logits(self, target: float) -> float:
         """Return the logits that are made for one pair, of its target's tokens."""
         return target * self.vocab_size

@@ -11,7 +11,7 @@ import torch
 from art.config import Config
 from art.planning import costs
 from art.planning.at_hand import AtHand, WhatIf, find
-from art.planning.costs import TeacherShape, TowerShape
+from art.planning.costs import ScorerShape, TeacherShape, TowerShape
 from art.planning.lengths import Lengths, sample_texts
 from art.planning.rates import REFERENCE, Sample, measure_rates, reference_rates
 from art.planning.space import Space, disk_of_a_run, memory_of_a_process
@@ -118,7 +118,8 @@ def forecast_beside(
     else:
         rates = _measured_rates(parts, sample, work, world_size)
     if rates and pairs_per_second:
-        rates = replace(rates, pair=world_size / pairs_per_second)
+        pair = world_size / pairs_per_second  # as passages were shared there
+        rates = replace(rates, pair=pair, pair_again=pair)
     memory = memory_of_a_process(parts, work, lengths, elsewhere=elsewhere)
     disk = disk_of_a_run(parts, work, lengths, elsewhere=elsewhere)
     return Forecast(
@@ -159,20 +160,36 @@ def _unit_flops(parts: AtHand, lengths: Lengths, *, num_processes: int) -> UnitF
         again = forward if encodes_twice(config, num_processes) else 0.0
         return again + costs.training_flops(forward, learns=learns, recomputed=recomputed)
 
-    pairs = zip(lengths.firsts, lengths.seconds, strict=True)
     each = passages_per_item(config)
+    pair, pair_again = _pair_flops(config, scorer, lengths)
     return UnitFlops(
         question=float(np.mean([tower.flops(length) for length in lengths.questions])),
         passage=float(np.mean([tower.flops(length) for length in lengths.passages])),
-        pair=float(np.mean([scorer.flops(first, second) for first, second in pairs]))
-        if scorer
-        else 0.0,
+        pair=pair,
+        pair_again=pair_again,
         micro_batch=learning(lengths.questions, num_questions, "question")
         + learning(lengths.passages, num_questions * config.training.top_k, "passage"),
         embedding_size=tower.embedding_size,
         contrastive=contrasting(lengths.questions, num_questions, "question")
         + contrasting(lengths.passages, num_questions * each, "passage"),
     )
+
+
+def _pair_flops(
+    config: Config, scorer: TeacherShape | None, lengths: Lengths
+) -> tuple[float, float]:
+    """Return the operations of a pair, and of one whose passage is read for another one."""
+    if scorer is None or config.scorer is None:
+        return 0.0, 0.0
+    again = scorer.flops
+    if isinstance(scorer, ScorerShape) and config.scorer.kind == "question-likelihood":
+        again = scorer.flops_again
+    pairs = [*zip(lengths.firsts, lengths.seconds, strict=True)]
+    pair, pair_again = (
+        float(np.mean([flops(first, second) for first, second in pairs]))
+        for flops in (scorer.flops, again)
+    )
+    return pair, pair_again
 
 
 def _assumed_rates(parts: AtHand, unit: UnitFlops | None, world_size: int) -> Rates | None:

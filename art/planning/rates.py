@@ -92,6 +92,7 @@ def reference_rates(
         question=unit.question / student,
         passage=unit.passage / student,
         pair=unit.pair / teacher,
+        pair_again=unit.pair_again / teacher,
         micro_batch=unit.micro_batch / student,
         contrastive=unit.contrastive / student,
         update=0.0,
@@ -147,9 +148,18 @@ def measure_rates(
         assert scorer is not None
         scorer.score_pairs([scorer.template.pair(*one) for one in pairs])
 
+    def score_again(count: int) -> None:
+        assert scorer is not None
+        passage = sample.scorer_passages[0]
+        asked = _some(sample.asked, count)
+        scorer.score_pairs([scorer.template.pair(one, passage) for one in asked])
+
     question = _seconds_each(embed_questions, questions_per_search, device)
     passage = _seconds_each(embed_passages, min(num_passages, _MOST_ITEMS), device)
     pair = _seconds_each(score, _MOST_ITEMS, device) if scorer is not None else 0.0
+    pair_again = pair
+    if scorer is not None and scorer.reads_passages_apart:
+        pair_again = min(pair, _seconds_each(score_again, _MOST_ITEMS, device))
     micro_batch, contrastive = (
         _micro_batch_seconds(
             retriever, sample, num_questions=questions_per_micro_batch, num_passages=each
@@ -170,6 +180,7 @@ def measure_rates(
         question=question,
         passage=passage,
         pair=pair,
+        pair_again=pair_again,
         micro_batch=micro_batch,
         contrastive=contrastive,
         update=update,

@@ -14,8 +14,8 @@ from art.planning.work import Work
 from art.training.plan import describe
 
 _SCORING = (
-    "scoring takes the less, the fewer new passages are proposed after the first epoch: a pair is "
-    "scored once"
+    "scoring takes the less, the fewer new passages are proposed after the first epoch, since a "
+    "pair is scored once, and the more questions share a passage, which is read once for them"
 )
 _NOT_COUNTED = (
     "not counted: reading and tokenising the corpus and BM25 (once, then cached), loading models, "

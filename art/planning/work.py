@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from art.config import Config
 from art.planning.costs import search_flops
 from art.training.schedule import Schedule
+
+_CROWDING = 0.75
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Work:
         pairs_per_evaluation: how many the scorer judges in each of them.
         pairs_least: pairs to score in training if the proposals never changed: the first epoch's.
         pairs_most: pairs to score in training if no question met a passage twice.
+        passages_least: passages that the scorer reads for `pairs_least`, if it reads one once for
+            all questions whose pairs are scored together; an estimate.
         num_contrastive_steps: steps that neither search nor score, of `num_steps`.
         pooled_questions: how many questions an evaluation asks of a pool of passages.
         pooled_passages: how many passages that pool has.
@@ -43,6 +48,7 @@ class Work:
     pairs_per_evaluation: int
     pairs_least: int
     pairs_most: int
+    passages_least: int
     num_contrastive_steps: int = 0
     pooled_questions: int = 0
     pooled_passages: int = 0
@@ -61,6 +67,7 @@ class UnitFlops:
         question: embedding a question.
         passage: embedding a passage.
         pair: scoring a pair.
+        pair_again: scoring a pair whose passage is read for another one.
         micro_batch: forward and backward pass of B questions and their passages.
         embedding_size: D; a search multiplies that many numbers per question and row.
         contrastive: as `micro_batch`, of a contrastive step.
@@ -69,6 +76,7 @@ class UnitFlops:
     question: float
     passage: float
     pair: float
+    pair_again: float
     micro_batch: float
     embedding_size: int
     contrastive: float = 0.0
@@ -82,6 +90,7 @@ class Rates:
         question: embedding a question.
         passage: embedding a passage.
         pair: scoring a pair.
+        pair_again: scoring a pair whose passage is read for another one.
         micro_batch: forward and backward pass of B questions and their passages.
         update: one step of the optimiser.
         search_question: of a search, per question, whatever the index.
@@ -93,6 +102,7 @@ class Rates:
     question: float
     passage: float
     pair: float
+    pair_again: float
     micro_batch: float
     update: float
     search_question: float
@@ -131,6 +141,8 @@ def count_work(
     if config.training.method == "art":
         num_asking = schedule.num_steps - schedule.num_labelled_steps(schedule.num_steps)
     pairs_per_step = schedule.questions_per_step * config.training.top_k
+    num_least = min(num_asking, schedule.steps_per_epoch)
+    together = [len(schedule.ahead(step)) for step in range(num_least)]
     return Work(
         num_steps=schedule.num_steps,
         questions_per_step=schedule.questions_per_step,
@@ -145,12 +157,25 @@ def count_work(
         num_evaluations=sum("evaluate" in names for names in due),
         questions_per_evaluation=num_evaluated,
         pairs_per_evaluation=num_evaluated if judged_by_scorer else 0,
-        pairs_least=min(num_asking, schedule.steps_per_epoch) * pairs_per_step,
+        pairs_least=num_least * pairs_per_step,
         pairs_most=num_asking * pairs_per_step,
+        passages_least=round(
+            sum(num_found(num * pairs_per_step, num_passages) for num in together)
+        ),
         num_contrastive_steps=schedule.num_steps - num_asking,
         pooled_questions=pooled[0],
         pooled_passages=pooled[1],
     )
+
+
+def num_found(num_pairs: int, num_passages: int) -> float:
+    """Return about how many passages so many pairs have between them.
+
+    So many as chance would give, less a quarter, because questions crowd on some passages: 5,600
+    pairs of the demonstration have 0.70 times as many as by chance, 2,560 of them 0.89 times.
+    """
+    by_chance = num_passages * -math.expm1(-num_pairs / num_passages)
+    return _CROWDING * by_chance
 
 
 def passages_per_item(config: Config) -> int:
@@ -222,9 +247,8 @@ def seconds_by_phase(
         "refresh": work.num_refreshes * busiest * rates.passage + num_compared * compared,
         "evaluate": work.num_evaluations * evaluation,
     }
-    scoring = (
-        work.pairs_least / world_size * rates.pair,
-        work.pairs_most / world_size * rates.pair,
-    )
+    least = work.passages_least * rates.pair
+    least += (work.pairs_least - work.passages_least) * rates.pair_again
+    scoring = (least / world_size, work.pairs_most / world_size * rates.pair)
     phases = ("retrieve", "score", "learn", "refresh", "evaluate")
     return {name: scoring if name == "score" else (exact[name],) * 2 for name in phases}

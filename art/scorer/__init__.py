@@ -8,6 +8,7 @@
     reranker      cross-encoders
     teachers      the choice between them
     cache         scores already known, in memory and in a log on disk: a pair is scored once
+    by_passage    many pairs at once, so that each passage is read once for all its questions
 
 Nothing here learns: no parameter has a gradient, and no pair's score depends on its neighbours.
 """

@@ -77,6 +77,13 @@ class Scorer(Teacher):
         self.share = share
         self._passes = ForwardPasses(self.model, self.family)
 
+    @property
+    def reads_passages_apart(self) -> bool:
+        """Whether a passage is read once for several questions that are scored together."""
+        # A prompt for the answer has the question in it.
+        apart = self.share and not isinstance(self.template, AnswerTemplate)
+        return apart and self._passes.shares_contexts
+
     def log_likelihoods(
         self, contexts: Sequence[Ids], targets: Sequence[Ids]
     ) -> NDArray[np.float32]:

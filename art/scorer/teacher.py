@@ -57,6 +57,11 @@ class Teacher(ABC):
     template: PairEncoder
     fingerprint: str
 
+    @property
+    def reads_passages_apart(self) -> bool:
+        """Whether a passage is read once for several questions that are scored together."""
+        return False
+
     def __init__(
         self,
         model: PreTrainedModel,

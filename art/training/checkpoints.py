@@ -55,6 +55,9 @@ class CheckpointState(Manifest):
         metrics_bytes: length of `metrics.jsonl`.
         num_scores: entries of the score log, which vouches for its bytes itself.
         num_scored: pairs put through the scorer so far; the other entries were taken over.
+        score_mark: how many scores there were before those of the steps under way were added,
+            where several steps' are scored together.
+        is_scoring_ahead: whether that was not finished.
         epoch_pairs: asked for in the epoch under way.
         scorer_prompt: the scorer's prompt as rendered; some chat templates insert today's date.
         best: the best evaluation before this step.
@@ -73,6 +76,8 @@ class CheckpointState(Manifest):
     metrics_bytes: int
     num_scores: int
     num_scored: int
+    score_mark: int | None = None
+    is_scoring_ahead: bool = False
     epoch_pairs: EpochPairs
     scorer_prompt: str
     best: Best | None

@@ -22,8 +22,10 @@ from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages
 from art.retriever.encoders import Retriever
 from art.retriever.index import Index
+from art.scorer.by_passage import score_by_passage
 from art.scorer.cache import CachedScorer
 from art.training import checkpoints, collapse
+from art.training.ahead import foresee
 from art.training.candidates import Propose, from_bm25, from_both, from_retriever
 from art.training.checkpoints import Best, CheckpointState, EpochPairs
 from art.training.interruption import Interrupted, Interruption
@@ -65,6 +67,7 @@ class Job:
     grad_norm: float = 0.0
     epoch_pairs: EpochPairs = field(default_factory=EpochPairs)
     num_taken_over: int = 0
+    is_scoring_ahead: bool = False
     skipped_steps: int = 0
     skipped_in_a_row: int = 0
     interruption: Interruption = field(default_factory=Interruption)
@@ -112,18 +115,21 @@ class Job:
         self.step, self.still_due = state.step, state.due
         self.best, self.evaluations_without_better = state.best, state.evaluations_without_better
         self.epoch_pairs = state.epoch_pairs
+        self.is_scoring_ahead = state.is_scoring_ahead
         if self.scorer is not None:
             self.scorer.num_scored = state.num_scored
         self.skipped_steps, self.skipped_in_a_row = state.skipped_steps, state.skipped_in_a_row
 
     def do(self, due: tuple[str, ...]) -> None:
-        """Save, refresh, evaluate: whatever is due, in that order."""
+        """Save, refresh, evaluate, score ahead: whatever is due, in that order."""
         for position, name in enumerate(due):
             if name == "save":
                 self.save(due[position + 1 :])
             elif name == "refresh":
                 with self.interruption.at_once():
                     self.refresh()
+            elif name == "score ahead":
+                self.score_ahead()
             else:
                 with self.interruption.at_once():
                     self.evaluate()
@@ -154,6 +160,8 @@ class Job:
                     metrics_bytes=self.metrics.num_bytes,
                     num_scores=self.scorer.num_scores if self.scorer else 0,
                     num_scored=self.scorer.num_scored if self.scorer else 0,
+                    score_mark=self.scorer.log.mark if self.scorer else None,
+                    is_scoring_ahead=self.is_scoring_ahead,
                     epoch_pairs=self.epoch_pairs,
                     scorer_prompt=self.scorer.scorer.template.prompt if self.scorer else "",
                     best=self.best,
@@ -278,6 +286,33 @@ class Job:
             regex_answers=settings.regex_answers,
             drop_self_hits=settings.drop_self_hits,
         )
+
+    def score_ahead(self) -> None:
+        """Score what the steps until the next refresh will ask for, each passage read only once.
+
+        Where the retriever then proposes something else, the step itself scores it.
+
+        Raises:
+            Interrupted: a signal came; the scores so far are in a checkpoint of this step.
+        """
+        scorer, description = self.scorer, f"scoring ahead at step {self.step}"
+        if scorer is None or not scorer.scorer.reads_passages_apart:
+            return
+        if not self.is_scoring_ahead:  # else a signal came in the middle of it
+            scorer.log.set_mark()
+        self.is_scoring_ahead = True
+        with self.clock("retrieve"):
+            foreseen = foresee(self.schedule, self.questions.training, self.propose, self.step)
+        blocks = score_by_passage(scorer, *foreseen, description=description)
+        while True:
+            with self.clock("score"):
+                if next(blocks, None) is None:
+                    break
+            signals = distributed.gather_objects(self.interruption.signum)
+            self.stop_signal = next((signum for signum in signals if signum is not None), None)
+            if self.stop_signal is not None:
+                self.leave(("score ahead",))
+        self.is_scoring_ahead = False
 
     def record(self, kind: str, values: dict[str, Any]) -> None:
         """Write a line of metrics and tell the trackers; on the main process."""

@@ -25,6 +25,9 @@ _NAMES = {
 }
 _HELD_OUT_SHARE = 0.05
 _HELD_OUT_RANGE = (16, 500)
+# Pairs that are scored together, before the steps that ask for them: the more, the more questions
+# share a passage, and the more is lost when the run is killed.
+_PAIRS_AHEAD = 1 << 14
 # One that training never reaches: what is held out depends on the seed and on nothing else.
 NO_EPOCH = 2**31 - 1
 
@@ -168,6 +171,7 @@ def schedule_of(config: Config, num_questions: int, *, num_labelled: int = 0) ->
         refresh_steps: int | None = training.refresh_steps
     else:
         refresh_steps = training.evaluate_steps if asks_corpus(config) else None
+    pairs_per_step = training.questions_per_step * training.top_k
     return Schedule(
         num_questions=num_questions,
         questions_per_step=training.questions_per_step,
@@ -179,6 +183,7 @@ def schedule_of(config: Config, num_questions: int, *, num_labelled: int = 0) ->
         refresh_steps=refresh_steps,
         evaluate_steps=training.evaluate_steps,
         save_steps=training.save_steps,
+        steps_ahead=max(1, _PAIRS_AHEAD // pairs_per_step) if training.method == "art" else 1,
         seed=training.seed,
         labelled_share=training.labelled_share,
         num_labelled=num_labelled,

@@ -123,7 +123,7 @@ class ProgressLine:
             unit="step",
             disable=not enabled,
             dynamic_ncols=True,
-            smoothing=0.05,
+            smoothing=0,  # the mean rate: the pairs of many steps are scored before the first
             bar_format="step {n_fmt}/{total_fmt} [{elapsed} < {remaining}, {rate_fmt}]{postfix}",
         )
 

@@ -20,7 +20,6 @@ _SHOWN = {
     "loss": "loss",
     "labelled_loss": "labelled_loss",
     "agreement": "agreement",
-    "pairs_per_s": "pairs_per_second",
     "known": "known_share",
     "in_batch_accuracy": "in_batch_accuracy",
 }

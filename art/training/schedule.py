@@ -40,6 +40,7 @@ class Schedule:
         refresh_steps: R, steps between refreshes of the index; None where there is none.
         evaluate_steps: steps between evaluations.
         save_steps: steps between checkpoints.
+        steps_ahead: steps whose pairs are scored together, at most; 1 if each has its own.
         seed: of the order of questions and of dropout.
         labelled_share: share of the steps that are taken on labelled questions instead.
         num_labelled: how many of those there are.
@@ -56,6 +57,7 @@ class Schedule:
     evaluate_steps: int
     save_steps: int
     seed: int
+    steps_ahead: int = 1
     labelled_share: float = 0.0
     num_labelled: int = 0
 
@@ -103,16 +105,43 @@ class Schedule:
         return self.peak_learning_rate * remaining / max(1, self.num_steps - self.warmup_steps)
 
     def due(self, step: int) -> tuple[str, ...]:
-        """Return what to do once `step` updates are done, in order: save, refresh, evaluate.
+        """Return what to do once `step` updates are done, in order.
 
-        A refresh or an evaluation forces the save, because resuming starts by doing them again.
+        That is to save, refresh, evaluate, and score ahead. A refresh or an evaluation forces the
+        save, because resuming starts by doing them again.
         """
         at_edge = step in (0, self.num_steps)
         refresh = self.refresh_steps is not None and (at_edge or step % self.refresh_steps == 0)
         evaluate = at_edge or step % self.evaluate_steps == 0
         save = refresh or evaluate or step % self.save_steps == 0
-        names = {"save": save, "refresh": refresh, "evaluate": evaluate}
+        score = self.steps_ahead > 1 and len(self.ahead(step)) > 0
+        names = {"save": save, "refresh": refresh, "evaluate": evaluate, "score ahead": score}
         return tuple(name for name, is_due in names.items() if is_due)
+
+    def ahead(self, step: int) -> range:
+        """Return the steps whose pairs are scored together once `step` updates are done.
+
+        They end where the index changes, and with it what the steps will ask for, and at the end of
+        an epoch. Empty within such a stretch, and at the end of the run.
+        """
+        epochs = (step - self.num_labelled_steps(step)) // self.steps_per_epoch
+        begin, end = self._first_step(epochs), min(self._first_step(epochs + 1), self.num_steps)
+        if self.refresh_steps is not None:
+            refreshed = step - step % self.refresh_steps
+            begin, end = max(begin, refreshed), min(end, refreshed + self.refresh_steps)
+        if (step - begin) % self.steps_ahead:
+            return range(step, step)
+        return range(step, min(end, step + self.steps_ahead))
+
+    def _first_step(self, epoch: int) -> int:
+        """Return how many steps are done when `epoch` passes over the training set are."""
+        own = epoch * self.steps_per_epoch
+        step = math.floor(own / (1.0 - self.labelled_share))
+        while step - self.num_labelled_steps(step) < own:  # the division was rounded
+            step += 1
+        while step and step - 1 - self.num_labelled_steps(step - 1) >= own:
+            step -= 1
+        return step
 
     def epoch(self, step: int) -> int:
         """Return the pass, from 0, over the questions of its kind that the update is part of."""

@@ -177,8 +177,12 @@ def _resume(
     # Only at the beginning: from then on they are in the run's own log.
     others = [] if state else config.scorer.known_scores
     known = read_known(others, scorer.fingerprint) if is_main() else None
-    num_scores = state.num_scores if state else 0
-    log = ScoreLog(run.scores_file, fingerprint=scorer.fingerprint, length=num_scores)
+    log = ScoreLog(
+        run.scores_file,
+        fingerprint=scorer.fingerprint,
+        length=state.num_scores if state else 0,
+        mark=state.score_mark if state else None,
+    )
     passage_tokens = _tokens_of(config)(data.store, scorer.template)
     return _Past(fingerprints, metrics, CachedScorer(scorer, log, passage_tokens), known)
 

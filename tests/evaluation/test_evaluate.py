@@ -15,7 +15,7 @@ from art.data.formats import Passage, Question
 from art.data.passages import PassageStore
 from art.errors import ArtError
 from art.evaluation import evaluate as module
-from art.evaluation.ceiling import rerank
+from art.evaluation.ceiling import in_order, score_rows
 from art.evaluation.evaluate import evaluate, evaluate_rows
 
 N = 30
@@ -273,7 +273,7 @@ def test_several_processes_give_what_one_gives(size, labelled, store, monkeypatc
 
 def test_reranking_puts_the_scorers_favourites_first_and_keeps_order_among_equals():
     rows = np.array([[4, 9, 1, 6, 2], [3, 8, 13, 0, 5]])
-    ordered, scores = rerank(PlainScorer(), ["one", "other"], rows)
+    ordered, scores = in_order(rows, score_rows(PlainScorer(), ["one", "other"], rows))
     for line, (question, before) in enumerate(zip(["one", "other"], rows, strict=True)):
         liked = {row: -float((row * 7 + len(question)) % 5) for row in before.tolist()}
         assert ordered[line].tolist() == sorted(before.tolist(), key=lambda row: -liked[row])

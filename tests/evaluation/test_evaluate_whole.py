@@ -9,7 +9,7 @@ import numpy as np
 from art.data.formats import Passage, Question
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
-from art.evaluation.ceiling import rerank, score_rows
+from art.evaluation.ceiling import in_order, score_rows
 from art.evaluation.evaluate import evaluate, evaluate_rows
 from art.retriever.embedding import embed_passages
 from art.retriever.loading import create_retriever
@@ -66,7 +66,7 @@ def test_a_real_scorer_judges_and_reorders(
             for question, line in zip(questions, rows.tolist(), strict=True)
         ]
     )
-    ordered, scores = rerank(scorer, questions, rows)
+    ordered, scores = in_order(rows, score_rows(scorer, questions, rows))
     assert (np.sort(ordered, axis=1) == np.sort(rows, axis=1)).all()
     assert (np.diff(scores, axis=1) <= 0).all()
     np.testing.assert_allclose(scores, -np.sort(-plain, axis=1), atol=1e-5)

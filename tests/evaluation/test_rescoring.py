@@ -15,9 +15,11 @@ from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.errors import ArtError, DataError, MismatchError
 from art.evaluation import rescoring
-from art.evaluation.rescoring import match_run, rescore_run, score_in_blocks
+from art.evaluation.rescoring import match_run, rescore_run
 from art.evaluation.runs import Run, read_run
 from art.files import lock
+from art.scorer import by_passage
+from art.scorer.by_passage import scores_by_passage
 from art.scorer.cache import CachedScorer, ScoreLog
 from art.scorer.likelihood import Scorer, load_scorer
 
@@ -39,7 +41,7 @@ def store(corpus, tmp_path_factory: pytest.TempPathFactory) -> PassageStore:
 
 
 def scorer_of(folder: Path) -> Scorer:
-    # So few tokens at once that every question is a block of its own.
+    # So few tokens at once that there are several blocks.
     return load_scorer(str(folder), dtype="float32", device="cpu", batch_tokens=64)
 
 
@@ -110,13 +112,13 @@ def test_a_killed_job_goes_on_and_writes_the_same_file(
     monkeypatch.setattr(scorer, "score_pairs", dies_at_the_second_block)
     with pytest.raises(Killed):
         rescore(tiny_llama, store, cut, scorer)
-    assert asked == [4, 2] and not cut.exists()
+    assert asked == [1, 1] and not cut.exists()
     kept = tmp_path / "cut.json.scores"
     # A kill in the middle of writing leaves more than the last whole block.
     with open(kept / "scores.log", "ab") as file:
         file.write(b"half of the next block")
     rescore(tiny_llama, store, cut, scorer)
-    assert asked == [4, 2, 2, 3]  # nothing of the first block again
+    assert asked == [1, 1, 1, 1, 2, 2, 1, 1]  # nothing of the first block again
     assert cut.read_bytes() == whole.read_bytes()
     assert not kept.exists()
 
@@ -190,12 +192,12 @@ def test_blocks_do_not_show(tiny_t5: Path, store, monkeypatch: pytest.MonkeyPatc
     texts = [question.text for question in QUESTIONS]
 
     def scores() -> np.ndarray:
-        return score_in_blocks(CachedScorer(scorer, None, tokens), texts, ROWS, progress=False)
+        return scores_by_passage(CachedScorer(scorer, None, tokens), texts, ROWS, progress=False)
 
-    by_question = scores()
-    monkeypatch.setattr(rescoring, "_BATCHES_AT_ONCE", 1000)
-    np.testing.assert_allclose(scores(), by_question, rtol=0, atol=1e-5)
-    assert (np.isfinite(by_question) == (ROWS >= 0)).all()
+    in_blocks = scores()
+    monkeypatch.setattr(by_passage, "_BATCHES_AT_ONCE", 1000)
+    np.testing.assert_allclose(scores(), in_blocks, rtol=0, atol=1e-5)
+    assert (np.isfinite(in_blocks) == (ROWS >= 0)).all()
 
 
 def run_of(question_ids: list[str], passage_ids: list[list[str]]) -> Run:

@@ -25,7 +25,7 @@ class Account:
     """What one process asked its scorer for, and what the model was given.
 
     Attributes:
-        asked: question and row of each pair.
+        asked: question and row of each pair of a step.
         scored: token ids of each pair's context and target.
     """
 
@@ -38,8 +38,9 @@ def train_and_count(config: Config) -> Account:
     score, score_pairs = CachedScorer.score, Teacher.score_pairs
 
     def asking(self: CachedScorer, questions: list[str], rows: np.ndarray) -> ScoredPairs:
-        for question, of_question in zip(questions, rows, strict=True):
-            account.asked += [(question, int(row)) for row in of_question]
+        if np.shape(rows)[1] > 1:  # a step's; what is scored ahead is asked for pair by pair
+            for question, of_question in zip(questions, rows, strict=True):
+                account.asked += [(question, int(row)) for row in of_question]
         return score(self, questions, rows)
 
     def scoring(self: Teacher, pairs: list) -> np.ndarray:

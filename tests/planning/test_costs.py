@@ -79,6 +79,21 @@ def test_a_pairs_operations_are_those_counted(model, request) -> None:
     assert counted(lambda: scorer.log_likelihoods(contexts, targets)) == expected
 
 
+@pytest.mark.parametrize(("model", "tolerance"), [("tiny_t5", 0.0), ("tiny_llama", 0.1)])
+def test_a_passage_that_is_read_already_saves_about_its_operations(
+    model, tolerance, request
+) -> None:
+    scorer = load_scorer(
+        str(request.getfixturevalue(model)), dtype="float32", attention="eager", device="cpu"
+    )
+    scorer.log_likelihoods([[5] * 23], [[6] * 9])  # finds out whether contexts can be shared
+    assert scorer.reads_passages_apart
+    shape = scorer_shape(scorer)
+    expected = shape.flops(23, 9) + 3 * shape.flops_again(23, 9)
+    found = counted(lambda: scorer.log_likelihoods([[5] * 23] * 4, [[6 + i] * 9 for i in range(4)]))
+    assert found == pytest.approx(expected, rel=tolerance) and found < 4 * shape.flops(23, 9)
+
+
 @pytest.mark.parametrize("kind", ["bert-1", "roberta-2", "llama-2"])
 def test_a_cross_encoders_operations_are_those_counted(
     kind, tiny_bert, tiny_llama, tmp_path

@@ -26,7 +26,9 @@ from art.planning.work import (
 )
 from art.training.plan import num_held_out, schedule_of
 
-UNIT = UnitFlops(question=2e9, passage=2e10, pair=5e11, micro_batch=1e13, embedding_size=768)
+UNIT = UnitFlops(
+    question=2e9, passage=2e10, pair=5e11, pair_again=5e10, micro_batch=1e13, embedding_size=768
+)
 
 
 def work(**changes) -> Work:
@@ -43,6 +45,7 @@ def work(**changes) -> Work:
         "pairs_per_evaluation": 40,
         "pairs_least": 6400,
         "pairs_most": 12800,
+        "passages_least": 1600,
     }
     return Work(**(values | changes))
 
@@ -175,7 +178,7 @@ def test_contrastive_steps_cost_their_own_micro_batches_and_nothing_is_searched(
     assert flops["learn"] == 8 * (60 * 1e13 + 40 * 3e12)
     assert flops["retrieve"] == 60 * (64 * 2e9 + search_flops(64, 1000, 768))
     alone = work(num_contrastive_steps=100, num_refreshes=0, questions_per_evaluation=0)
-    seconds = seconds_by_phase(alone, Rates(1, 1, 1, 1, 1, 1, 1, 1, contrastive=2))
+    seconds = seconds_by_phase(alone, Rates(1, 1, 1, 1, 1, 1, 1, 1, 1, contrastive=2))
     assert seconds["learn"][0] == 100 * (8 * 2 + 1)
     assert seconds["retrieve"] == seconds["refresh"] == (0, 0)
 
@@ -191,10 +194,11 @@ def test_operations_are_pieces_times_what_each_takes() -> None:
 
 
 def test_processes_share_everything_but_the_reading_of_the_index() -> None:
-    rates = Rates(1, 1, 1, 1, 0, search_question=0, search_row=1, search_row_question=0)
+    rates = Rates(1, 1, 1, 0.25, 1, 0, search_question=0, search_row=1, search_row_question=0)
     one, four = (seconds_by_phase(work(), rates, world_size=size) for size in (1, 4))
-    assert one["score"] == (6400, 12800)
-    assert four["score"] == (1600, 3200)
+    # At least the 1,600 passages are read, and 4,800 more pairs use what was read of them.
+    assert one["score"] == (1600 + 4800 / 4, 12800)
+    assert four["score"] == (one["score"][0] / 4, 3200)
     assert four["learn"][0] == one["learn"][0] / 4
     assert one["retrieve"][0] == 100 * (64 + 1000)
     assert four["retrieve"][0] == 100 * (16 + 1000)
@@ -203,7 +207,7 @@ def test_processes_share_everything_but_the_reading_of_the_index() -> None:
 
 
 def test_candidates_from_bm25_alone_search_no_index() -> None:
-    rates = Rates(1, 1, 1, 1, 1, 1, 1, 1)
+    rates = Rates(1, 1, 1, 1, 1, 1, 1, 1, 1)
     assert seconds_by_phase(work(dense_candidates=False), rates)["retrieve"] == (0, 0)
     assert flops_by_phase(work(dense_candidates=False), UNIT)["retrieve"] == 0
 
@@ -217,7 +221,7 @@ def test_searches_of_other_sizes_follow_from_three() -> None:
         num_questions=8,
     )  # fmt: skip
     assert (f, a, b) == pytest.approx((0.01, 2e-6, 3e-8))
-    rates = Rates(0, 0, 0, 0, 0, f, a, b)
+    rates = Rates(0, 0, 0, 0, 0, 0, f, a, b)
     assert rates.search(100, 10**6) == pytest.approx(seconds(100, 10**6))
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from cached_world import MINE, TOKENS, FakeScorer, Job
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scorer_world import PASSAGES, QUESTIONS, by_hugging_face, pairs
 
-from art import distributed
-from art.data.pairs import Pair, joined
+from art.data.pairs import Pair
 from art.data.passages import Passage, PassageStore
 from art.data.tokens import TokenStore
 from art.errors import ArtError, CorruptionError, MismatchError
@@ -23,7 +20,7 @@ from art.scorer.cache import CachedScorer, ScoreLog
 from art.scorer.likelihood import Scorer, load_scorer
 from art.scorer.records import read_known, read_log
 
-MINE, OTHER = "a" * 32, "b" * 32
+OTHER = "b" * 32
 HEADER, RECORD = 48, 12  # bytes; a seal is as long as a score
 
 
@@ -225,27 +222,6 @@ def test_a_log_agrees_with_a_dictionary(batches: list[list[int]]) -> None:
 # The scorer
 
 
-class FakeScorer:
-    """Scores from a hash of the token ids; remembers what it was asked."""
-
-    fingerprint = MINE
-    offset = 0.0
-
-    def __init__(self) -> None:
-        self.template = SimpleNamespace(
-            asked=lambda text: joined([3, *text.encode()]),
-            pair=lambda asked, ids: Pair(joined([1, *ids.tolist(), 2]), asked),
-        )
-        self.asked: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
-
-    def score_pairs(self, given: list[Pair]) -> np.ndarray:
-        pairs = [tuple(tuple(map(int, part)) for part in pair) for pair in given]
-        self.asked += pairs
-        digests = [hashlib.md5(repr(pair).encode()).digest()[:2] for pair in pairs]
-        return scores(*(-int.from_bytes(one, "big") / 7 - self.offset for one in digests))
-
-
-TOKENS = [np.array(ids) for ids in ([5, 6], [7], [8, 9, 10], [7], [11, 12], [13])]  # 1 and 3 alike
 ASKED = ["why", "who"], [[0, 1, 2], [1, 2, 3]]
 
 
@@ -324,44 +300,6 @@ def test_a_score_that_is_no_number_names_its_pair() -> None:
     with pytest.raises(ArtError, match="'why' and the passage in row 4"):
         cached.score(["why"], [[4, 0]])
     assert cached.num_scores == 0
-
-
-class Job:
-    """Processes played by threads: each has its rank, and gathering waits for all of them."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, world_size: int) -> None:
-        self.world_size = world_size
-        self.local = threading.local()
-        self.barrier = threading.Barrier(world_size, timeout=20)
-        self.values: list[object] = [None] * world_size
-        monkeypatch.setattr(distributed, "gather_objects", self.gather)
-        monkeypatch.setattr(distributed, "broadcast_object", lambda value: self.gather(value)[0])
-        monkeypatch.setattr(distributed, "rank", lambda: self.local.rank)
-        monkeypatch.setattr(distributed, "is_main", lambda: self.local.rank == 0)
-
-    def gather(self, value: object) -> list[object]:
-        self.values[self.local.rank] = value
-        self.barrier.wait()
-        gathered = list(self.values)
-        self.barrier.wait()
-        return gathered
-
-    def run(self, work: object) -> list[object]:
-        results: list[object] = [None] * self.world_size
-
-        def process(rank: int) -> None:
-            self.local.rank = rank
-            try:
-                results[rank] = work(rank)
-            except ArtError as error:
-                results[rank] = error
-
-        threads = [threading.Thread(target=process, args=(rank,)) for rank in range(len(results))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return results
 
 
 def test_what_one_rank_scored_all_know_and_the_main_one_writes(

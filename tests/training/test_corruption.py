@@ -17,7 +17,9 @@ from art.config import Config
 from art.errors import CorruptionError
 from art.retriever.index import Index
 from art.retriever.loading import load_retriever
+from art.scorer.records import RECORD, read_log
 from art.training import loop
+from art.training.checkpoints import load_state
 from art.training.loop import train
 from art.training.run_folder import RunFolder
 
@@ -108,8 +110,9 @@ def test_scores_that_are_gone_count_as_a_damaged_checkpoint(
 ) -> None:
     config = killed(tmp_path / "run")
     log = tmp_path / "run" / "scores.log"
-    contents = log.read_bytes()
-    log.write_bytes(contents[:-12])  # the checkpoint of step 3 counts one more
+    state = load_state(RunFolder(tmp_path / "run"), 3)
+    counted = read_log(log, fingerprint=state.fingerprints["scorer"], length=state.num_scores)
+    log.write_bytes(log.read_bytes()[: counted.num_bytes - 2 * RECORD.itemsize])
     train(config)
     (note,) = notes(capsys)
     assert "scores.log: " in note and "from the checkpoint of step 2" in note

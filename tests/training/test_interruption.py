@@ -14,12 +14,15 @@ import pytest
 from forked import Strike, finish
 from run_world import configure, left_behind
 
+from art.training.checkpoints import load_state
 from art.training.interruption import Interrupted, Interruption
 from art.training.run_folder import RunFolder
 
 
 def command(settings, folder: Path) -> list[object]:
-    (folder / "config.yaml").write_text(configure(settings, folder / "run").to_yaml())
+    # Few tokens at once, so that scoring ahead takes several blocks.
+    config = configure(settings, folder / "run", scorer={"batch_tokens": 128})
+    (folder / "config.yaml").write_text(config.to_yaml())
     return ["train", "--config", folder / "config.yaml"]
 
 
@@ -54,6 +57,23 @@ def test_a_signal_in_a_step_saves_it_and_the_run_goes_on_to_the_same_bits(
     assert left_behind(tmp_path / "run") == whole
 
 
+@pytest.mark.parametrize("call", [2, 9])
+def test_a_signal_keeps_the_scores_made_ahead_and_the_run_goes_on_to_the_same_bits(
+    call, settings, whole, tmp_path
+) -> None:
+    strike = Strike("art.scorer.by_passage", "_share", call, signal.SIGTERM)
+    [(status, said)] = finish(command(settings, tmp_path), tmp_path, before=[strike])
+    assert status == 75, said
+    run = RunFolder(tmp_path / "run")
+    state = load_state(run, run.steps()[-1])
+    assert f"step {state.step} is finished and saved" in said and "Traceback" not in said
+    assert state.due == ("score ahead",) and state.is_scoring_ahead
+    assert state.score_mark is not None and state.num_scores > state.score_mark
+    [(status, said)] = finish(command(settings, tmp_path), tmp_path)
+    assert status == 0, said
+    assert left_behind(tmp_path / "run") == whole
+
+
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
     [
@@ -82,8 +102,9 @@ def test_a_signal_between_steps_ends_at_once_and_the_run_goes_on_to_the_same_bit
         ("art.training.steps", "soft_label_divergence", 10),
         ("torch", "save", 4),
         ("art.retriever.embedding", "write_shard", 5),
+        ("art.scorer.by_passage", "_share", 9),
     ],
-    ids=["in a step", "in a save", "in a refresh"],
+    ids=["in a step", "in a save", "in a refresh", "scoring ahead"],
 )
 def test_a_killed_process_goes_on_to_the_same_bits(
     owner, name, call, settings, whole, tmp_path

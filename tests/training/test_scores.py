@@ -52,9 +52,15 @@ def ten_epochs(settings, tmp_path) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_in_ten_epochs_a_pair_goes_through_the_model_once(settings, ten_epochs, tmp_path) -> None:
+@pytest.mark.parametrize("candidates", ["bm25", "retriever"])
+def test_in_ten_epochs_a_pair_goes_through_the_model_once(
+    settings, ten_epochs, tmp_path, candidates
+) -> None:
+    ten_epochs["training"]["candidates"] = candidates
     account = train_and_count(configure(settings, tmp_path / "run", **ten_epochs))
     check_account(account, tmp_path / "run")
+    if candidates == "bm25":  # what it proposes is known for certain
+        assert len(account.scored) == len(set(account.asked))
 
 
 def test_two_processes_share_the_pairs_that_both_ask_for(settings, ten_epochs, tmp_path) -> None:
@@ -73,8 +79,10 @@ def test_two_processes_share_the_pairs_that_both_ask_for(settings, ten_epochs, t
 
 
 def check_account(account: Account, folder: Path) -> None:
-    assert len(account.scored) == len(set(account.scored)) == len(set(account.asked))
-    assert len(account.scored) == num_in_log(folder) < len(account.asked) / 2
+    assert len(account.scored) == len(set(account.scored)) == num_in_log(folder)
+    # Scored ahead for a step that then asked for another passage: few.
+    assert len(set(account.asked)) <= len(account.scored) <= 1.1 * len(set(account.asked))
+    assert len(account.scored) < len(account.asked) / 2
     epochs = of_kind(folder, "epoch")
     assert [epoch["epoch"] for epoch in epochs] == list(range(1, 11))
     assert sum(epoch["num_pairs"] for epoch in epochs) == len(account.asked) == 10 * 2 * 8 * 4
@@ -145,7 +153,7 @@ def test_behind_a_damaged_stretch_of_the_log_the_checkpoint_before_goes_on(
     finished, settings, tmp_path
 ) -> None:
     config = configure(settings, tmp_path)
-    kill(config, 5)
+    kill(config, 6)
     run = RunFolder(tmp_path)
     before, newest = (load_state(run, step) for step in run.steps()[-2:])
     assert before.num_scores < newest.num_scores

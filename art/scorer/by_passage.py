@@ -1,0 +1,128 @@
+"""Many pairs at once, in the order of their passages, so that each passage is read only once.
+
+A model that reads a passage apart from its questions spends nearly all its time on passages. Many
+questions together find the same ones again and again: the more are scored at once, the fewer
+passages there are to read for each of them, by however many processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from art import distributed
+from art.scorer.cache import CachedScorer
+
+# Passages of a block fill so many batches: enough to sort them by length, and few enough that a
+# kill costs half a minute on a CPU. A passage that many questions find counts for several.
+_BATCHES_AT_ONCE = 16
+_QUESTIONS_OF_A_PASSAGE = 8
+
+
+class Block(NamedTuple):
+    """Some of the pairs of Q questions with K passages, scored.
+
+    Attributes:
+        pairs: positions in the flattened [Q, K], [n].
+        scores: the scorer's, [n] float32.
+        new: which of them went through the model for it, [n].
+    """
+
+    pairs: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    new: NDArray[np.bool_]
+
+
+def score_by_passage(
+    scorer: CachedScorer,
+    questions: Sequence[str],
+    rows: NDArray[np.int64],
+    *,
+    description: str = "scoring",
+    progress: bool = True,
+) -> Iterator[Block]:
+    """Score the passages of many questions, a block at a time behind a progress bar.
+
+    Every process of the job must go through the blocks, with the same arguments; each scores its
+    share of the passages. When a block is given its scores are in the scorer's log. The blocks do
+    not depend on what was known before, so that a job begun again scores the same batches, and so
+    the same bits.
+
+    Args:
+        scorer: a frozen language model over the store's passages.
+        questions: texts, Q of them.
+        rows: passages of each question, [Q, K], -1 where there is none.
+        description: the bar's first words.
+        progress: show pairs a second and the remaining time on the main process.
+
+    Yields:
+        The blocks, which have every pair once.
+    """
+    flat = rows.ravel()
+    pairs = np.argsort(flat, kind="stable")
+    groups = _groups(pairs[flat[pairs] >= 0], flat, _QUESTIONS_OF_A_PASSAGE)
+    size = _groups_at_once(scorer)
+    bar = tqdm(
+        total=sum(map(len, groups)),
+        desc=description,
+        unit=" pairs",
+        smoothing=0,  # the mean rate: blocks differ in length, and the first one warms up
+        dynamic_ncols=True,
+        leave=None,  # where it is not nested in another one
+        disable=not (progress and distributed.is_main()),
+    )
+    with bar:
+        for start in range(0, len(groups), size):
+            mine = _share(groups[start : start + size])
+            texts = [questions[pair // rows.shape[1]] for pair in mine]
+            scored = scorer.score(texts, flat[mine][:, None])
+            parts = distributed.gather_objects((mine, scored.scores[:, 0], scored.new[:, 0]))
+            block = Block(*map(np.concatenate, zip(*parts, strict=True)))
+            if not bar.disable:
+                # Known scores are progress, but they say nothing about how fast the scorer is.
+                bar.initial += int((~block.new).sum())
+            bar.update(len(block.pairs))
+            yield block
+
+
+def scores_by_passage(
+    scorer: CachedScorer,
+    questions: Sequence[str],
+    rows: NDArray[np.int64],
+    *,
+    description: str = "scoring",
+    progress: bool = True,
+) -> NDArray[np.float32]:
+    """Return all that `score_by_passage` gives, [Q, K] float32, -inf where there is no passage."""
+    scores = np.full(rows.size, -np.inf, dtype=np.float32)
+    for block in score_by_passage(
+        scorer, questions, rows, description=description, progress=progress
+    ):
+        scores[block.pairs] = block.scores
+    return scores.reshape(rows.shape)
+
+
+def _groups(
+    pairs: NDArray[np.int64], flat: NDArray[np.int64], most: int
+) -> list[NDArray[np.int64]]:
+    """Cut pairs in the order of their passages into groups of one passage, `most` at most each."""
+    firsts = np.flatnonzero(np.diff(flat[pairs], prepend=-1))
+    place = np.arange(len(pairs)) - np.repeat(firsts, np.diff(firsts, append=len(pairs)))
+    return [group for group in np.split(pairs, np.flatnonzero(place % most == 0)) if len(group)]
+
+
+def _groups_at_once(scorer: CachedScorer) -> int:
+    num_tokens = _BATCHES_AT_ONCE * scorer.scorer.batch_tokens * distributed.world_size()
+    return max(distributed.world_size(), num_tokens // scorer.scorer.template.longest)
+
+
+def _share(groups: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Return the pairs of this process's groups."""
+    bounds = np.linspace(0, len(groups), distributed.world_size() + 1).astype(int)
+    start, stop = bounds[distributed.rank()], bounds[distributed.rank() + 1]
+    nothing = np.zeros(0, dtype=np.int64)
+    return np.concatenate([nothing, *groups[start:stop]])
