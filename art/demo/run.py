@@ -89,10 +89,12 @@ def estimate(config: Config, questions_file: Path) -> str:
     """
     plan = forecast(config)
     assert plan.seconds is not None  # its models and texts are here
-    per_pair = plan.seconds["score"][1] / plan.work.pairs_most
-    comparison = len(read_questions(questions_file)) * _COMPARED_DEPTH * per_pair
+    num_compared = len(read_questions(questions_file)) * _COMPARED_DEPTH
+    num_pairs = (plan.work.pairs_least, plan.work.pairs_most)
     low, high = (
-        (sum(phase[bound] for phase in plan.seconds.values()) + comparison) / 60 for bound in (0, 1)
+        sum(phase[bound] for phase in plan.seconds.values()) / 60
+        + num_compared * plan.seconds["score"][bound] / num_pairs[bound] / 60
+        for bound in (0, 1)
     )
     return (
         f"On this machine that takes {low:.0f} to {high:.0f} minutes: the less, the more of what a "

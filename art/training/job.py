@@ -35,6 +35,9 @@ from art.training.progress import Clock, MetricsLog, ProgressLine
 from art.training.run_folder import RunFolder
 from art.training.schedule import Schedule
 
+# Scores made ahead that a kill may cost.
+_SECONDS_BETWEEN_SAVES = 60.0
+
 
 @dataclass
 class Job:
@@ -304,14 +307,19 @@ class Job:
         with self.clock("retrieve"):
             foreseen = foresee(self.schedule, self.questions.training, self.propose, self.step)
         blocks = score_by_passage(scorer, *foreseen, description=description)
+        saved = time.perf_counter()
         while True:
             with self.clock("score"):
                 if next(blocks, None) is None:
                     break
-            signals = distributed.gather_objects(self.interruption.signum)
-            self.stop_signal = next((signum for signum in signals if signum is not None), None)
+            elapsed = time.perf_counter() - saved
+            by_rank = distributed.gather_objects((self.interruption.signum, elapsed))
+            self.stop_signal = next((signum for signum, _ in by_rank if signum is not None), None)
             if self.stop_signal is not None:
                 self.leave(("score ahead",))
+            if by_rank[0][1] > _SECONDS_BETWEEN_SAVES:
+                self.save(("score ahead",))
+                saved = time.perf_counter()
         self.is_scoring_ahead = False
 
     def record(self, kind: str, values: dict[str, Any]) -> None:

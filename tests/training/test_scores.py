@@ -15,6 +15,7 @@ from processes import run_processes
 from run_world import NUM_STEPS, configure, records
 
 from art.errors import CorruptionError, MismatchError
+from art.scorer import by_passage
 from art.scorer.cache import CachedScorer, ScoredPairs, ScoreLog
 from art.scorer.records import RECORD, read_log
 from art.scorer.teacher import Teacher
@@ -166,3 +167,24 @@ def test_behind_a_damaged_stretch_of_the_log_the_checkpoint_before_goes_on(
         ScoreLog(run.scores_file, fingerprint=scorer, length=newest.num_scores)
     train(config)
     assert records(tmp_path) == records(finished)
+
+
+def test_a_kill_costs_the_scores_made_ahead_since_the_last_save(
+    settings, tmp_path, monkeypatch
+) -> None:
+    scorer = {"batch_tokens": 128}  # so that there are several blocks
+    train(configure(settings, tmp_path / "whole", scorer=scorer))
+    config = configure(settings, tmp_path / "run", scorer=scorer)
+    monkeypatch.setattr("art.training.job._SECONDS_BETWEEN_SAVES", 0.0)
+    kill(config, 4, owner=by_passage, name="_share")
+    run = RunFolder(tmp_path / "run")
+    state = load_state(run, run.steps()[-1])
+    assert (state.step, state.is_scoring_ahead, state.due) == (0, True, ("score ahead",))
+    assert state.num_scores == num_in_log(tmp_path / "run") > 0
+    train(config)
+    assert records(tmp_path / "run") == records(tmp_path / "whole")
+    logs = [
+        (tmp_path / name / "scores.log").read_bytes()[: state.num_scores]
+        for name in ("run", "whole")
+    ]
+    assert logs[0] == logs[1]
