@@ -97,8 +97,8 @@ def estimate(config: Config, questions_file: Path) -> str:
         for bound in (0, 1)
     )
     return (
-        f"On this machine that takes {low:.0f} to {high:.0f} minutes: the less, the more of what a "
-        "later epoch finds\nwas scored before."
+        f"On this machine that takes {low:.0f} to {high:.0f} minutes: the less, the more questions "
+        "share a passage, and\nthe more of what the second epoch finds was scored before."
     )
 
 

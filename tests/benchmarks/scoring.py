@@ -99,14 +99,22 @@ def arguments() -> argparse.Namespace:
 # What is scored, and by which models
 
 
-def retrieved(passages: str | Path, questions: str | Path, words: argparse.Namespace) -> Texts:
-    """Return questions drawn at random and the passages that BM25 finds for them."""
+def drawn(
+    passages: str | Path, questions: str | Path, words: argparse.Namespace
+) -> tuple[PassageStore, list[str], NDArray[np.int64]]:
+    """Return a corpus, questions drawn at random, and the rows that BM25 finds for them."""
     cache = words.folder / "cache"
     store = PassageStore.open_or_build(passages, cache=cache, progress=False)
     known = [question.text for question in read_questions(questions)]
     order = np.random.default_rng(words.seed).permutation(len(known))
     chosen = [known[i] for i in order[: words.num_questions]]
     _, rows = BM25.build(store, cache=cache).search(chosen, words.top_k)
+    return store, chosen, rows
+
+
+def retrieved(passages: str | Path, questions: str | Path, words: argparse.Namespace) -> Texts:
+    """Return questions drawn at random and the passages that BM25 finds for them."""
+    store, chosen, rows = drawn(passages, questions, words)
     found = {int(row): store[int(row)] for row in np.unique(rows)}
     return Texts(
         chosen,

@@ -80,6 +80,13 @@ def test_order_company_and_budget_do_not_matter(
     np.testing.assert_allclose(scores, expected[chosen], rtol=0, atol=1e-5)
 
 
+def test_a_teacher_that_sees_the_question_beside_the_passage_reads_neither_apart(
+    scored: list[tuple], llama: Path
+) -> None:
+    assert not any(teacher.reads_passages_apart for teacher, *_ in scored)
+    assert load_teacher(str(llama), **ON_CPU).reads_passages_apart
+
+
 def test_nothing_can_learn(scored: list[tuple]) -> None:
     for teacher, *_ in scored:
         assert not any(p.requires_grad for p in teacher.model.parameters())

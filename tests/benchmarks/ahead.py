@@ -1,0 +1,107 @@
+"""Pairs a second when the pairs of many steps are scored at once, beside a step at a time.
+
+python tests/benchmarks/ahead.py                                # 40 steps on the demo's corpus
+python tests/benchmarks/ahead.py --passages corpus.tsv --questions questions.txt --num-steps 8
+
+SmolLM2-135M scores the passages that BM25 finds for each question: once as the steps would ask for
+them, each reading its distinct passages once, and once passage by passage over all steps, as training
+does before the steps until the next refresh. Prints a table and one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from scoring import CAUSAL, drawn
+
+from art.data.tokens import TokenStore
+from art.demo.run import write_data
+from art.scorer.by_passage import scores_by_passage
+from art.scorer.cache import CachedScorer
+from art.scorer.likelihood import load_scorer
+
+
+def main() -> None:
+    words = arguments()
+    data = words.folder / "data"
+    if words.passages is None:
+        write_data(data)
+    words.num_questions = words.num_steps * words.questions_per_step
+    store, questions, rows = drawn(
+        words.passages or data / "passages.jsonl",
+        words.questions or data / "questions.train.txt",
+        words,
+    )
+    scorer = load_scorer(words.model, dtype=words.dtype, max_length=words.max_length)
+    cache = words.folder / "cache"
+    tokens = TokenStore.open_or_build(store, scorer.template, cache=cache, progress=False)
+    CachedScorer(scorer, None, tokens).score(questions[:4], rows[:4])  # reads the weights
+
+    start = time.perf_counter()
+    steps = CachedScorer(scorer, None, tokens)
+    size = words.questions_per_step
+    by_step = np.concatenate(
+        [
+            steps.score(questions[i : i + size], rows[i : i + size]).scores
+            for i in range(0, len(rows), size)
+        ]
+    )
+    step_seconds = time.perf_counter() - start
+    start = time.perf_counter()
+    ahead = scores_by_passage(CachedScorer(scorer, None, tokens), questions, rows)
+    ahead_seconds = time.perf_counter() - start
+
+    distinct = [
+        np.mean(
+            [len(np.unique(rows[i : i + n])) / rows[i : i + n].size for i in range(0, len(rows), n)]
+        )
+        for n in (size, len(rows))
+    ]
+    for name, seconds, share in zip(
+        ("a step at a time", "all steps at once"),
+        (step_seconds, ahead_seconds),
+        distinct,
+        strict=True,
+    ):
+        print(
+            f"{name:18} {seconds:8.1f} s {rows.size / seconds:7.1f} pairs/s, "
+            f"{100 * share:.0f} % of their passages distinct"
+        )
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    print(f"machine: {machine}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    results = {
+        "num_pairs": rows.size,
+        "speedup": round(step_seconds / ahead_seconds, 3),
+        "distinct_share_by_step": round(float(distinct[0]), 3),
+        "distinct_share_ahead": round(float(distinct[1]), 3),
+        "max_abs_diff": float(np.abs(ahead - by_step).max()),
+    }
+    print(json.dumps(results))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--folder", type=Path, default=Path("runs/scoring-benchmark"))
+    parser.add_argument("--passages", help="a corpus; the demo's by default")
+    parser.add_argument("--questions", help="questions on it; the demo's training questions")
+    parser.add_argument("--num-steps", type=int, default=40)
+    parser.add_argument("--questions-per-step", type=int, default=32)
+    parser.add_argument("--top-k", type=int, default=4)
+    parser.add_argument("--max-length", type=int, default=160, help="tokens of a context")
+    parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32", "float16"])
+    parser.add_argument("--model", default=CAUSAL, help="name of the scorer")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
