@@ -4,8 +4,8 @@ python tests/benchmarks/ahead.py                                # 40 steps on th
 python tests/benchmarks/ahead.py --passages corpus.tsv --questions questions.txt --num-steps 8
 
 SmolLM2-135M scores the passages that BM25 finds for each question: once as the steps would ask for
-them, each reading its distinct passages once, and once passage by passage over all steps, as training
-does before the steps until the next refresh. Prints a table and one line of JSON.
+them, each reading its distinct passages once, and once passage by passage over all steps, as
+training does before the steps until the next refresh. Prints a table and one line of JSON.
 """
 
 from __future__ import annotations
