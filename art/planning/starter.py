@@ -175,7 +175,8 @@ def _choose_models_for_cpu(choice: Choice, found: Surroundings) -> None:
 
 
 def _choose_steps_for_cpu(choice: Choice, found: Surroundings) -> None:
-    questions_per_step = min(_CPU_QUESTIONS, found.num_questions)
+    # Equal steps, so that an epoch leaves few questions out.
+    questions_per_step = found.num_questions // math.ceil(found.num_questions / _CPU_QUESTIONS)
     steps_per_epoch = found.num_questions // questions_per_step
     epochs = min(max(math.ceil(_CPU_LEAST_STEPS / steps_per_epoch), 1), _EPOCHS)
     steps = min(epochs * steps_per_epoch, _CPU_MOST_STEPS)
@@ -187,7 +188,11 @@ def _choose_steps_for_cpu(choice: Choice, found: Surroundings) -> None:
         "scoring takes nearly all the time, and is in proportion to this.",
     )
     _choose_candidates(choice, found)
-    choice.add("training.epochs", epochs, f"{steps_per_epoch} steps each.")
+    choice.add(
+        "training.epochs",
+        epochs,
+        f"{steps_per_epoch} step{'s' if steps_per_epoch > 1 else ''} each.",
+    )
     if epochs * steps_per_epoch > steps:
         choice.add("training.max_steps", steps, "a night's work on a CPU.")
     _choose_intervals(choice, max(steps // _REFRESHES, 1), steps)

@@ -257,7 +257,8 @@ def describe(config: Config, schedule: Schedule, *, num_passages: int, world_siz
         f"{', '.join(sizes)}, {world_size} process{'es' if world_size > 1 else ''}\n"
         f"{schedule.num_steps:,} steps of {training.questions_per_step} questions "
         f"({micro_batches} × {training.questions_per_micro_batch}), "
-        f"{_each(config)}; {schedule.steps_per_epoch:,} steps an epoch{dropped}\n"
+        f"{_each(config)}; {schedule.steps_per_epoch:,} step"
+        f"{'s' if schedule.steps_per_epoch > 1 else ''} an epoch{dropped}\n"
         + "; ".join(_index_and_scores(config, schedule))
     )
 
@@ -279,7 +280,9 @@ def _index_and_scores(config: Config, schedule: Schedule) -> Iterator[str]:
     steps = range(1, schedule.num_steps + 1)
     num_refreshes = sum("refresh" in schedule.due(step) for step in steps)
     if num_refreshes:
-        yield f"index refreshed {num_refreshes} times, every {schedule.refresh_steps} steps"
+        interval = schedule.refresh_steps
+        every = "step" if interval == 1 else f"{interval} steps"
+        yield f"index refreshed {num_refreshes} times, every {every}"
     else:
         yield "no index"
     num_labelled = schedule.num_labelled_steps(schedule.num_steps)
