@@ -1,6 +1,6 @@
 """Pairs a second when the pairs of many steps are scored at once, beside a step at a time.
 
-python tests/benchmarks/ahead.py                                # 40 steps on the demo's corpus
+python tests/benchmarks/ahead.py                                # 20 steps on the demo's corpus
 python tests/benchmarks/ahead.py --passages corpus.tsv --questions questions.txt --num-steps 8
 
 SmolLM2-135M scores the passages that BM25 finds for each question: once as the steps would ask for
@@ -93,7 +93,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, default=Path("runs/scoring-benchmark"))
     parser.add_argument("--passages", help="a corpus; the demo's by default")
     parser.add_argument("--questions", help="questions on it; the demo's training questions")
-    parser.add_argument("--num-steps", type=int, default=40)
+    parser.add_argument("--num-steps", type=int, default=20)
     parser.add_argument("--questions-per-step", type=int, default=32)
     parser.add_argument("--top-k", type=int, default=4)
     parser.add_argument("--max-length", type=int, default=160, help="tokens of a context")
