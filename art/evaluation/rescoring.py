@@ -22,7 +22,7 @@ from art.evaluation.ceiling import in_order
 from art.evaluation.labels import some
 from art.evaluation.runs import write_run
 from art.files import lock
-from art.scorer.by_passage import score_by_passage
+from art.scorer.by_passage import scores_by_passage
 from art.scorer.cache import CachedScorer, ScoreLog
 from art.scorer.records import LOG_NAME, Records, read_known
 
@@ -113,14 +113,10 @@ def rescore_run(
     folder = output.with_name(f"{output.name}.scores")
     with _kept_scores(folder, scorer.fingerprint, known_scores) as kept:
         cached = CachedScorer(scorer, kept.log, passage_tokens)
-        scores = np.full(rows.size, -np.inf, dtype=np.float32)
-        for block in score_by_passage(cached, texts, rows, progress=progress):
-            scores[block.pairs] = block.scores
-            kept.keep()
-        ordered = in_order(rows, scores.reshape(rows.shape))
+        scores = scores_by_passage(cached, texts, rows, after_block=kept.keep, progress=progress)
         with distributed.fail_together():
             if distributed.is_main():
-                write_run(output, questions, *ordered, store)
+                write_run(output, questions, *in_order(rows, scores), store)
 
 
 class _Progress(Manifest):

@@ -7,8 +7,8 @@ passages there are to read for each of them, by however many processes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +29,10 @@ class Block(NamedTuple):
     Attributes:
         pairs: positions in the flattened [Q, K], [n].
         scores: the scorer's, [n] float32.
-        new: which of them went through the model for it, [n].
     """
 
     pairs: NDArray[np.int64]
     scores: NDArray[np.float32]
-    new: NDArray[np.bool_]
 
 
 def score_by_passage(
@@ -79,12 +77,13 @@ def score_by_passage(
         for start in range(0, len(groups), size):
             mine = _share(groups[start : start + size])
             texts = [questions[pair // rows.shape[1]] for pair in mine]
+            num_before = scorer.num_scores
             scored = scorer.score(texts, flat[mine][:, None])
-            parts = distributed.gather_objects((mine, scored.scores[:, 0], scored.new[:, 0]))
+            parts = distributed.gather_objects((mine, scored.scores[:, 0]))
             block = Block(*map(np.concatenate, zip(*parts, strict=True)))
             if not bar.disable:
                 # Known scores are progress, but they say nothing about how fast the scorer is.
-                bar.initial += int((~block.new).sum())
+                bar.initial += len(block.pairs) - (scorer.num_scores - num_before)
             bar.update(len(block.pairs))
             yield block
 
@@ -94,15 +93,22 @@ def scores_by_passage(
     questions: Sequence[str],
     rows: NDArray[np.int64],
     *,
-    description: str = "scoring",
-    progress: bool = True,
+    after_block: Callable[[], None] = lambda: None,
+    **settings: Any,
 ) -> NDArray[np.float32]:
-    """Return all that `score_by_passage` gives, [Q, K] float32, -inf where there is no passage."""
+    """Return all that `score_by_passage` gives, [Q, K] float32, -inf where there is no passage.
+
+    Args:
+        scorer: see there, as for the others.
+        questions: texts, Q of them.
+        rows: passages of each question, [Q, K], -1 where there is none.
+        after_block: called when the log holds the scores of another block.
+        settings: `description` and `progress`.
+    """
     scores = np.full(rows.size, -np.inf, dtype=np.float32)
-    for block in score_by_passage(
-        scorer, questions, rows, description=description, progress=progress
-    ):
+    for block in score_by_passage(scorer, questions, rows, **settings):
         scores[block.pairs] = block.scores
+        after_block()
     return scores.reshape(rows.shape)
 
 

@@ -75,15 +75,15 @@ class ScoreLog:
         self._base = _Table.of(kept.records["hash"], kept.records["score"])
         self._recent = _Table.of(kept.records["hash"][:0], kept.records["score"][:0])
         self.mark = mark
-        self._behind_mark = [] if mark is None else [kept.records["hash"][mark:]]
+        self._since_mark = [] if mark is None else [kept.records["hash"][mark:]]
 
     def set_mark(self) -> None:
         """Remember which scores are added from here on, until the mark is set again."""
-        self.mark, self._behind_mark = self.length, []
+        self.mark, self._since_mark = self.length, []
 
-    def is_behind_mark(self, hashes: Hashes) -> NDArray[np.bool_]:
-        """Return which of n pairs were added after the mark, if there is one, [n]."""
-        return np.isin(hashes, np.concatenate([hashes[:0], *self._behind_mark]))
+    def added_since_mark(self, hashes: Hashes) -> NDArray[np.bool_]:
+        """Return which of n pairs were added since the mark was set, if it was, [n]."""
+        return np.isin(hashes, np.concatenate([hashes[:0], *self._since_mark]))
 
     def take_over(self, found: Records | None) -> int:
         """Add what `read_known` found of other runs, and return how many of these scores were new.
@@ -128,7 +128,7 @@ class ScoreLog:
             self._file.append(records)
         self.length += len(first)
         if self.mark is not None:
-            self._behind_mark.append(hashes[first])
+            self._since_mark.append(hashes[first])
         self._recent = self._recent.merged(_Table.of(hashes[first], scores[first]))
         if len(self._recent) > _RECENT_PAIRS:
             self._base = self._base.merged(self._recent)
@@ -190,19 +190,14 @@ class ScoredPairs:
         scores: the scorer's, such as log-likelihoods, [B, K] float32.
         num_requested: pairs asked for, B × K.
         num_known: of these, pairs whose score was known before the call, and before the log's mark.
-        new: those that this process put through the model, each different pair once, [B, K]; of
-            those that several ranks ask for in one call, the first one does.
+        num_scored: different pairs that this process scored; of those that several ranks ask for
+            in one call, the first one does.
     """
 
     scores: Scores
     num_requested: int
     num_known: int
-    new: NDArray[np.bool_]
-
-    @property
-    def num_scored(self) -> int:
-        """How many of them there are."""
-        return int(self.new.sum())
+    num_scored: int
 
 
 class CachedScorer:
@@ -269,7 +264,7 @@ class CachedScorer:
             _, first = np.unique(hashes, return_index=True)
             first.sort()
             first = first[~known[first]]
-            known &= ~self.log.is_behind_mark(hashes)
+            known &= ~self.log.added_since_mark(hashes)
         first = first[_is_mine(hashes[first])]
         with distributed.fail_together():
             new_scores = self._score(questions, asked, first)
@@ -278,10 +273,7 @@ class CachedScorer:
             self.num_scored += len(some_hashes)
         # Read back rather than put together: another rank may have scored a pair for this one.
         scores, _ = self.log.lookup(hashes)
-        new = np.zeros(asked.size, dtype=np.bool_)
-        new[first] = True
-        shape = asked.shape
-        return ScoredPairs(scores.reshape(shape), asked.size, int(known.sum()), new.reshape(shape))
+        return ScoredPairs(scores.reshape(asked.shape), asked.size, int(known.sum()), len(first))
 
     def _hashes(self, questions: Sequence[str], rows: NDArray[np.int64]) -> Hashes:
         num_passages = len(self.passage_tokens)

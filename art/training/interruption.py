@@ -1,7 +1,8 @@
 """Signals that end a run: SIGTERM or SIGUSR1 from a scheduler, Ctrl-C from a person.
 
-A step in progress is finished and saved first. Phases that go on by themselves from what they have
-finished (setting up, refreshing, evaluating) end at once.
+A step in progress is finished and saved first; of the scores made ahead, those of the block in
+progress. Phases that go on by themselves from what they have finished (setting up, refreshing,
+evaluating) end at once.
 """
 
 from __future__ import annotations

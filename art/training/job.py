@@ -301,7 +301,7 @@ class Job:
         scorer, description = self.scorer, f"scoring ahead at step {self.step}"
         if scorer is None or not scorer.scorer.reads_passages_apart:
             return
-        if not self.is_scoring_ahead:  # else a signal came in the middle of it
+        if not self.is_scoring_ahead:  # else a kill or a signal came in the middle of it
             scorer.log.set_mark()
         self.is_scoring_ahead = True
         with self.clock("retrieve"):

@@ -15,14 +15,12 @@ import json
 import os
 import platform
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
-from scoring import CAUSAL, drawn
+from scoring import CAUSAL, corpus_arguments, corpus_files, drawn
 
 from art.data.tokens import TokenStore
-from art.demo.run import write_data
 from art.scorer.by_passage import scores_by_passage
 from art.scorer.cache import CachedScorer
 from art.scorer.likelihood import load_scorer
@@ -30,15 +28,8 @@ from art.scorer.likelihood import load_scorer
 
 def main() -> None:
     words = arguments()
-    data = words.folder / "data"
-    if words.passages is None:
-        write_data(data)
     words.num_questions = words.num_steps * words.questions_per_step
-    store, questions, rows = drawn(
-        words.passages or data / "passages.jsonl",
-        words.questions or data / "questions.train.txt",
-        words,
-    )
+    store, questions, rows = drawn(*corpus_files(words), words)
     scorer = load_scorer(words.model, dtype=words.dtype, max_length=words.max_length)
     cache = words.folder / "cache"
     tokens = TokenStore.open_or_build(store, scorer.template, cache=cache, progress=False)
@@ -87,19 +78,12 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--folder", type=Path, default=Path("runs/scoring-benchmark"))
-    parser.add_argument("--passages", help="a corpus; the demo's by default")
-    parser.add_argument("--questions", help="questions on it; the demo's training questions")
+    parser = corpus_arguments(__doc__)
     parser.add_argument("--num-steps", type=int, default=20)
     parser.add_argument("--questions-per-step", type=int, default=32)
     parser.add_argument("--top-k", type=int, default=4)
     parser.add_argument("--max-length", type=int, default=160, help="tokens of a context")
-    parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32", "float16"])
     parser.add_argument("--model", default=CAUSAL, help="name of the scorer")
-    parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
 

@@ -57,14 +57,7 @@ class Texts(NamedTuple):
 
 def main() -> None:
     words = arguments()
-    data = words.folder / "data"
-    if words.passages is None:
-        write_data(data)
-    texts = retrieved(
-        words.passages or data / "passages.jsonl",
-        words.questions or data / "questions.train.txt",
-        words,
-    )
+    texts = retrieved(*corpus_files(words), words)
     models = {
         "encoder_decoder": str(random_t5(words.folder / "t5-small-shape", texts)),
         "causal": words.causal,
@@ -77,22 +70,37 @@ def main() -> None:
     assert worst <= TOLERANCE, f"scores differ by {worst} in float32"
 
 
-def arguments() -> argparse.Namespace:
+def corpus_arguments(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of what is scored, to which a benchmark adds how."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--folder", type=Path, default=Path("runs/scoring-benchmark"))
     parser.add_argument("--passages", help="a corpus; the demo's by default")
     parser.add_argument("--questions", help="questions on it; the demo's training questions")
+    parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32", "float16"])
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def corpus_files(words: argparse.Namespace) -> tuple[str | Path, str | Path]:
+    """Return the files of passages and questions, after writing the demo's where none is given."""
+    data = words.folder / "data"
+    if words.passages is None:
+        write_data(data)
+    passages = words.passages or data / "passages.jsonl"
+    return passages, words.questions or data / "questions.train.txt"
+
+
+def arguments() -> argparse.Namespace:
+    parser = corpus_arguments(__doc__)
     parser.add_argument("--num-questions", type=int, default=32)
     parser.add_argument("--top-k", type=int, default=32)
     parser.add_argument("--max-length", type=int, default=512, help="tokens of a context")
-    parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32", "float16"])
     parser.add_argument("--batch-tokens", type=int, help="padded tokens at once")
     parser.add_argument("--causal", default=CAUSAL, help="name of the decoder-only model")
     parser.add_argument("--families", nargs="+", default=["encoder_decoder", "causal"])
     parser.add_argument("--repeats", type=int, default=1, help="the fastest counts")
-    parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
 
