@@ -14,7 +14,7 @@ from art.demo.docstrings import MIN_DOCSTRING_CHARS
 
 DEMO = Path(__file__).parents[2] / "art" / "demo"
 TRAIN = DEMO / "questions.train.txt"
-SIZES = {"choose": 80, "locked": 160}
+SIZES = {"choose": 261, "locked": 160}
 
 READER = DEMO / "docstrings.py"
 
