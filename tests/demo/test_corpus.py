@@ -141,7 +141,7 @@ def test_every_gold_name_is_a_passage(passages):
 
 def test_every_question_has_a_text_and_an_id_of_its_own():
     rows = [row for part in SIZES for row in questions(part)]
-    assert {row["id"] for row in rows} == {f"demo-{n:03d}" for n in range(1, 241)}
+    assert {row["id"] for row in rows} == {f"demo-{n:03d}" for n in range(1, 422)}
     assert all(row["question"].strip() for row in rows)
 
 
