@@ -15,6 +15,7 @@ from transformers import (
 
 from art.data.prompts import Family
 from art.errors import ArtError, ConfigError
+from art.scorer.attention import attend_in_blocks
 from art.scorer.quantization import FAULTS, first_line, quantization_config, quantizing
 from art.weights import loading_model
 
@@ -89,7 +90,8 @@ def load_weights(
         kind: transformers' class that loads models with such a head, `AutoModelFor…`.
         dtype: a float type's name in torch.
         device: where to put it.
-        attention: transformers' name of an attention implementation; None for its own choice.
+        attention: transformers' name of an attention implementation; None for its own choice, or
+            `scorer.attention`'s where that is faster.
         quantization: transformers' quantisation config as a mapping; None for the checkpoint's own
             or none.
 
@@ -123,6 +125,8 @@ def load_weights(
         )
     loaded: PreTrainedModel = weights
     _try_out(loaded, model, quantized=quantized)
+    if attention is None:
+        attend_in_blocks(loaded)
     return loaded
 
 

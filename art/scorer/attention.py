@@ -1,0 +1,155 @@
+"""Attention on a CPU, a block of queries at a time.
+
+torch's fused kernel multiplies one head of one sequence at a time, by keys that are first copied
+for every head that shares them, and spends a third of a small model's time on a few per cent of its
+arithmetic. Here the heads that share keys are one matrix product, of as many sequences as stay in
+the processor's cache, and keys that no query of a block may see are left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.masking_utils import sdpa_mask
+
+_NAME = "art_blocked"
+
+_QUERIES = 64  # of a block: the causal half of long sequences is left out, at few products a block
+_SCORES = 1 << 20  # of a block, all sequences and heads together: 2 MiB in bfloat16
+
+# How a model may say that it passes its attention something that this one does not know.
+_REFUSALS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+
+
+def attend_in_blocks(model: PreTrainedModel) -> None:
+    """Let a model on a CPU use this attention in place of torch's, where it gives the same.
+
+    Args:
+        model: in evaluation mode; one that is elsewhere, uses another attention or has it written
+            out in its own layers is left as it is.
+    """
+    replaceable = (
+        model.config._attn_implementation == "sdpa" and model._can_set_attn_implementation()
+    )
+    if model.device.type != "cpu" or not replaceable:
+        return
+    try:
+        expected = _small_forward(model)
+        model.set_attn_implementation(_NAME)
+        apart = (_small_forward(model) - expected).norm() / expected.norm()
+    except _REFUSALS:
+        apart = torch.tensor(torch.inf)
+    # Rounding alone is below 1e-5 in float32 and about 1e-2 in bfloat16.
+    if not apart <= (1e-3 if model.dtype == torch.float32 else 0.1):
+        model.set_attn_implementation("sdpa")
+
+
+@torch.no_grad()
+def _small_forward(model: PreTrainedModel) -> Tensor:
+    """Return the hidden states of two short sequences, of which one is padded, float32."""
+    ids = torch.arange(2, 14).view(2, 6) % model.get_input_embeddings().num_embeddings
+    mask = torch.ones_like(ids)
+    mask[1, 4:] = 0
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    if model.config.is_encoder_decoder:
+        inputs["decoder_input_ids"] = ids[:, :4]
+    states: Tensor = model.base_model(**inputs)[0].float()
+    return states[mask[:, : states.shape[1]].bool()]  # what stands at padding is nobody's
+
+
+def blocked_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    position_bias: Tensor | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Return softmax(query · key · scaling + bias) · value, as transformers' attentions do.
+
+    Args:
+        module: the layer, whose `is_causal` counts where no mask is given.
+        query: [n, H, T, D].
+        key: [n, G, L, D], each for H / G heads.
+        value: [n, G, L, E].
+        attention_mask: bool (True = attend) or added to the scores, [n or 1, H or 1, T, L].
+        scaling: of the scores; None for 1 / √D.
+        is_causal: overrides the layer's.
+        position_bias: added to the scores, [n or 1, H or 1, T, L].
+
+    Returns:
+        [n, T, H, E], and None for the weights, which are not kept.
+    """
+    num_rows, num_heads, num_queries, width = query.shape
+    num_keys = key.shape[2]
+    causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    if attention_mask is None and causal and num_queries > 1:
+        every = torch.ones(1, 1, num_queries, num_keys, dtype=torch.bool, device=query.device)
+        attention_mask = every.tril()
+    scaling = width**-0.5 if scaling is None else scaling
+    result = query.new_empty(num_rows, num_queries, num_heads, value.shape[-1])
+    for start in range(0, num_queries, _QUERIES):
+        block = slice(start, min(start + _QUERIES, num_queries))
+        seen = num_keys
+        biases = []
+        if attention_mask is not None:
+            mask = attention_mask[:, :, block]
+            seen = _last_seen(mask) if num_queries > _QUERIES else num_keys
+            biases.append(_added(mask[..., :seen], query.dtype))
+        if position_bias is not None:
+            biases.append(position_bias[:, :, block, :seen].to(query.dtype).contiguous())
+        queries = query[:, :, block] * scaling
+        at_once = max(1, _SCORES // (num_heads * queries.shape[2] * seen))
+        for first in range(0, num_rows, at_once):
+            rows = slice(first, first + at_once)
+            mixed = _attend(
+                queries[rows],
+                key[rows, :, :seen],
+                value[rows, :, :seen],
+                [bias[rows] if len(bias) > 1 else bias for bias in biases],
+            )
+            result[rows, block] = mixed.transpose(1, 2)
+    return result, None
+
+
+def _last_seen(mask: Tensor) -> int:
+    """Return how many keys there are up to the last that any query of a block may see."""
+    if mask.dtype != torch.bool:
+        return mask.shape[-1]
+    seen = mask.reshape(-1, mask.shape[-1]).any(dim=0).nonzero()
+    # A block of nothing but padding sees nothing; whatever it is given is not read.
+    return int(seen[-1]) + 1 if len(seen) else 1
+
+
+def _added(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a mask as what is added to the scores."""
+    if mask.dtype != torch.bool:
+        return mask.to(dtype)
+    bias = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
+    return bias.masked_fill_(~mask, torch.finfo(dtype).min)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, biases: list[Tensor]) -> Tensor:
+    """Return the mixed values [m, H, T, E] of scaled queries [m, H, T, D]."""
+    num_rows, num_heads, num_queries, width = query.shape
+    groups, num_keys = key.shape[1:3]
+    together = num_rows * groups
+    scores = torch.bmm(
+        query.reshape(together, -1, width),
+        key.reshape(together, num_keys, width).transpose(1, 2),
+    )  # [m · G, H / G · T, L]
+    by_head = scores.view(num_rows, num_heads, num_queries, num_keys)
+    for bias in biases:
+        by_head.add_(bias)
+    mixed = torch.bmm(scores.softmax(dim=-1), value.reshape(together, num_keys, -1))
+    return mixed.view(num_rows, num_heads, num_queries, -1)
+
+
+AttentionInterface.register(_NAME, blocked_attention)
+AttentionMaskInterface.register(_NAME, sdpa_mask)
