@@ -2,30 +2,52 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-def token_batches(lengths: ArrayLike, budget: int) -> list[NDArray[np.int64]]:
+class BatchLimits(NamedTuple):
+    """How much goes into one batch.
+
+    Attributes:
+        tokens: at most, padding included (items × longest).
+        padding: tokens of it at most that are padding; None for any number.
+    """
+
+    tokens: int
+    padding: int | None = None
+
+
+def token_batches(
+    lengths: ArrayLike, budget: int, padding: int | None = None
+) -> list[NDArray[np.int64]]:
     """Cut items into batches of similar length whose padded size stays within a budget.
 
     Args:
         lengths: [n] tokens of each item.
         budget: tokens of a batch at most, padding included (items × longest); an item longer than
             that is a batch of its own.
+        padding: tokens of padding in a batch at most; None for any number.
 
     Returns:
         Arrays of indices, together 0 … n-1, by length and among equals by index.
     """
     tokens = np.asarray(lengths, dtype=np.int64)
     order = np.argsort(tokens, kind="stable")
+    before = np.concatenate([[0], np.cumsum(tokens[order])])  # tokens of all shorter items
     batches = []
     start = 0
     for stop in range(1, len(order) + 1):
-        # Sorted, so the next item would be the longest of the batch.
-        if stop == len(order) or (stop - start + 1) * tokens[order[stop]] > budget:
-            batches.append(order[start:stop])
-            start = stop
+        if stop < len(order):
+            # Sorted, so the next item would be the longest of the batch.
+            padded = (stop + 1 - start) * tokens[order[stop]]
+            added = padded - (before[stop + 1] - before[start])
+            if padded <= budget and (padding is None or added <= padding):
+                continue
+        batches.append(order[start:stop])
+        start = stop
     return batches
 
 

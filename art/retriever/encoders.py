@@ -23,7 +23,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from art import __version__, files
 from art.config import Manifest
-from art.data.batching import token_batches
+from art.data.batching import BatchLimits, token_batches
 from art.data.prompts import RetrieverTemplate
 from art.data.tokens import pad
 from art.retriever.heads import save_head
@@ -226,7 +226,7 @@ class Retriever(nn.Module):
         passage_ids: Tensor | None,
         passage_mask: Tensor | None,
         *,
-        batch_tokens: int | None = None,
+        limits: BatchLimits | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
         """Encode questions and passages in one call, as DDP sees only one.
 
@@ -235,7 +235,7 @@ class Retriever(nn.Module):
             question_mask: True = attend, [B, L] bool, or None.
             passage_ids: [P, L] int64, or None.
             passage_mask: True = attend, [P, L] bool, or None.
-            batch_tokens: see `by_length`.
+            limits: see `by_length`.
 
         Returns:
             Question vectors [B, D] and passage vectors [P, D]; None for a pair that is None.
@@ -243,10 +243,10 @@ class Retriever(nn.Module):
         questions = passages = None
         if question_ids is not None and question_mask is not None:
             tower = self.question_tower
-            questions = by_length(tower, question_ids, question_mask, batch_tokens)  # [B, D]
+            questions = by_length(tower, question_ids, question_mask, limits)  # [B, D]
         if passage_ids is not None and passage_mask is not None:
             tower = self.passage_tower
-            passages = by_length(tower, passage_ids, passage_mask, batch_tokens)  # [P, D]
+            passages = by_length(tower, passage_ids, passage_mask, limits)  # [P, D]
         return questions, passages
 
     def embed_questions(

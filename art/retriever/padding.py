@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from art.data.batching import token_batches
+from art.data.batching import BatchLimits, token_batches
 
 
 def by_length(
     encode: Callable[[Tensor, Tensor], Tensor],
     ids: Tensor,
     mask: Tensor,
-    batch_tokens: int | None,
+    limits: BatchLimits | None,
 ) -> Tensor:
     """Encode rows of similar length together, and only as wide as they are.
 
@@ -23,15 +23,15 @@ def by_length(
         encode: token ids and mask of some rows → their vectors.
         ids: [n, L] int64, padded on the right.
         mask: True = attend, [n, L] bool.
-        batch_tokens: padded tokens encoded together at most; None for all rows as they are.
+        limits: of rows encoded together; None for all rows as they are.
 
     Returns:
         Vectors [n, D], in the order of the rows.
     """
-    if batch_tokens is None:
+    if limits is None:
         return encode(ids, mask)
     lengths = mask.sum(dim=1).cpu().numpy()
-    batches = token_batches(lengths, batch_tokens)
+    batches = token_batches(lengths, *limits)
     vectors = [
         encode(ids[rows, :longest], mask[rows, :longest])
         for rows, longest in ((batch, lengths[batch].max()) for batch in batches)

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from art import distributed
-from art.data.batching import token_batches
+from art.data.batching import BatchLimits, token_batches
 from art.data.tokens import pad
 from art.retriever.encoders import Retriever
 from art.training.schedule import seed_micro_batch
@@ -51,7 +51,7 @@ def encoded(
     step: int,
     average: bool,
     chunk_tokens: int | None = None,
-    batch_tokens: int | None = None,
+    limits: BatchLimits | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Give the vectors of questions and passages to a block that back-propagates a loss of them.
 
@@ -68,15 +68,13 @@ def encoded(
         average: average the gradients over the processes, in the last backward pass.
         chunk_tokens: padded tokens of a chunk at most, for each tower; None for a chunk per
             micro-batch.
-        batch_tokens: see `retriever.padding.by_length`.
+        limits: see `retriever.padding.by_length`.
 
     Yields:
         Question vectors [n, D] and passage vectors [p, D], in the order of the micro-batches.
     """
     chunks = list(_chunks(inputs, chunk_tokens))
-    read = partial(
-        _read, model=model, retriever=retriever, seed=seed, step=step, batch_tokens=batch_tokens
-    )
+    read = partial(_read, model=model, retriever=retriever, seed=seed, step=step, limits=limits)
     whole = len(chunks) == 1
     if chunk_tokens is not None:
         # Lengths differ between processes, but where one must encode twice, all do: averaging and
@@ -157,7 +155,7 @@ def _read(
     retriever: Retriever,
     seed: int,
     step: int,
-    batch_tokens: int | None,
+    limits: BatchLimits | None,
 ) -> tuple[Tensor | None, Tensor | None]:
     """Encode a chunk with the dropout that is its own, however often it is encoded."""
     seed_micro_batch(seed, step, *chunk.number)
@@ -165,7 +163,7 @@ def _read(
     for ids in chunk.ids:
         padded = pad(ids, pad_id=retriever.pad_id) if ids else (None, None)
         tensors += [None if one is None else one.to(retriever.device) for one in padded]
-    vectors: tuple[Tensor | None, Tensor | None] = model(*tensors, batch_tokens=batch_tokens)
+    vectors: tuple[Tensor | None, Tensor | None] = model(*tensors, limits=limits)
     return vectors
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from art import distributed
+from art.data.batching import BatchLimits
 from art.data.contrastive import ContrastiveItem, Items
 from art.data.tokens import TokenStore
 from art.errors import ArtError
@@ -37,8 +38,9 @@ from art.training.schedule import MicroBatch
 # What a clock counts of a step, the optimiser's update included.
 STEP_PHASES = ("retrieve", "score", "read", "learn", "update")
 
-# Padded tokens that keep a device busy; what is beyond is better read in the order of its length.
-_BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384}
+# Tokens that keep a device busy; what is beyond is better read in the order of its length. On a CPU
+# another batch costs about as much as the padding allowed here.
+_LIMITS = {"cpu": BatchLimits(2048, padding=100), "cuda": BatchLimits(16_384)}
 
 
 @dataclass
@@ -116,7 +118,15 @@ def art_step(
     figures = StepFigures(len(rows), scored.num_requested, scored.num_known, rows=rows)
 
     model.train()
-    encode = partial(encoded, model, retriever, seed=seed, step=step, chunk_tokens=chunk_tokens)
+    encode = partial(
+        encoded,
+        model,
+        retriever,
+        seed=seed,
+        step=step,
+        chunk_tokens=chunk_tokens,
+        limits=_LIMITS.get(retriever.device.type),
+    )
     for micro, texts, micro_rows, likelihoods in zip(
         micro_batches,
         batch,
@@ -233,7 +243,7 @@ def dpr_step(
             step=step,
             average=True,
             chunk_tokens=chunk_tokens,
-            batch_tokens=_BATCH_TOKENS.get(retriever.device.type),
+            limits=_LIMITS.get(retriever.device.type),
         ) as (question_vectors, passage_vectors),
     ):
         scores = similarity_to_all(
