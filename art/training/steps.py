@@ -40,7 +40,7 @@ STEP_PHASES = ("retrieve", "score", "read", "learn", "update")
 
 # Tokens that keep a device busy; what is beyond is better read in the order of its length. On a CPU
 # another batch costs about as much as the padding allowed here.
-_LIMITS = {"cpu": BatchLimits(2048, padding=100), "cuda": BatchLimits(16_384)}
+_LIMITS = {"cpu": BatchLimits(4096, padding=100), "cuda": BatchLimits(16_384)}
 
 
 @dataclass

@@ -142,7 +142,7 @@ def test_a_model_that_would_compute_something_else_keeps_its_own(monkeypatch, fa
             raise fault
         return query.transpose(1, 2), None
 
-    monkeypatch.setitem(attention.AttentionInterface._global_mapping, attention._NAME, wrong)
+    monkeypatch.setattr(attention, "blocked_attention", wrong)
     model = llama().eval()
     attend_in_blocks(model)
     assert model.config._attn_implementation == "sdpa"
@@ -153,3 +153,13 @@ def test_a_scorer_uses_it_unless_told_which_attention_to_use(tiny_llama):
     told = load_scorer(str(tiny_llama), device="cpu", dtype="float32", attention="sdpa").model
     assert chosen.config._attn_implementation == attention._NAME
     assert told.config._attn_implementation == "sdpa"
+
+
+def test_rounding_alone_does_not_turn_a_model_away():
+    torch.manual_seed(0)
+    model = llama().eval().bfloat16()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(20)  # so that rounding changes which keys are looked at
+    attend_in_blocks(model)
+    assert model.config._attn_implementation == attention._NAME
