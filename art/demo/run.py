@@ -98,7 +98,7 @@ def estimate(config: Config, questions_file: Path) -> str:
     )
     return (
         f"On this machine that takes {low:.0f} to {high:.0f} minutes: the less, the more questions "
-        "share a passage, and\nthe more of what the second epoch finds was scored before."
+        "share a passage."
     )
 
 

@@ -25,6 +25,7 @@ import argparse
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -250,20 +251,26 @@ def optimizer_of(side: Side) -> torch.optim.Optimizer:
 
 
 def measure(kind: str, words: argparse.Namespace) -> float:
-    """Return how many times our questions a second theirs are, each step on both in turn."""
+    """Return how many times our questions a second theirs are, each step on both in turn.
+
+    The median of the steps' own ratios: both sides of a step run one after the other, so a core that
+    is busy with something else for a while moves one ratio and not the result.
+    """
     sides = {name: make(words.folder, max_length(kind, words), 0.1) for name, make in MAKE.items()}
     optimizers = {name: optimizer_of(side) for name, side in sides.items()}
-    seconds = dict.fromkeys(sides, 0.0)
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
     for step, texts in enumerate(batches(kind, words)):
         for name in SIDES if step % 2 else SIDES[::-1]:
             start = time.perf_counter()
             optimiser_step(sides[name], optimizers[name], texts, step)
             if step > 0:  # the first one warms up
-                seconds[name] += time.perf_counter() - start
+                seconds[name].append(time.perf_counter() - start)
     for name, taken in seconds.items():
-        rate = words.questions * words.steps / taken
+        rate = words.questions * words.steps / sum(taken)
         print(f"{kind} lengths, {name}: {rate:.2f} questions/s")
-    return seconds[SIDES[1]] / seconds[SIDES[0]]
+    ratios = [theirs / own for own, theirs in zip(*map(seconds.get, SIDES), strict=True)]
+    print(f"{kind} lengths, each step: {', '.join(f'{ratio:.2f}' for ratio in ratios)} x")
+    return statistics.median(ratios)
 
 
 def memory_of(words: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from art.demo.docstrings import MIN_DOCSTRING_CHARS
 
 DEMO = Path(__file__).parents[2] / "art" / "demo"
 TRAIN = DEMO / "questions.train.txt"
-SIZES = {"choose": 80, "locked": 160}
+SIZES = {"choose": 421, "locked": 390}
 
 READER = DEMO / "docstrings.py"
 
@@ -141,7 +141,7 @@ def test_every_gold_name_is_a_passage(passages):
 
 def test_every_question_has_a_text_and_an_id_of_its_own():
     rows = [row for part in SIZES for row in questions(part)]
-    assert {row["id"] for row in rows} == {f"demo-{n:03d}" for n in range(1, 241)}
+    assert {row["id"] for row in rows} == {f"demo-{n:03d}" for n in range(1, 812)}
     assert all(row["question"].strip() for row in rows)
 
 
