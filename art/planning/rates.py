@@ -17,6 +17,7 @@ from art.data.pairs import Asked, Ids
 from art.data.tokens import pad
 from art.planning.work import Rates, UnitFlops
 from art.retriever.encoders import Retriever
+from art.retriever.padding import learning_limits
 from art.retriever.search import search
 from art.retriever.shards import Shards, VectorType, stored_type, write_shard
 from art.scorer.teacher import Teacher
@@ -221,11 +222,12 @@ def _micro_batch_seconds(
         questions = pad(_some(sample.questions, count), pad_id=retriever.pad_id)
         passages = pad(_some(sample.passages, count * num_passages), pad_id=retriever.pad_id)
         inputs = (tensor.to(retriever.device) for tensor in (*questions, *passages))
-        question_vectors, passage_vectors = retriever(*inputs)
+        question_vectors, passage_vectors = retriever(*inputs, limits=limits)
         total = question_vectors.sum() + passage_vectors.sum()
         if total.requires_grad:
             total.backward()
 
+    limits = learning_limits(retriever.device)
     retriever.train()
     each = _seconds_each(learn, num_questions, retriever.device)
     return each * num_questions

@@ -10,6 +10,15 @@ from torch import Tensor
 
 from art.data.batching import BatchLimits, token_batches
 
+# Tokens that keep a device busy; what is beyond is better read in the order of its length. On a CPU
+# another batch costs about as much as the padding allowed here.
+_LEARNING = {"cpu": BatchLimits(4096, padding=100), "cuda": BatchLimits(16_384)}
+
+
+def learning_limits(device: torch.device) -> BatchLimits | None:
+    """Return the limits of `by_length` with which a step is fast on a device."""
+    return _LEARNING.get(device.type)
+
 
 def by_length(
     encode: Callable[[Tensor, Tensor], Tensor],

@@ -91,7 +91,7 @@ def load_weights(
         dtype: a float type's name in torch.
         device: where to put it.
         attention: transformers' name of an attention implementation; None for its own choice, or
-            `scorer.attention`'s where that is faster.
+            on a CPU for ours where it gives the same.
         quantization: transformers' quantisation config as a mapping; None for the checkpoint's own
             or none.
 
@@ -149,7 +149,7 @@ def _try_out(weights: PreTrainedModel, model: str, *, quantized: bool) -> None:
     except torch.OutOfMemoryError:
         pass  # told with what to lower, where batches are scored
     except faults as error:
-        other = "scorer.quantization" if quantized else "scorer.dtype or scorer.attention"
+        other = "scorer.quantization" if quantized else "scorer.dtype"
         raise ConfigError(
             f"{model!r} cannot compute here, on {weights.device}: {first_line(error)}",
             where="scorer.model",

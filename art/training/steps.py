@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from art import distributed
-from art.data.batching import BatchLimits
 from art.data.contrastive import ContrastiveItem, Items
 from art.data.tokens import TokenStore
 from art.errors import ArtError
 from art.evaluation.metrics import positive_ranks, rank_agreement
 from art.retriever.encoders import Retriever
+from art.retriever.padding import learning_limits
 from art.scorer.cache import CachedScorer
 from art.training.candidates import Propose
 from art.training.gradient_cache import TowerInputs, encoded
@@ -37,10 +37,6 @@ from art.training.schedule import MicroBatch
 
 # What a clock counts of a step, the optimiser's update included.
 STEP_PHASES = ("retrieve", "score", "read", "learn", "update")
-
-# Tokens that keep a device busy; what is beyond is better read in the order of its length. On a CPU
-# another batch costs about as much as the padding allowed here.
-_LIMITS = {"cpu": BatchLimits(4096, padding=100), "cuda": BatchLimits(16_384)}
 
 
 @dataclass
@@ -125,7 +121,7 @@ def art_step(
         seed=seed,
         step=step,
         chunk_tokens=chunk_tokens,
-        limits=_LIMITS.get(retriever.device.type),
+        limits=learning_limits(retriever.device),
     )
     for micro, texts, micro_rows, likelihoods in zip(
         micro_batches,
@@ -243,7 +239,7 @@ def dpr_step(
             step=step,
             average=True,
             chunk_tokens=chunk_tokens,
-            limits=_LIMITS.get(retriever.device.type),
+            limits=learning_limits(retriever.device),
         ) as (question_vectors, passage_vectors),
     ):
         scores = similarity_to_all(

@@ -253,8 +253,8 @@ def optimizer_of(side: Side) -> torch.optim.Optimizer:
 def measure(kind: str, words: argparse.Namespace) -> float:
     """Return how many times our questions a second theirs are, each step on both in turn.
 
-    The median of the steps' own ratios: both sides of a step run one after the other, so a core that
-    is busy with something else for a while moves one ratio and not the result.
+    The median of the steps' own ratios: both sides of a step run one after the other, so a core
+    that is busy with something else for a while moves one ratio and not the result.
     """
     sides = {name: make(words.folder, max_length(kind, words), 0.1) for name, make in MAKE.items()}
     optimizers = {name: optimizer_of(side) for name, side in sides.items()}

@@ -46,7 +46,7 @@ def test_the_demonstration_prints_an_honest_table_and_goes_on(tiny_demo, tmp_pat
     for line in ("BM25", "before training", "after training", "scorer re-ordering BM25's top 20"):
         assert f"\n{line} " in printed
     assert re.search(r"On this machine that takes \d+ to \d+ minutes", printed)
-    assert "160 questions: % answered within the first k (95 % interval)" in printed
+    assert "390 questions: % answered within the first k (95 % interval)" in printed
     assert "top-5, after training against before training: " in printed
     assert "What training won most (" in printed or "No question's first answer has" in printed
     assert (tmp_path / "demo" / "retriever" / "retriever.json").exists()
