@@ -227,7 +227,7 @@ def _micro_batch_seconds(
         if total.requires_grad:
             total.backward()
 
-    limits = learning_limits(retriever.device)
+    limits = learning_limits(retriever, retriever.device)
     retriever.train()
     each = _seconds_each(learn, num_questions, retriever.device)
     return each * num_questions

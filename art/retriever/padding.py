@@ -6,17 +6,21 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from art.data.batching import BatchLimits, token_batches
+from art.retriever.static import StaticEmbeddingModel
 
 # Tokens that keep a device busy; what is beyond is better read in the order of its length. On a CPU
 # another batch costs about as much as the padding allowed here.
 _LEARNING = {"cpu": BatchLimits(4096, padding=100), "cuda": BatchLimits(16_384)}
 
 
-def learning_limits(device: torch.device) -> BatchLimits | None:
-    """Return the limits of `by_length` with which a step is fast on a device."""
+def learning_limits(retriever: nn.Module, device: torch.device) -> BatchLimits | None:
+    """Return the limits of `by_length` with which a step of these towers is fast on a device."""
+    if any(isinstance(module, StaticEmbeddingModel) for module in retriever.modules()):
+        # Padding costs a table of word vectors nothing, but each batch a gradient of its size.
+        return None
     return _LEARNING.get(device.type)
 
 

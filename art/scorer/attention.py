@@ -9,39 +9,63 @@ the processor's cache, and keys that no query of a block may see are left out.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
-
-_NAME, _TRIAL = "art_blocked", "art_trial"
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 _QUERIES = 64  # of a block: the causal half of long sequences is left out, at few products a block
 _SCORES = 1 << 20  # of a block, all sequences and heads together: 2 MiB in bfloat16
 
 # How a model may say that it passes its attention something that this one does not know.
-_REFUSALS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+_REFUSALS = (
+    *(AssertionError, AttributeError, ImportError, IndexError, KeyError),
+    *(RuntimeError, TypeError, ValueError),
+)
 
 
-def attend_in_blocks(model: PreTrainedModel) -> None:
-    """Let a model on a CPU use this attention in place of torch's, where it gives the same.
+@contextmanager
+def in_blocks(wanted: bool = True) -> Iterator[None]:
+    """Let models attend in blocks where they would use torch's attention.
+
+    They still believe that it is torch's: some make other masks, or read fewer positions, for any
+    attention whose name they do not know.
 
     Args:
-        model: in evaluation mode; one that is elsewhere, uses another attention or has it written
-            out in its own layers is left as it is.
+        wanted: False to leave everything as it is.
     """
-    replaceable = (
-        model.config._attn_implementation == "sdpa" and model._can_set_attn_implementation()
-    )
-    if model.device.type != "cpu" or not replaceable:
+    if not wanted:
+        yield
         return
+    with _in_place_of_torchs(blocked_attention):
+        yield
+
+
+@contextmanager
+def _in_place_of_torchs(attention: Callable[..., tuple[Tensor, None]]) -> Iterator[None]:
+    ALL_ATTENTION_FUNCTIONS["sdpa"] = attention
+    try:
+        yield
+    finally:
+        del ALL_ATTENTION_FUNCTIONS["sdpa"]  # what transformers itself has under this name is back
+
+
+def same_in_blocks(model: PreTrainedModel) -> bool:
+    """Return whether a model is on a CPU, uses torch's attention, and in blocks gets the same.
+
+    Args:
+        model: in evaluation mode.
+    """
+    if model.device.type != "cpu" or model.config._attn_implementation != "sdpa":
+        return False
     # Rounding alone is below 1e-5 in float32 and about 1e-2 in bfloat16.
     bound = 1e-3 if model.dtype == torch.float32 else 0.1
-    same = all(apart <= bound for apart in _deviations(model))
-    model.set_attn_implementation(_NAME if same else "sdpa")
+    return all(apart <= bound for apart in _deviations(model))
 
 
 @torch.no_grad()
@@ -59,18 +83,19 @@ def _deviations(model: PreTrainedModel) -> list[float]:
         found.append(float((ours - expected).float().norm() / expected.float().norm()))
         return expected, None
 
-    AttentionInterface.register(_TRIAL, both)
-    AttentionMaskInterface.register(_TRIAL, sdpa_mask)
-    model.set_attn_implementation(_TRIAL)
-    # Two short sequences, of which one is padded.
-    ids = torch.arange(2, 14).view(2, 6) % model.get_input_embeddings().num_embeddings
-    mask = torch.ones_like(ids)
-    mask[1, 4:] = 0
-    inputs = {"input_ids": ids, "attention_mask": mask}
-    if model.config.is_encoder_decoder:
-        inputs["decoder_input_ids"] = ids
+    # Two sequences of more than a block, of which one is padded.
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    length = min(_QUERIES + 6, limit or _QUERIES + 6)
     try:
-        model.base_model(**inputs)
+        with _in_place_of_torchs(both):
+            vocabulary = model.get_input_embeddings().num_embeddings
+            ids = (2 + torch.arange(2 * length)).view(2, length) % vocabulary
+            mask = torch.ones_like(ids)
+            mask[1, length // 2 :] = 0
+            inputs = {"input_ids": ids, "attention_mask": mask}
+            if model.config.is_encoder_decoder:
+                inputs["decoder_input_ids"] = ids
+            model.base_model(**inputs)
     except _REFUSALS:
         return [math.inf]
     return found or [math.inf]
@@ -104,6 +129,7 @@ def blocked_attention(
     """
     num_rows, num_heads, num_queries, width = query.shape
     num_keys = key.shape[2]
+    by_query = (-1, -1, num_queries, -1)  # biases may be the same for all queries
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     if attention_mask is None and causal and num_queries > 1:
         every = torch.ones(1, 1, num_queries, num_keys, dtype=torch.bool, device=query.device)
@@ -115,11 +141,12 @@ def blocked_attention(
         seen = num_keys
         biases = []
         if attention_mask is not None:
-            mask = attention_mask[:, :, block]
+            mask = attention_mask.expand(by_query)[:, :, block]
             seen = _last_seen(mask) if num_queries > _QUERIES else num_keys
             biases.append(_added(mask[..., :seen], query.dtype))
         if position_bias is not None:
-            biases.append(position_bias[:, :, block, :seen].to(query.dtype).contiguous())
+            bias = position_bias.expand(by_query)[:, :, block, :seen]
+            biases.append(bias.to(query.dtype).contiguous())
         queries = query[:, :, block] * scaling
         at_once = max(1, _SCORES // (num_heads * queries.shape[2] * seen))
         for first in range(0, num_rows, at_once):
@@ -145,10 +172,12 @@ def _last_seen(mask: Tensor) -> int:
 
 def _added(mask: Tensor, dtype: torch.dtype) -> Tensor:
     """Return a mask as what is added to the scores."""
+    # Half of the least number, because with a score it must not become -inf: a query that sees
+    # nothing would get what is no number, and pass it on to all others in the next layer.
+    least = torch.finfo(dtype).min / 2
     if mask.dtype != torch.bool:
-        return mask.to(dtype)
-    bias = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
-    return bias.masked_fill_(~mask, torch.finfo(dtype).min)
+        return mask.to(dtype).clamp(min=least)
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, least)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, biases: list[Tensor]) -> Tensor:
@@ -165,7 +194,3 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, biases: list[Tensor]) -> 
         by_head.add_(bias)
     mixed = torch.bmm(scores.softmax(dim=-1), value.reshape(together, num_keys, -1))
     return mixed.view(num_rows, num_heads, num_queries, -1)
-
-
-AttentionInterface.register(_NAME, blocked_attention)
-AttentionMaskInterface.register(_NAME, sdpa_mask)

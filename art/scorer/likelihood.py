@@ -236,8 +236,7 @@ def load_scorer(
         max_length: tokens of the context at most; the passage is cut, the instruction never.
         question_length: tokens of the target at most.
         chat_template: put the prompt through the model's chat template (decoder-only models).
-        attention: transformers' name of an attention implementation; None for the fastest that
-            needs no other package: ours on a CPU, else `sdpa` where the model has one.
+        attention: transformers' name of an attention implementation; None for its own choice.
         quantization: transformers' quantisation config as a mapping; None for none.
         answers: question → answer: the answer's likelihood given passage and question is the score
             (REPLUG); None for the question's likelihood given the passage (the paper).

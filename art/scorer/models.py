@@ -15,7 +15,6 @@ from transformers import (
 
 from art.data.prompts import Family
 from art.errors import ArtError, ConfigError
-from art.scorer.attention import attend_in_blocks
 from art.scorer.quantization import FAULTS, first_line, quantization_config, quantizing
 from art.weights import loading_model
 
@@ -90,8 +89,7 @@ def load_weights(
         kind: transformers' class that loads models with such a head, `AutoModelFor…`.
         dtype: a float type's name in torch.
         device: where to put it.
-        attention: transformers' name of an attention implementation; None for its own choice, or
-            on a CPU for ours where it gives the same.
+        attention: transformers' name of an attention implementation; None for its own choice.
         quantization: transformers' quantisation config as a mapping; None for the checkpoint's own
             or none.
 
@@ -125,8 +123,6 @@ def load_weights(
         )
     loaded: PreTrainedModel = weights
     _try_out(loaded, model, quantized=quantized)
-    if attention is None:
-        attend_in_blocks(loaded)
     return loaded
 
 

@@ -101,7 +101,7 @@ def load_reranker(
         batch_tokens: padded tokens that go through the model at once; None for the device's own.
         device: None for the current GPU, else the CPU.
         max_length: tokens of a pair at most; the passage is cut, the question never.
-        attention: transformers' name of an attention implementation; None for the fastest.
+        attention: transformers' name of an attention implementation; None for its own choice.
         quantization: transformers' quantisation config as a mapping; None for none.
         cache: where converted models are kept; `files.cache_folder()` when None.
 

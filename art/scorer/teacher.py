@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from transformers import PreTrainedModel
 from art.data.pairs import Asked, Ids, Pair
 from art.data.tokens import PassageEncoder
 from art.errors import ArtError
+from art.scorer.attention import in_blocks, same_in_blocks
 
 Pairs = NDArray[np.int64]  # indices
 Part = tuple[Pairs, Tensor]  # pairs with their scores, [n] float32 on the device
@@ -78,6 +80,11 @@ class Teacher(ABC):
             self.device.type, _BATCH_TOKENS_ELSEWHERE
         )
 
+    @cached_property
+    def attends_in_blocks(self) -> bool:
+        """Whether the model gets the same from `attention.blocked_attention`, which is faster."""
+        return same_in_blocks(self.model)
+
     def score_pairs(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
         """Return the score of each pair, higher for a passage that suits its question better.
 
@@ -98,7 +105,12 @@ class Teacher(ABC):
         firsts, seconds = zip(*pairs, strict=True)
         # Some quantised weights are unpacked into tensors that inference mode does not allow.
         inference = not getattr(self.model, "is_quantized", False)
-        with torch.no_grad(), torch.inference_mode(inference), self._enough_memory():
+        with (
+            torch.no_grad(),
+            torch.inference_mode(inference),
+            in_blocks(self.attends_in_blocks),
+            self._enough_memory(),
+        ):
             parts = list(self._parts(firsts, seconds))
             # One copy at the end, so that a GPU never waits for the next batch to be made.
             values = torch.cat([part for _, part in parts]).cpu().numpy()

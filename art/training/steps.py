@@ -121,7 +121,7 @@ def art_step(
         seed=seed,
         step=step,
         chunk_tokens=chunk_tokens,
-        limits=learning_limits(retriever.device),
+        limits=learning_limits(retriever, retriever.device),
     )
     for micro, texts, micro_rows, likelihoods in zip(
         micro_batches,
@@ -239,7 +239,7 @@ def dpr_step(
             step=step,
             average=True,
             chunk_tokens=chunk_tokens,
-            limits=learning_limits(retriever.device),
+            limits=learning_limits(retriever, retriever.device),
         ) as (question_vectors, passage_vectors),
     ):
         scores = similarity_to_all(

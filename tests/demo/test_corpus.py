@@ -126,8 +126,8 @@ def test_the_question_files_have_their_sizes():
     assert {part: len(questions(part)) for part in SIZES} == SIZES
 
 
-def test_there_are_at_least_400_training_questions():
-    assert len(train_questions()) >= 400
+def test_the_training_questions_are_as_many_as_the_readme_says():
+    assert len(train_questions()) == 3072
 
 
 def test_every_gold_name_is_a_passage(passages):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,6 +13,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import (
     FalconConfig,
     FalconForCausalLM,
+    Gemma4ForCausalLM,
+    Gemma4TextConfig,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -20,10 +23,11 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from art.scorer import attention
-from art.scorer.attention import attend_in_blocks, blocked_attention
-from art.scorer.likelihood import load_scorer
+from art.scorer.attention import blocked_attention, in_blocks, same_in_blocks
+from art.scorer.likelihood import Scorer, load_scorer
 
 SIZE = {
     "vocab_size": 50,
@@ -108,31 +112,61 @@ def t5() -> torch.nn.Module:
     return T5ForConditionalGeneration(T5Config(vocab_size=50, decoder_start_token_id=0, **shape))
 
 
-@pytest.mark.parametrize("make", [llama, mistral, t5])
-def test_a_model_gives_the_same_logits_over_several_blocks(make):
+def gemma4() -> torch.nn.Module:
+    """Its layers that borrow keys read fewer positions, if they know the attention's name."""
+    config = {**SIZE, "num_hidden_layers": 4, "num_kv_shared_layers": 2, "head_dim": 8}
+    config |= {"layer_types": ["full_attention"] * 4}
+    config |= {"num_key_value_heads": 2, "vocab_size_per_layer_input": 50, "global_head_dim": 8}
+    return Gemma4ForCausalLM(Gemma4TextConfig(**config, hidden_size_per_layer_input=8))
+
+
+@pytest.mark.parametrize("make", [llama, mistral, gemma4, t5])
+@pytest.mark.parametrize("lengths", [(150, 150, 150), (40, 150, 120)])
+@pytest.mark.parametrize("share", [False, True])
+def test_scores_are_those_with_torchs_attention(make, lengths, share):
     torch.manual_seed(0)
     model = make().eval()
-    ids = torch.randint(2, 50, (3, 150))
-    mask = torch.ones_like(ids)
-    mask[0, 40:] = mask[1, 120:] = 0
-    inputs = {"input_ids": ids, "attention_mask": mask}
-    if model.config.is_encoder_decoder:
-        inputs["decoder_input_ids"] = ids[:, :90]
-    seen = mask[:, :90].bool()
     with torch.no_grad():
-        assert model.config._attn_implementation == "sdpa"
-        expected = model(**inputs).logits[:, :90][seen]
-        attend_in_blocks(model)
-        assert model.config._attn_implementation == "art_blocked"
-        found = model(**inputs).logits[:, :90][seen]
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(3)  # so that scores depend on what is attended to
+    family = "encoder-decoder" if model.config.is_encoder_decoder else "causal"
+    template = SimpleNamespace(family=family)
+    scorer = Scorer(model, template, fingerprint="", share=share)
+    contexts = [torch.randint(2, 50, (length,)).tolist() for length in lengths] * 2
+    targets = [torch.randint(2, 50, (9,)).tolist() for _ in contexts]
+    assert scorer.attends_in_blocks
+    found = scorer.log_likelihoods(contexts, targets)
+    scorer.attends_in_blocks = False
+    expected = scorer.log_likelihoods(contexts, targets)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    assert np.ptp(expected) > 0.1
 
 
-def test_a_model_that_writes_its_attention_out_keeps_it(caplog):
-    model = FalconForCausalLM(FalconConfig(**SIZE)).eval()
-    attend_in_blocks(model)
-    assert model.config._attn_implementation == "sdpa"
-    assert not caplog.records
+def test_a_query_that_sees_nothing_gets_numbers_in_float16():
+    query, key, value = torch.randn(3, 2, 2, 5, 8).half()
+    nothing = torch.zeros(2, 1, 5, 5, dtype=torch.bool)
+    for mask in (nothing, torch.full(nothing.shape, torch.finfo(torch.float16).min)):
+        found, _ = blocked_attention(
+            SimpleNamespace(is_causal=True), 9 * query, 9 * key, value, mask
+        )
+        assert found.isfinite().all()
+
+
+def test_a_bias_may_be_the_same_for_all_queries():
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 2, 2, 100, 8)
+    sees = torch.rand(2, 1, 1, 100) < 0.5
+    inputs = (SimpleNamespace(is_causal=False), query, key, value)
+    found, _ = blocked_attention(*inputs, sees)
+    expected, _ = blocked_attention(*inputs, sees.expand(-1, -1, 100, -1).contiguous())
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    outside = torch.where(sees, 0.0, -torch.inf)
+    torch.testing.assert_close(blocked_attention(*inputs, outside)[0], found)
+
+
+def test_a_model_that_writes_its_attention_out_keeps_it():
+    assert not same_in_blocks(FalconForCausalLM(FalconConfig(**SIZE)).eval())
 
 
 @pytest.mark.parametrize("fault", [None, RuntimeError("what is that?")])
@@ -143,16 +177,21 @@ def test_a_model_that_would_compute_something_else_keeps_its_own(monkeypatch, fa
         return query.transpose(1, 2), None
 
     monkeypatch.setattr(attention, "blocked_attention", wrong)
-    model = llama().eval()
-    attend_in_blocks(model)
-    assert model.config._attn_implementation == "sdpa"
+    assert not same_in_blocks(llama().eval())
 
 
-def test_a_scorer_uses_it_unless_told_which_attention_to_use(tiny_llama):
-    chosen = load_scorer(str(tiny_llama), device="cpu", dtype="float32").model
-    told = load_scorer(str(tiny_llama), device="cpu", dtype="float32", attention="sdpa").model
-    assert chosen.config._attn_implementation == attention._NAME
-    assert told.config._attn_implementation == "sdpa"
+def test_torchs_attention_is_back_when_nothing_is_scored():
+    before = ALL_ATTENTION_FUNCTIONS["sdpa"]
+    with pytest.raises(ZeroDivisionError), in_blocks():
+        assert ALL_ATTENTION_FUNCTIONS["sdpa"] is blocked_attention
+        raise ZeroDivisionError
+    assert same_in_blocks(llama().eval())
+    assert ALL_ATTENTION_FUNCTIONS["sdpa"] is before
+
+
+def test_another_attention_is_left_alone(tiny_llama):
+    told = load_scorer(str(tiny_llama), device="cpu", dtype="float32", attention="eager")
+    assert not told.attends_in_blocks
 
 
 def test_rounding_alone_does_not_turn_a_model_away():
@@ -161,5 +200,4 @@ def test_rounding_alone_does_not_turn_a_model_away():
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(20)  # so that rounding changes which keys are looked at
-    attend_in_blocks(model)
-    assert model.config._attn_implementation == attention._NAME
+    assert same_in_blocks(model)
