@@ -217,6 +217,7 @@ def _micro_batch_seconds(
     retriever: Retriever, sample: Sample, *, num_questions: int, num_passages: int
 ) -> float:
     """Return the seconds of B questions with so many passages each, from fewer if it is slow."""
+    limits = learning_limits(retriever, retriever.device)
 
     def learn(count: int) -> None:
         questions = pad(_some(sample.questions, count), pad_id=retriever.pad_id)
@@ -227,7 +228,6 @@ def _micro_batch_seconds(
         if total.requires_grad:
             total.backward()
 
-    limits = learning_limits(retriever, retriever.device)
     retriever.train()
     each = _seconds_each(learn, num_questions, retriever.device)
     return each * num_questions

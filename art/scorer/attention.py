@@ -3,7 +3,7 @@
 torch's fused kernel multiplies one head of one sequence at a time, by keys that are first copied
 for every head that shares them, and spends a third of a small model's time on a few per cent of its
 arithmetic. Here the heads that share keys are one matrix product, of as many sequences as stay in
-the processor's cache, and keys that no query of a block may see are left out.
+the processor's cache, and what comes behind the last key that a query of a block may see is left out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 _QUERIES = 64  # of a block: the causal half of long sequences is left out, at few products a block
@@ -29,12 +28,15 @@ _REFUSALS = (
 )
 
 
+Attention = Callable[..., tuple[Tensor, None]]
+
+
 @contextmanager
 def in_blocks(wanted: bool = True) -> Iterator[None]:
     """Let models attend in blocks where they would use torch's attention.
 
     They still believe that it is torch's: some make other masks, or read fewer positions, for any
-    attention whose name they do not know.
+    attention whose name they do not know. It holds for the whole process, so for one thread.
 
     Args:
         wanted: False to leave everything as it is.
@@ -47,12 +49,13 @@ def in_blocks(wanted: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def _in_place_of_torchs(attention: Callable[..., tuple[Tensor, None]]) -> Iterator[None]:
+def _in_place_of_torchs(attention: Attention) -> Iterator[None]:
+    before = ALL_ATTENTION_FUNCTIONS["sdpa"]
     ALL_ATTENTION_FUNCTIONS["sdpa"] = attention
     try:
         yield
     finally:
-        del ALL_ATTENTION_FUNCTIONS["sdpa"]  # what transformers itself has under this name is back
+        ALL_ATTENTION_FUNCTIONS["sdpa"] = before
 
 
 def same_in_blocks(model: PreTrainedModel) -> bool:
@@ -76,14 +79,15 @@ def _deviations(model: PreTrainedModel) -> list[float]:
     the size of the output.
     """
     found: list[float] = []
+    torchs: Attention = ALL_ATTENTION_FUNCTIONS["sdpa"]
 
     def both(*inputs: Any, **settings: Any) -> tuple[Tensor, None]:
-        expected: Tensor = sdpa_attention_forward(*inputs, **settings)[0]
+        expected = torchs(*inputs, **settings)[0]
         ours = blocked_attention(*inputs, **settings)[0]
         found.append(float((ours - expected).float().norm() / expected.float().norm()))
         return expected, None
 
-    # Two sequences of more than a block, of which one is padded.
+    # Two sequences, of more than a block where the model has as many positions; one is padded.
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     length = min(_QUERIES + 6, limit or _QUERIES + 6)
     try:
@@ -119,10 +123,10 @@ def blocked_attention(
         query: [n, H, T, D].
         key: [n, G, L, D], each for H / G heads.
         value: [n, G, L, E].
-        attention_mask: bool (True = attend) or added to the scores, [n or 1, H or 1, T, L].
+        attention_mask: bool (True = attend) or added to the scores, [n or 1, H or 1, T or 1, L].
         scaling: of the scores; None for 1 / √D.
         is_causal: overrides the layer's.
-        position_bias: added to the scores, [n or 1, H or 1, T, L].
+        position_bias: added to the scores, [n or 1, H or 1, T or 1, L].
 
     Returns:
         [n, T, H, E], and None for the weights, which are not kept.

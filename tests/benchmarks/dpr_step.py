@@ -16,7 +16,7 @@ which take turns on the same batches. The pairs are cut from the demonstration's
 all texts as long as the limit, once as long as they are. Without dropout, both must find the same
 loss and gradient. Memory is the peak of a process that does nothing but one side's steps.
 
-Prints a table and one line of JSON.
+Prints a table and one line of JSON; a ratio in it is the median of the steps' own.
 """
 
 from __future__ import annotations
