@@ -3,7 +3,7 @@
 torch's fused kernel multiplies one head of one sequence at a time, by keys that are first copied
 for every head that shares them, and spends a third of a small model's time on a few per cent of its
 arithmetic. Here the heads that share keys are one matrix product, of as many sequences as stay in
-the processor's cache, and what comes behind the last key that a query of a block may see is left out.
+the processor's cache, and keys behind the last that a query of a block may see are left out.
 """
 
 from __future__ import annotations
