@@ -150,7 +150,7 @@ def test_a_model_as_it_is_blames_only_what_torch_refuses(models, monkeypatch) ->
         monkeypatch.setattr(torch.nn.Linear, "forward", _KernelLinear.forward)
 
     failing(RuntimeError("no kernel image is available"))
-    with pytest.raises(ArtError, match=r"no kernel image .*scorer\.dtype or scorer\.attention"):
+    with pytest.raises(ArtError, match=r"no kernel image .*choose another scorer\.dtype, or"):
         load()
     failing(TypeError("a mistake in a program"))
     with pytest.raises(TypeError):
