@@ -217,7 +217,7 @@ def _micro_batch_seconds(
     retriever: Retriever, sample: Sample, *, num_questions: int, num_passages: int
 ) -> float:
     """Return the seconds of B questions with so many passages each, from fewer if it is slow."""
-    limits = learning_limits(retriever, retriever.device)
+    limits = learning_limits(retriever)
 
     def learn(count: int) -> None:
         questions = pad(_some(sample.questions, count), pad_id=retriever.pad_id)

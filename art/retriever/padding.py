@@ -16,12 +16,12 @@ from art.retriever.static import StaticEmbeddingModel
 _LEARNING = {"cpu": BatchLimits(4096, padding=100), "cuda": BatchLimits(16_384)}
 
 
-def learning_limits(retriever: nn.Module, device: torch.device) -> BatchLimits | None:
-    """Return the limits of `by_length` with which a step of these towers is fast on a device."""
+def learning_limits(retriever: nn.Module) -> BatchLimits | None:
+    """Return the limits of `by_length` with which a step of these towers is fast where they are."""
     if any(isinstance(module, StaticEmbeddingModel) for module in retriever.modules()):
         # Padding costs a table of word vectors nothing, but each batch a gradient of its size.
         return None
-    return _LEARNING.get(device.type)
+    return _LEARNING.get(next(retriever.parameters()).device.type)
 
 
 def by_length(

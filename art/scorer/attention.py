@@ -23,10 +23,9 @@ _SCORES = 1 << 20  # of a block, all sequences and heads together: 2 MiB in bflo
 
 # How a model may say that it passes its attention something that this one does not know.
 _REFUSALS = (
-    *(AssertionError, AttributeError, ImportError, IndexError, KeyError),
+    *(AssertionError, AttributeError, ImportError, LookupError),
     *(RuntimeError, TypeError, ValueError),
 )
-
 
 Attention = Callable[..., tuple[Tensor, None]]
 

@@ -20,9 +20,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from art import distributed
-from art.data.batching import BatchLimits, token_batches
+from art.data.batching import token_batches
 from art.data.tokens import pad
 from art.retriever.encoders import Retriever
+from art.retriever.padding import learning_limits
 from art.training.schedule import seed_micro_batch
 
 
@@ -51,7 +52,6 @@ def encoded(
     step: int,
     average: bool,
     chunk_tokens: int | None = None,
-    limits: BatchLimits | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Give the vectors of questions and passages to a block that back-propagates a loss of them.
 
@@ -68,13 +68,12 @@ def encoded(
         average: average the gradients over the processes, in the last backward pass.
         chunk_tokens: padded tokens of a chunk at most, for each tower; None for a chunk per
             micro-batch.
-        limits: see `retriever.padding.by_length`.
 
     Yields:
         Question vectors [n, D] and passage vectors [p, D], in the order of the micro-batches.
     """
     chunks = list(_chunks(inputs, chunk_tokens))
-    read = partial(_read, model=model, retriever=retriever, seed=seed, step=step, limits=limits)
+    read = partial(_read, model=model, retriever=retriever, seed=seed, step=step)
     whole = len(chunks) == 1
     if chunk_tokens is not None:
         # Lengths differ between processes, but where one must encode twice, all do: averaging and
@@ -155,7 +154,6 @@ def _read(
     retriever: Retriever,
     seed: int,
     step: int,
-    limits: BatchLimits | None,
 ) -> tuple[Tensor | None, Tensor | None]:
     """Encode a chunk with the dropout that is its own, however often it is encoded."""
     seed_micro_batch(seed, step, *chunk.number)
@@ -163,7 +161,9 @@ def _read(
     for ids in chunk.ids:
         padded = pad(ids, pad_id=retriever.pad_id) if ids else (None, None)
         tensors += [None if one is None else one.to(retriever.device) for one in padded]
-    vectors: tuple[Tensor | None, Tensor | None] = model(*tensors, limits=limits)
+    vectors: tuple[Tensor | None, Tensor | None] = model(
+        *tensors, limits=learning_limits(retriever)
+    )
     return vectors
 
 

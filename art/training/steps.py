@@ -20,7 +20,6 @@ from art.data.tokens import TokenStore
 from art.errors import ArtError
 from art.evaluation.metrics import positive_ranks, rank_agreement
 from art.retriever.encoders import Retriever
-from art.retriever.padding import learning_limits
 from art.scorer.cache import CachedScorer
 from art.training.candidates import Propose
 from art.training.gradient_cache import TowerInputs, encoded
@@ -114,15 +113,7 @@ def art_step(
     figures = StepFigures(len(rows), scored.num_requested, scored.num_known, rows=rows)
 
     model.train()
-    encode = partial(
-        encoded,
-        model,
-        retriever,
-        seed=seed,
-        step=step,
-        chunk_tokens=chunk_tokens,
-        limits=learning_limits(retriever, retriever.device),
-    )
+    encode = partial(encoded, model, retriever, seed=seed, step=step, chunk_tokens=chunk_tokens)
     for micro, texts, micro_rows, likelihoods in zip(
         micro_batches,
         batch,
@@ -239,7 +230,6 @@ def dpr_step(
             step=step,
             average=True,
             chunk_tokens=chunk_tokens,
-            limits=learning_limits(retriever, retriever.device),
         ) as (question_vectors, passage_vectors),
     ):
         scores = similarity_to_all(
