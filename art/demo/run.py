@@ -15,7 +15,7 @@ from art.data.formats import read_questions
 from art.data.passages import PassageStore
 from art.data.tokens import PassageEncoder, TokenStore
 from art.demo.corpus import iter_passages
-from art.evaluation.comparison import compare, paired_test
+from art.evaluation.comparison import answered_somewhere, compare, evaluate_bm25, paired_test
 from art.evaluation.evaluate import Evaluation
 from art.evaluation.rankings import kept_rankings
 from art.files import write_bytes
@@ -89,7 +89,12 @@ def estimate(config: Config, questions_file: Path) -> str:
     """
     plan = forecast(config)
     assert plan.seconds is not None  # its models and texts are here
-    num_compared = len(read_questions(questions_file)) * _COMPARED_DEPTH
+    assert config.data.passages is not None  # of demo.yaml
+    cache = cache_folder(config)
+    store = PassageStore.open_or_build(config.data.passages, cache=cache)
+    questions = read_questions(questions_file)
+    bm25 = evaluate_bm25(store, questions, depth=_COMPARED_DEPTH, cache=cache)
+    num_compared = len(answered_somewhere(bm25)) * _COMPARED_DEPTH
     num_pairs = (plan.work.pairs_least, plan.work.pairs_most)
     low, high = (
         sum(phase[bound] for phase in plan.seconds.values()) / 60

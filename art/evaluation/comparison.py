@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from art.evaluation.ceiling import in_order
 from art.evaluation.evaluate import Evaluation, evaluate, evaluate_rows
 from art.evaluation.metrics import PairedTest, mcnemar
@@ -39,6 +42,8 @@ def compare(
         store: the passages.
         questions: labelled ones.
         scorer: the frozen language model; what it makes of BM25's ranking is what it could teach.
+            It is asked only about questions that one of BM25's passages answers: in whatever order,
+            the others miss.
         ks: depths of the top-k accuracy, `depth` at most.
         depth: how many of BM25's passages the scorer re-orders.
         cache: where BM25's index is kept; `files.cache_folder()` when None.
@@ -47,19 +52,50 @@ def compare(
         Name → evaluation, over the same questions in the same order: `BM25`, the names given, and
         `scorer re-ordering BM25's top <depth>`.
     """
-    depth = min(depth, len(store))
-    texts = [question.text for question in questions]
-    scores, rows = BM25.build(store, cache=cache).search(texts, depth)
-    results = {"BM25": evaluate_rows(rows, scores, store, questions, ks=ks)}
+    bm25 = evaluate_bm25(store, questions, ks=ks, depth=depth, cache=cache)
+    results = {"BM25": bm25}
     for name, (retriever, tokens) in retrievers.items():
         with tempfile.TemporaryDirectory() as folder:
             index = embed_passages(retriever, tokens, Path(folder), store=store, progress=False)
             results[name] = evaluate(retriever, index, store, questions, ks=ks)
-    likelihoods = scores_by_passage(scorer, texts, rows, description="re-ordering BM25's best")
-    rows, likelihoods = in_order(rows, likelihoods)
-    name = f"scorer re-ordering BM25's top {depth}"
-    results[name] = evaluate_rows(rows, likelihoods, store, questions, ks=ks)
+    rows, scores = bm25.rows.copy(), bm25.scores.copy()
+    answered = answered_somewhere(bm25)
+    texts = [bm25.questions[position].text for position in answered]
+    likelihoods = scores_by_passage(
+        scorer, texts, rows[answered], description="re-ordering BM25's best"
+    )
+    rows[answered], scores[answered] = in_order(rows[answered], likelihoods)
+    name = f"scorer re-ordering BM25's top {rows.shape[1]}"
+    results[name] = evaluate_rows(rows, scores, store, bm25.questions, ks=ks)
     return results
+
+
+def evaluate_bm25(
+    store: PassageStore,
+    questions: Sequence[Question],
+    *,
+    ks: Sequence[int] = (1, 5, 20),
+    depth: int = 20,
+    cache: Path | None = None,
+) -> Evaluation:
+    """Evaluate BM25's best passages.
+
+    Args:
+        store: the passages.
+        questions: labelled ones.
+        ks: depths of the top-k accuracy, `depth` at most.
+        depth: passages found for each question.
+        cache: where BM25's index is kept; `files.cache_folder()` when None.
+    """
+    texts = [question.text for question in questions]
+    scores, rows = BM25.build(store, cache=cache).search(texts, min(depth, len(store)))
+    return evaluate_rows(rows, scores, store, questions, ks=ks)
+
+
+def answered_somewhere(ranking: Evaluation) -> NDArray[np.int64]:
+    """Return the positions of a labelled ranking's questions that one of their passages answers."""
+    assert ranking.hits is not None  # labelled
+    return np.flatnonzero(ranking.hits.any(axis=1))
 
 
 def paired_test(first: Evaluation, second: Evaluation, figure: str) -> PairedTest:
