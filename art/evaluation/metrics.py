@@ -8,8 +8,8 @@ from typing import Any
 
 import ir_measures
 import numpy as np
+import scipy  # not scipy.stats: it loads itself where it is used, and takes a second
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from art.errors import ArtError
 
@@ -42,7 +42,7 @@ def wilson(successes: int, count: int) -> tuple[float, float]:
     """Return the Wilson 95 % interval of a share (Wilson 1927), (0, 1) when nothing was counted."""
     if count == 0:
         return 0.0, 1.0
-    interval = stats.binomtest(successes, count).proportion_ci(0.95, method="wilson")
+    interval = scipy.stats.binomtest(successes, count).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
 
@@ -65,7 +65,7 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> PairedTest:
     first, second = np.asarray(first, bool), np.asarray(second, bool)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     differing = only_first + only_second
-    p_value = float(stats.binomtest(only_first, differing).pvalue) if differing else 1.0
+    p_value = float(scipy.stats.binomtest(only_first, differing).pvalue) if differing else 1.0
     return PairedTest(only_first, only_second, p_value)
 
 
@@ -78,7 +78,7 @@ def rank_agreement(first: ArrayLike, second: ArrayLike) -> float:
         first: scores of the K passages of each question, [B, K].
         second: other scores of the same passages, [B, K].
     """
-    ranks = [stats.rankdata(np.asarray(scores), axis=1) for scores in (first, second)]
+    ranks = [scipy.stats.rankdata(np.asarray(scores), axis=1) for scores in (first, second)]
     a, b = (each - each.mean(axis=1, keepdims=True) for each in ranks)
     scale = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
     product = (a * b).sum(axis=1)

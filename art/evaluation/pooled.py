@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from art import distributed
 from art.evaluation.metrics import positive_ranks
 from art.evaluation.sharing import gather_shares, my_share
-from art.retriever.encoders import Retriever
+
+if TYPE_CHECKING:
+    from art.retriever.encoders import Retriever
 
 AVERAGE_RANK = "pooled_average_rank"
 POOLED_FIGURE = "pooled_mrr"

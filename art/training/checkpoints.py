@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -14,9 +14,11 @@ from art.checked import CHECKSUMS, Checksums, check_folder
 from art.config import Manifest
 from art.errors import CorruptionError, MismatchError
 from art.files import atomic_folder, link
-from art.retriever.encoders import Retriever
 from art.training.run_folder import RunFolder, step_of
 from art.weights import save_tensors, saving_weights
+
+if TYPE_CHECKING:
+    from art.retriever.encoders import Retriever
 
 FORMAT = 2
 _KINDS = ("step", "best", "damaged")  # what lies under checkpoints/
