@@ -102,6 +102,12 @@ class Teacher(ABC):
         scores = np.empty(len(pairs), dtype=np.float32)
         if not len(pairs):
             return scores
+        order = np.empty(len(pairs), dtype=np.int64)
+        # Filled as batches end: small tensors that stay behind each of them would keep the
+        # allocator from using its memory again. Copied once, so that a GPU never waits for the
+        # next batch to be made.
+        values = torch.empty(len(pairs), dtype=torch.float32, device=self.device)
+        done = 0
         firsts, seconds = zip(*pairs, strict=True)
         # Some quantised weights are unpacked into tensors that inference mode does not allow.
         inference = not getattr(self.model, "is_quantized", False)
@@ -111,10 +117,11 @@ class Teacher(ABC):
             in_blocks(self.attends_in_blocks),
             self._enough_memory(),
         ):
-            parts = list(self._parts(firsts, seconds))
-            # One copy at the end, so that a GPU never waits for the next batch to be made.
-            values = torch.cat([part for _, part in parts]).cpu().numpy()
-        scores[np.concatenate([chosen for chosen, _ in parts])] = values
+            for chosen, part in self._parts(firsts, seconds):
+                some = slice(done, done + len(chosen))
+                order[some], values[some] = chosen, part
+                done += len(chosen)
+        scores[order] = values.cpu().numpy()
         return scores
 
     @abstractmethod
