@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from itertools import product
 from pathlib import Path
 
@@ -99,6 +100,22 @@ def test_order_company_budget_and_sharing_do_not_matter(
     np.testing.assert_allclose(scores, expected[chosen], rtol=0, atol=1e-5)
 
 
+def test_no_batchs_scores_outlive_the_next_batch(llama: Path, monkeypatch) -> None:
+    # Small as they are, they would keep the memory of the batches from being used again.
+    scorer = load_scorer(str(llama), dtype="float32", device="cpu", batch_tokens=64)
+    reduced, earlier, alive = scorer._reduced, [], []
+
+    def watched(found):
+        alive.append(sum(of() is not None for of in earlier[:-1]))
+        scores = reduced(found)
+        earlier.append(weakref.ref(scores))
+        return scores
+
+    monkeypatch.setattr(scorer, "_reduced", watched)
+    scorer.log_likelihoods(*pairs(scorer))
+    assert len(alive) > 3 and not any(alive)
+
+
 @pytest.mark.parametrize("share", [False, True])
 @pytest.mark.parametrize("family", [0, 1])
 def test_the_vocabulary_meets_the_targets_tokens_only(
@@ -106,7 +123,7 @@ def test_the_vocabulary_meets_the_targets_tokens_only(
 ) -> None:
     scorer, contexts, targets, _ = scored[family]
     monkeypatch.setattr(scorer, "share", share)
-    _ = scorer.family == "causal" and scorer._passes.shares_contexts  # tried out beforehand
+    _ = scorer.attends_in_blocks, scorer._passes.shares_contexts  # tried out beforehand
     shapes, blocks = [], []  # torch copies a head once per row if its input is not one block
 
     def spy(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
