@@ -35,6 +35,9 @@ _COMMON_TYPES = ("str", "bytes", "int", "float", "list", "dict", "set")
 # its address, a path would print the machine.
 _PLAIN_DEFAULTS = (type(None), bool, int, float, str, bytes)
 
+# Where Python lies; `platform.architecture` has its own path as a default.
+_OWN_PLACES = (sys.executable, sys.prefix, sys.base_prefix)
+
 # `typing.Optional` and its like are neither classes nor functions, yet people look them up.
 _SPECIAL_FORM = type(typing.Optional)
 
@@ -288,7 +291,8 @@ def _plain_parameter(parameter: inspect.Parameter) -> inspect.Parameter:
     """
     default = parameter.default
     # Compared by exact type: an enum member is an int, but prints as an object.
-    if default is not inspect.Parameter.empty and type(default) not in _PLAIN_DEFAULTS:
+    plain = type(default) in _PLAIN_DEFAULTS and not str(default).startswith(_OWN_PLACES)
+    if default is not inspect.Parameter.empty and not plain:
         default = _Elided()
     return parameter.replace(annotation=inspect.Parameter.empty, default=default)
 

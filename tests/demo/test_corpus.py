@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,13 @@ def test_reading_the_corpus_prints_only_the_corpus_and_warns_of_nothing(passages
     done = run_fresh("0")
     assert [tuple(passage) for passage in json.loads(done.stdout)] == passages
     assert done.stderr == b""
+
+
+def test_an_interpreter_in_another_folder_reads_the_same(passages, tmp_path):
+    venv.create(tmp_path / "elsewhere", with_pip=False)
+    command = [tmp_path / "elsewhere" / "bin" / "python", "-I", str(READER)]
+    done = subprocess.run(command, input=json.dumps(MODULES).encode(), capture_output=True)
+    assert [tuple(passage) for passage in json.loads(done.stdout)] == passages
 
 
 def test_what_this_process_has_patched_does_not_change_the_corpus(passages, monkeypatch):
