@@ -58,6 +58,7 @@ def compare(
         with tempfile.TemporaryDirectory() as folder:
             index = embed_passages(retriever, tokens, Path(folder), store=store, progress=False)
             results[name] = evaluate(retriever, index, store, questions, ks=ks)
+    # What no order answers stays as BM25 has it, with BM25's scores.
     rows, scores = bm25.rows.copy(), bm25.scores.copy()
     answered = answered_somewhere(bm25)
     texts = [bm25.questions[position].text for position in answered]
