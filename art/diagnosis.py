@@ -17,18 +17,18 @@ from art.data.formats import Question
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.errors import ArtError
-from art.evaluation.ceiling import in_order
 from art.evaluation.comparison import paired_test
 from art.evaluation.evaluate import Evaluation, evaluate_rows
 from art.evaluation.labels import is_labelled
 from art.evaluation.metrics import PairedTest, rank_agreement, wilson
-from art.planning.flatness import Flatness
+from art.evaluation.rerank import in_order
+from art.planning.label_entropy import LabelEntropy
 from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages
 from art.retriever.encoders import Retriever
-from art.scorer.by_passage import scores_by_passage
-from art.scorer.cache import CachedScorer
-from art.scorer.likelihood import Scorer
+from art.teacher.cache import CachedTeacher
+from art.teacher.grouped import grouped_scores
+from art.teacher.likelihood import LanguageModelTeacher
 
 BM25_NAME, RETRIEVER_NAME = "BM25", "retriever"
 
@@ -42,7 +42,7 @@ class Proposal(NamedTuple):
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far the scorer's order is a proposer's own.
+    """How far the teacher's order is a proposer's own.
 
     Attributes:
         share: questions for which both put the same passage first.
@@ -58,42 +58,42 @@ class Agreement:
 
     @classmethod
     def of(cls, proposed: NDArray[Any], log_likelihoods: NDArray[Any]) -> Agreement:
-        """Compare a proposer's scores, best first, with the scorer's, [Q, K] each."""
+        """Compare a proposer's scores, best first, with the teacher's, [Q, K] each."""
         same = log_likelihoods.argmax(axis=1) == 0
         correlation = rank_agreement(proposed, log_likelihoods)
         return cls(float(same.mean()), *wilson(int(same.sum()), len(same)), correlation)
 
 
 @dataclass(frozen=True)
-class PromptFigures:
+class PromptMetrics:
     """What a prompt makes of the K passages proposed for each question.
 
     Attributes:
-        evaluation: of the scorer's order; None without labels.
-        flatness: of the soft labels.
+        evaluation: of the teacher's order; None without labels.
+        label_entropy: of the soft labels.
         agreement: with the proposer.
     """
 
     evaluation: Evaluation | None
-    flatness: Flatness
+    label_entropy: LabelEntropy
     agreement: Agreement
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found out about a scorer.
+    """What was found out about a teacher.
 
     Attributes:
         num_questions: Q.
         top_k: K, the passages that soft labels spread over.
         proposer: whose first K these are.
-        results: the rankings and what the scorer makes of them; empty without labels.
+        results: the rankings and what the teacher makes of them; empty without labels.
         tests: which of the questions the re-ordering wins and loses at `tested`, by the name in
             `results`.
-        tested: a figure such as `top_5`.
+        tested: a metric such as `top_5`.
         agreements: by proposer, over its first K.
-        reductions: flatness for the mean and the sum of token log-probabilities; for the scores of
-            a cross-encoder, which has none.
+        reductions: label entropy for the mean and the sum of token log-probabilities; for the
+            scores of a cross-encoder, which has none.
         prompts: by prompt; the first one is what all else was measured with.
         pairs_per_second: scored by all processes together.
     """
@@ -105,13 +105,13 @@ class Diagnosis:
     tests: dict[str, PairedTest]
     tested: str
     agreements: dict[str, Agreement]
-    reductions: dict[str, Flatness]
-    prompts: dict[str, PromptFigures]
+    reductions: dict[str, LabelEntropy]
+    prompts: dict[str, PromptMetrics]
     pairs_per_second: float
 
 
 def diagnose(
-    scorers: Mapping[str, Callable[[], CachedScorer]],
+    teachers: Mapping[str, Callable[[], CachedTeacher]],
     store: PassageStore,
     questions: Sequence[Question],
     *,
@@ -122,18 +122,18 @@ def diagnose(
     cache: Path | None = None,
     progress: bool = True,
 ) -> Diagnosis:
-    """Find out what a scorer makes of BM25's and a retriever's passages.
+    """Find out what a teacher makes of BM25's and a retriever's passages.
 
     Every process of the job must call it, with the same arguments.
 
     Args:
-        scorers: prompt → opens the scorer with it, one at a time. The first is measured in full,
+        teachers: prompt → opens the teacher with it, one at a time. The first is measured in full,
             the others over the K passages of the last proposer.
         store: N ≥ 2 passages.
         questions: Q ≥ 1 of them; where some have labels, all have.
         retriever: the one to be trained, and the store's token ids under its passage template.
         top_k: K, passages per question in training.
-        depths: how many passages of each proposer the scorer re-orders.
+        depths: how many passages of each proposer the teacher re-orders.
         ks: depths of the top-k accuracy.
         cache: where BM25's index is kept; `files.cache_folder()` when None.
         progress: show progress bars on the main process.
@@ -153,19 +153,19 @@ def diagnose(
     top_k = min(top_k, len(store))
     judge = _Judge(store, questions, ks)
 
-    (prompt, opened), *others = scorers.items()
-    scorer = opened()
-    likelihoods, pairs_per_second = _score(scorer, texts, proposals, progress)
+    (prompt, opened), *others = teachers.items()
+    teacher = opened()
+    likelihoods, pairs_per_second = _score(teacher, texts, proposals, progress)
     proposer, proposal = list(proposals.items())[-1]
     first_k = likelihoods[proposer][:, :top_k]
     prompts = {prompt: judge.prompt(proposal, first_k)}
     results, tests = judge.reordered(proposals, likelihoods, depths)
-    reductions = _both_reductions(scorer, texts, first_k)
+    reductions = _both_reductions(teacher, texts, first_k)
     for prompt, opened in others:
-        del scorer  # two at once may not fit the memory
-        scorer = opened()
-        found = scores_by_passage(
-            scorer, texts, proposal.rows[:, :top_k], description=prompt[:24], progress=progress
+        del teacher  # two at once may not fit the memory
+        teacher = opened()
+        found = grouped_scores(
+            teacher, texts, proposal.rows[:, :top_k], description=prompt[:24], progress=progress
         )
         prompts[prompt] = judge.prompt(proposal, found)
     return Diagnosis(
@@ -187,7 +187,7 @@ def diagnose(
 
 @dataclass(frozen=True)
 class _Judge:
-    """Turns rankings into figures, where there are labels."""
+    """Turns rankings into metrics, where there are labels."""
 
     store: PassageStore
     questions: Sequence[Question]
@@ -195,7 +195,7 @@ class _Judge:
 
     @property
     def tested(self) -> str:
-        """The figure that is tested: the deepest one that re-ordering 20 passages can change."""
+        """The metric that is tested: the deepest one that re-ordering 20 passages can change."""
         return f"top_{max((k for k in self.ks if k < 20), default=min(self.ks))}"
 
     def __call__(self, rows: NDArray[np.int64], scores: NDArray[Any]) -> Evaluation | None:
@@ -204,12 +204,12 @@ class _Judge:
         ks = [k for k in self.ks if k <= rows.shape[1]] or [rows.shape[1]]
         return evaluate_rows(rows, scores, self.store, self.questions, ks=ks)
 
-    def prompt(self, proposal: Proposal, likelihoods: NDArray[np.float32]) -> PromptFigures:
-        """Judge the scorer's order of each question's first K passages, likelihoods [Q, K]."""
+    def prompt(self, proposal: Proposal, likelihoods: NDArray[np.float32]) -> PromptMetrics:
+        """Judge the teacher's order of each question's first K passages, likelihoods [Q, K]."""
         rows, scores = (part[:, : likelihoods.shape[1]] for part in proposal)
-        return PromptFigures(
+        return PromptMetrics(
             evaluation=self(*in_order(rows, likelihoods)),
-            flatness=Flatness.of(likelihoods),
+            label_entropy=LabelEntropy.of(likelihoods),
             agreement=Agreement.of(scores, likelihoods),
         )
 
@@ -219,7 +219,7 @@ class _Judge:
         likelihoods: Mapping[str, NDArray[np.float32]],
         depths: Sequence[int],
     ) -> tuple[dict[str, Evaluation], dict[str, PairedTest]]:
-        """Judge every proposal and what the scorer makes of its first 20, its first 100."""
+        """Judge every proposal and what the teacher makes of its first 20, its first 100."""
         results: dict[str, Evaluation] = {}
         tests: dict[str, PairedTest] = {}
         for name, (rows, scores) in proposals.items():
@@ -263,28 +263,30 @@ def _retrieve(
 
 
 def _score(
-    scorer: CachedScorer, texts: list[str], proposals: Mapping[str, Proposal], progress: bool
+    teacher: CachedTeacher, texts: list[str], proposals: Mapping[str, Proposal], progress: bool
 ) -> tuple[dict[str, NDArray[np.float32]], float]:
-    """Return the scorer's log-likelihoods of all proposals, and pairs scored in a second."""
+    """Return the teacher's log-likelihoods of all proposals, and pairs scored in a second."""
     first_rows = next(iter(proposals.values())).rows
-    scorer.score(texts[:1], first_rows[:1, :1])  # the first forward pass is slow; it is not counted
-    num_before, start = scorer.num_scores, time.perf_counter()
+    teacher.score(
+        texts[:1], first_rows[:1, :1]
+    )  # the first forward pass is slow; it is not counted
+    num_before, start = teacher.num_scores, time.perf_counter()
     likelihoods = {
-        name: scores_by_passage(scorer, texts, rows, description=name, progress=progress)
+        name: grouped_scores(teacher, texts, rows, description=name, progress=progress)
         for name, (rows, _) in proposals.items()
     }
     seconds = time.perf_counter() - start
-    return likelihoods, (scorer.num_scores - num_before) / seconds
+    return likelihoods, (teacher.num_scores - num_before) / seconds
 
 
 def _both_reductions(
-    scorer: CachedScorer, texts: list[str], log_likelihoods: NDArray[np.float32]
-) -> dict[str, Flatness]:
+    teacher: CachedTeacher, texts: list[str], log_likelihoods: NDArray[np.float32]
+) -> dict[str, LabelEntropy]:
     """Measure mean and sum: they order alike, since a target's length is the same throughout."""
-    teacher = scorer.scorer
-    if not isinstance(teacher, Scorer):
-        return {"scores": Flatness.of(log_likelihoods)}
-    lengths = np.array([len(teacher.template.asked(text).target) for text in texts])[:, None]
+    model = teacher.teacher
+    if not isinstance(model, LanguageModelTeacher):
+        return {"scores": LabelEntropy.of(log_likelihoods)}
+    lengths = np.array([len(model.template.asked(text).target) for text in texts])[:, None]
     values = log_likelihoods.astype(np.float64)
-    mean = values / lengths if teacher.reduction == "sum" else values
-    return {"mean": Flatness.of(mean), "sum": Flatness.of(mean * lengths)}
+    mean = values / lengths if model.reduction == "sum" else values
+    return {"mean": LabelEntropy.of(mean), "sum": LabelEntropy.of(mean * lengths)}

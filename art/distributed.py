@@ -186,8 +186,8 @@ def fail_together() -> Iterator[None]:
     hold no other collective.
 
     Raises:
-        ArtError: the block raised on some rank; `told_elsewhere` is set on all ranks but the first
-            of those that failed, so that one of them says it.
+        ArtError: the block raised on some rank; `reported_elsewhere` is set on all ranks but the
+            first of those that failed, so that one of them says it.
     """
     failure: Exception | None = None
     try:
@@ -201,7 +201,7 @@ def fail_together() -> Iterator[None]:
     if failure is None:
         failure = ArtError(str(failures[first]))
     if isinstance(failure, ArtError):
-        failure.told_elsewhere = first != rank()
+        failure.reported_elsewhere = first != rank()
     raise failure
 
 

@@ -31,7 +31,7 @@ def shown(value: Any) -> str:
 
 
 class ArtError(Exception):
-    """Something the user can mend: what is wrong, where, and what to do about it.
+    """Something the user can repair: what is wrong, where, and what to do about it.
 
     The command line prints it as one line and exits with status 1; everything else that escapes is
     a bug and keeps its traceback.
@@ -46,7 +46,7 @@ class ArtError(Exception):
         self, what: str, *, where: str | Path | None = None, hint: str | None = None
     ) -> None:
         # Set where another process of the job says it already.
-        self.told_elsewhere = False
+        self.reported_elsewhere = False
         self.what = one_line(what)
         self.where = None if where is None else one_line(str(where))
         self.hint = None if hint is None else one_line(hint)
@@ -65,7 +65,7 @@ class DataError(ArtError):
 class RowError(DataError):
     """A malformed row of a data file; readers that are asked to skip such rows go on behind it."""
 
-    ADVICE = "mend it, or skip such rows with --skip-bad-rows, in training data.skip_bad_rows"
+    ADVICE = "repair it, or skip such rows with --skip-bad-rows, in training data.skip_bad_rows"
 
     def __init__(
         self, what: str, *, where: str | Path | None = None, hint: str | None = None
@@ -105,7 +105,7 @@ class CorruptionError(ArtError):
 
 
 def tell(line: str) -> None:
-    """Say in one line that something was mended; the work goes on."""
+    """Say in one line that something was repaired; the work goes on."""
     from tqdm import tqdm  # here, because not every command draws a bar
 
     tqdm.write(f"note: {line}", file=sys.stderr)  # leaves the bar that may be there in one piece

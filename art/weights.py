@@ -1,6 +1,6 @@
 """Model files before they are models: where they are, GGUF files made plain, fingerprints.
 
-The retriever and the scorer both start from a name the user typed. `resolve_model` turns the two
+The retriever and the teacher both start from a name the user typed. `resolve_model` turns the two
 kinds that `from_pretrained` reads badly (a GGUF file, a model inside an installed package) into an
 ordinary Hugging Face folder, converted once and kept in the cache.
 """
@@ -179,7 +179,7 @@ def _refuse_climbing(folder: Path) -> None:
                 raise ArtError(
                     f"names weights outside its folder: {shown(name)}",
                     where=index,
-                    hint="do not use this model, or mend the list",
+                    hint="do not use this model, or repair the list",
                 )
 
 

@@ -30,7 +30,7 @@ def test_broken_files_of_every_kind_are_read_or_refused_in_one_line(targets, tmp
     for number in range(NUM_CASES):
         run_case(targets, tmp_path, seed=5, number=number, tally=tally)
     assert tally.failures == []
-    assert tally.figures() == {"cases": NUM_CASES, "tracebacks": 0, "hangs": 0, "lost_rows": 0}
+    assert tally.metrics() == {"cases": NUM_CASES, "tracebacks": 0, "hangs": 0, "lost_rows": 0}
     # Far from all cases are read: they are broken.
     assert tally.refused.total() > NUM_CASES // 4
 
@@ -76,6 +76,6 @@ def test_a_reader_that_loses_a_row_or_crashes_would_be_found(tmp_path) -> None:
     tally = Tally()
     for target in (forgetful, crashing, endless):
         run_case([target], tmp_path, seed=0, number=0, tally=tally, seconds=0.1)
-    assert tally.figures() == {"cases": 3, "tracebacks": 1, "hangs": 1, "lost_rows": 1}
+    assert tally.metrics() == {"cases": 3, "tracebacks": 1, "hangs": 1, "lost_rows": 1}
     with pytest.raises(Fault):
         check_rows(forgetful, tmp_path / "a.jsonl")

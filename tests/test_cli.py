@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from command import run
-from teacher_world import make_reranker
+from tiny_teachers import make_reranker
 
 from art.evaluation.runs import read_run
 
@@ -108,7 +108,7 @@ def test_score_reorders_a_run_of_either_format(
         found = tmp_path / f"run.{ending}"
         searched = ["--retriever", retriever, "--index", index, "--top-k", 7, "--output", found]
         assert run("search", *asked, *searched, "--cpu") == 0
-    options = [*asked, "--passages", files / "passages.tsv", "--scorer", tiny_llama, "--cpu"]
+    options = [*asked, "--passages", files / "passages.tsv", "--teacher", tiny_llama, "--cpu"]
     orders = []
     for given, written in (("trec", "json"), ("json", "trec")):
         output = tmp_path / f"scored.{written}"
@@ -132,32 +132,32 @@ def test_score_takes_a_reranker_or_likely_answers(
     assert run("search", *asked, "--top-k", 7, "--output", found) == 0
     reranker = make_reranker(tiny_bert, tmp_path / "reranker", "bert", 1)
     common = ["--passages", files / "passages.tsv", "--run", found, "--cpu"]
-    crossed = ["--scorer", reranker, "--kind", "cross-encoder", "--max-length", 64]
+    crossed = ["--teacher", reranker, "--kind", "cross-encoder", "--max-length", 64]
     output = ["--questions", questions, "--output", tmp_path / "crossed.trec"]
     assert run("score", *common, *crossed, *output) == 0
     assert read_run(tmp_path / "crossed.trec").passage_ids != read_run(found).passage_ids
     capsys.readouterr()
     assert run("score", *common, *crossed, *output, "--prompt", "{passage}") == 1
     said = capsys.readouterr().err
-    assert "scorer.passage_prompt: means nothing to scorer.kind cross-encoder" in said
+    assert "teacher.passage_prompt: means nothing to teacher.kind cross-encoder" in said
     rows = [json.loads(line) for line in questions.read_text().splitlines()]
     answered, unanswered = tmp_path / "answered.jsonl", tmp_path / "unanswered.jsonl"
     answered.write_text("\n".join(json.dumps({**row, "answers": ["moon"]}) for row in rows))
     unanswered.write_text("\n".join(json.dumps({**row, "answers": None}) for row in rows))
-    likely = ["--scorer", tiny_llama, "--kind", "answer-likelihood"]
+    likely = ["--teacher", tiny_llama, "--kind", "answer-likelihood"]
     output = ["--output", tmp_path / "likely.trec"]
     assert run("score", *common, *likely, *output, "--questions", answered) == 0
     assert run("score", *common, *likely, *output, "--questions", unanswered) == 1
     assert "5 of 5 questions have no answer" in capsys.readouterr().err
 
 
-def test_evaluate_prints_and_writes_figures(files, retriever, index, tmp_path, capsys) -> None:
+def test_evaluate_prints_and_writes_metrics(files, retriever, index, tmp_path, capsys) -> None:
     common = ["--retriever", retriever, "--index", index, "--questions", files / "questions.jsonl"]
     options = ["--qrels", files / "qrels.tsv", "--output", tmp_path / "m.json", "--cpu"]
     assert run("evaluate", *common, *options) == 0
     assert "top-20" in capsys.readouterr().out
-    figures = json.loads((tmp_path / "m.json").read_text())["figures"]
-    assert {"top_1", "top_20", "ndcg@10", "mrr@10"} <= set(figures)
+    metrics = json.loads((tmp_path / "m.json").read_text())["metrics"]
+    assert {"top_1", "top_20", "ndcg@10", "mrr@10"} <= set(metrics)
 
 
 def test_weights_that_did_not_build_the_index_are_refused(
@@ -183,7 +183,7 @@ def test_train_runs_from_a_file_with_overrides(files, tiny_bert, tiny_llama, tmp
     config = {
         "data": {"passages": "elsewhere.tsv", "questions": str(files / "train.txt")},
         "retriever": {"model": str(tiny_bert), "passage_length": 64},
-        "scorer": {"model": str(tiny_llama), "dtype": "float32"},
+        "teacher": {"model": str(tiny_llama), "dtype": "float32"},
         "training": {
             "questions_per_step": 4,
             "questions_per_micro_batch": 4,

@@ -22,7 +22,7 @@ def world(corpus, tiny_bert, tiny_llama, tmp_path_factory) -> Path:
     (folder / "questions.jsonl").write_text("\n".join(map(json.dumps, asked)) + "\n")
     (folder / "run.trec").write_text("q0 Q0 p0 1 1.5 t\nq1 Q0 p3 1 1.5 t\n")
     create_retriever(str(tiny_bert), passage_length=64, pooling="mean").save(folder / "retriever")
-    shutil.copytree(tiny_llama, folder / "scorer")
+    shutil.copytree(tiny_llama, folder / "teacher")
     words = ["--retriever", folder / "retriever", "--passages", folder / "passages.jsonl"]
     assert run("embed", *words, "--output", folder / "index", "--cpu") == 0
     settings = {
@@ -31,7 +31,7 @@ def world(corpus, tiny_bert, tiny_llama, tmp_path_factory) -> Path:
             "questions": str(folder / "questions.jsonl"),
         },
         "retriever": {"model": str(folder / "retriever")},
-        "scorer": {"model": str(folder / "scorer"), "dtype": "float32", "max_length": 256},
+        "teacher": {"model": str(folder / "teacher"), "dtype": "float32", "max_length": 256},
         "training": {
             "questions_per_step": 2,
             "questions_per_micro_batch": 2,
@@ -66,11 +66,11 @@ def _break(folder: Path, settings: dict) -> None:
         value = "cut.jsonl" if name == "passages" else "asked.jsonl"
         data = settings["data"] | {name: str(folder / value)}
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings | {"data": data}))
-    for name, model in (("retriever", "retriever"), ("scorer", "scorer")):
+    for name, model in (("retriever", "retriever"), ("teacher", "teacher")):
         shutil.copytree(folder / model, folder / f"broken-{name}")
     weights = next((folder / "broken-retriever").rglob("model.safetensors"))
     weights.write_bytes(weights.read_bytes()[:1000])
-    (folder / "broken-scorer" / "config.json").write_text("{" * 5000)
+    (folder / "broken-teacher" / "config.json").write_text("{" * 5000)
     for name in ("manifest", "shard"):
         shutil.copytree(folder / "index", folder / f"index-{name}")
     (folder / "index-manifest" / "manifest.json").write_text('{"num_passages": "\\ud800"}')
@@ -96,14 +96,14 @@ GOOD = {
         "--output": "OUT.json",
     },
     "score": {
-        "--scorer": "scorer",
+        "--teacher": "teacher",
         "--passages": "passages.jsonl",
         "--questions": "questions.jsonl",
         "--run": "run.trec",
         "--output": "OUT.json",
     },
     "diagnose": {
-        "--scorer": "scorer",
+        "--teacher": "teacher",
         "--passages": "passages.jsonl",
         "--questions": "questions.jsonl",
     },
@@ -129,13 +129,13 @@ BROKEN = {
         "--passages": PASSAGES,
     },
     "score": {
-        "--scorer": ("broken-scorer", "./no"),
+        "--teacher": ("broken-teacher", "./no"),
         "--passages": PASSAGES,
         "--questions": QUESTIONS,
         "--run": ("broken.trec", "broken.json", "empty.jsonl", "passages.jsonl", "no.trec"),
     },
     "diagnose": {
-        "--scorer": ("broken-scorer", "./no"),
+        "--teacher": ("broken-teacher", "./no"),
         "--retriever": ("broken-retriever",),
         "--passages": PASSAGES,
         "--questions": QUESTIONS,

@@ -24,11 +24,11 @@ SHIPPED = sorted(ROOT.glob("configs/**/*.yaml")) + sorted(ROOT.glob("art/**/*.ya
 MINIMAL = {
     "data": {"passages": "p.tsv", "questions": "q.txt"},
     "retriever": {"model": "m"},
-    "scorer": {"model": "s"},
+    "teacher": {"model": "s"},
     "output": {"folder": "runs/x"},
 }
 
-ANSWERS, RERANKER = ["--scorer.kind=answer-likelihood"], ["--scorer.kind=cross-encoder"]
+ANSWERS, RERANKER = ["--teacher.kind=answer-likelihood"], ["--teacher.kind=cross-encoder"]
 
 
 def write(path: Path, text: str | dict) -> Path:
@@ -74,7 +74,7 @@ def test_the_published_settings_are_the_papers() -> None:
     )
     assert (training.max_grad_norm, training.refresh_steps, training.seed) == (1.0, 500, 1234)
     assert config.retriever.temperature == "auto"
-    assert (config.scorer.temperature, config.scorer.reduction) == (1.0, "mean")
+    assert (config.teacher.temperature, config.teacher.reduction) == (1.0, "mean")
 
 
 def test_the_published_supervised_settings_are_dprs() -> None:
@@ -84,7 +84,7 @@ def test_the_published_supervised_settings_are_dprs() -> None:
     assert (training.questions_per_step, training.hard_negatives, training.epochs) == (128, 1, 40)
     assert (schedule.num_steps, schedule.warmup_steps) == (18_400, 1_237)
     assert (training.learning_rate, training.max_grad_norm, training.weight_decay) == (2e-5, 2, 0)
-    assert (config.retriever.temperature, config.scorer, config.data.passages) == (1, None, None)
+    assert (config.retriever.temperature, config.teacher, config.data.passages) == (1, None, None)
     assert schedule.due(460) == ("save", "evaluate")  # no index, so nothing to refresh
 
 
@@ -97,7 +97,7 @@ def test_the_stages_of_the_shipped_chain_are_the_three_methods() -> None:
     ("sections", "overrides", "named"),
     [
         (("retriever", "output"), ["--data.cache_folder=c"], ["data.passages", "data.questions"]),
-        (("retriever", "output"), ["--data.cache_folder=c"], ["scorer: is required by"]),
+        (("retriever", "output"), ["--data.cache_folder=c"], ["teacher: is required by"]),
         (tuple(MINIMAL), ["--training.method=dpr"], ["data.supervised: is required by"]),
         (
             ("retriever", "output"),
@@ -131,16 +131,16 @@ def test_what_a_method_cannot_do_without_is_named_with_who_needs_it(
     assert message.count("is required by") <= 3
 
 
-def test_a_run_without_a_scorer_reads_back_without_one(tmp_path: Path) -> None:
+def test_a_run_without_a_teacher_reads_back_without_one(tmp_path: Path) -> None:
     document = {name: MINIMAL[name] for name in ("retriever", "output")}
     overrides = ["--training.method=dpr", "--data.supervised=s.json"]
     config = read_config(write(tmp_path / "c.yaml", document), overrides)
-    assert config.scorer is None
+    assert config.teacher is None
     again = read_config(write(tmp_path / "again.yaml", config.to_yaml()))
     assert again == config
     assert differences(config, again) == []
-    other = read_config(tmp_path / "again.yaml", ["--scorer.model=s"])
-    assert "scorer.model: None → 's'" in differences(config, other)
+    other = read_config(tmp_path / "again.yaml", ["--teacher.model=s"])
+    assert "teacher.model: None → 's'" in differences(config, other)
 
 
 def test_every_field_has_a_sentence() -> None:
@@ -195,7 +195,7 @@ def test_an_override_can_be_a_list_null_or_plain_text(file: Path) -> None:
 
 def test_missing_sections_and_required_settings_are_named(tmp_path: Path) -> None:
     message = faults(write(tmp_path / "c.yaml", {"data": {"questions": "q.txt"}}))
-    for dotted in ("data.passages", "retriever", "scorer", "output"):
+    for dotted in ("data.passages", "retriever", "teacher", "output"):
         assert f"{dotted}: " in message
 
 
@@ -223,14 +223,14 @@ def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
         (["--training.questions_per_micro_batch=7"], "training.questions_per_micro_batch"),
         (["--training.evaluate_steps=3", "--training.refresh_steps=2"], "training.evaluate_steps"),
         (["--retriever.tied=true", "--retriever.freeze=passage"], "retriever.freeze"),
-        (["--scorer.passage_prompt=no place"], "scorer.passage_prompt"),
-        ([*ANSWERS, "--scorer.passage_prompt={passage}"], "scorer.passage_prompt"),
-        ([*ANSWERS, "--scorer.question_prefix=Q:"], "scorer.question_prefix"),
-        ([*RERANKER, "--scorer.passage_prompt={passage}"], "scorer.passage_prompt"),
-        ([*RERANKER, "--scorer.question_prefix=Q:"], "scorer.question_prefix"),
-        ([*RERANKER, "--scorer.chat_template=true"], "scorer.chat_template"),
-        ([*RERANKER, "--scorer.reduction=sum"], "scorer.reduction"),
-        ([*RERANKER, "--scorer.question_length=64"], "scorer.question_length"),
+        (["--teacher.passage_prompt=no place"], "teacher.passage_prompt"),
+        ([*ANSWERS, "--teacher.passage_prompt={passage}"], "teacher.passage_prompt"),
+        ([*ANSWERS, "--teacher.question_prefix=Q:"], "teacher.question_prefix"),
+        ([*RERANKER, "--teacher.passage_prompt={passage}"], "teacher.passage_prompt"),
+        ([*RERANKER, "--teacher.question_prefix=Q:"], "teacher.question_prefix"),
+        ([*RERANKER, "--teacher.chat_template=true"], "teacher.chat_template"),
+        ([*RERANKER, "--teacher.reduction=sum"], "teacher.reduction"),
+        ([*RERANKER, "--teacher.question_length=64"], "teacher.question_length"),
         (["--evaluation.qrels=q.tsv"], "evaluation.qrels"),
     ],
 )
@@ -240,8 +240,8 @@ def test_settings_that_contradict_each_other_are_refused(
     assert named in faults(file, *overrides)
 
 
-def test_defaults_suit_every_kind_of_scorer(file: Path) -> None:
-    prompt = "--scorer.passage_prompt={question}{passage}"
+def test_defaults_suit_every_kind_of_teacher(file: Path) -> None:
+    prompt = "--teacher.passage_prompt={question}{passage}"
     for overrides in (ANSWERS, RERANKER, [*ANSWERS, prompt]):
         config = read_config(file, overrides)
         assert check_config(config.model_dump(mode="json"), source="again") == config
@@ -272,19 +272,19 @@ def test_misfits_with_the_questions_and_processes_are_listed_together(file: Path
     assert len(caught.value.faults) == 2
 
 
-@pytest.mark.parametrize("word", ["--scorer.temperature=.inf", "--training.learning_rate=.nan"])
+@pytest.mark.parametrize("word", ["--teacher.temperature=.inf", "--training.learning_rate=.nan"])
 def test_numbers_that_are_not_finite_are_refused(file: Path, word: str) -> None:
     assert word.partition("=")[0].removeprefix("--") in faults(file, word)
 
 
 def test_every_setting_says_where_it_comes_from(file: Path) -> None:
-    stage = read_stages(file, ["--training.top_k=7", "--scorer.model=t"])[0]
+    stage = read_stages(file, ["--training.top_k=7", "--teacher.model=t"])[0]
     config, origins = stage.config, stage.origins
     assert set(origins) == {dotted for dotted, _, _ in fields()}
-    assert origins["training.top_k"] == origins["scorer.model"] == "command line"
+    assert origins["training.top_k"] == origins["teacher.model"] == "command line"
     assert origins["retriever.model"] == str(file)
     assert origins["training.seed"] == "default"
-    assert config == read_config(file, ["--training.top_k=7", "--scorer.model=t"])
+    assert config == read_config(file, ["--training.top_k=7", "--teacher.model=t"])
 
 
 def test_a_written_file_reads_back_and_explains_every_setting_in_it(tmp_path: Path) -> None:
@@ -292,14 +292,14 @@ def test_a_written_file_reads_back_and_explains_every_setting_in_it(tmp_path: Pa
         "data.passages": "my corpus: one.tsv",
         "data.questions": ["a.txt", "b # c.txt"],
         "retriever.model": "m",
-        "scorer.model": "s",
-        "scorer.temperature": 0.2,
+        "teacher.model": "s",
+        "teacher.temperature": 0.2,
         "training.learning_rate": 1e-5,
         "training.max_steps": None,
         "training.cpu": True,
         "output.folder": "runs/" + "x" * 120,
     }
-    text = commented_yaml(values, reasons={"scorer.temperature": "small."}, introduction="A\nB")
+    text = commented_yaml(values, reasons={"teacher.temperature": "small."}, introduction="A\nB")
     document = read_config(write(tmp_path / "c.yaml", text)).model_dump()
     for dotted, value in values.items():
         section, _, key = dotted.partition(".")

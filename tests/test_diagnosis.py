@@ -1,4 +1,4 @@
-"""What a scorer could teach: figures against plain re-rankings, and the command as it prints."""
+"""What a teacher could teach: metrics against plain re-rankings, and the command as it prints."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import yaml
 from command import run
-from teacher_world import make_reranker
+from tiny_teachers import make_reranker
 
 from art.data.formats import Passage, Question
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.diagnosis import choose_questions, diagnose
 from art.errors import ArtError
-from art.evaluation.ceiling import score_rows
-from art.planning.flatness import Flatness
+from art.evaluation.rerank import score_rows
+from art.planning.label_entropy import LabelEntropy
 from art.retriever.bm25 import BM25
 from art.retriever.loading import create_retriever
-from art.scorer.cache import CachedScorer
-from art.scorer.likelihood import load_scorer
+from art.teacher.cache import CachedTeacher
+from art.teacher.likelihood import load_language_model
 
 PROMPTS = ["Passage: {passage} . Ask.", "{passage}"]
 
@@ -46,15 +46,17 @@ def asked(corpus, *, labelled: bool = True) -> list[Question]:
     ]
 
 
-def open_scorer(folder: Path, store: PassageStore, prompt: str, **given: object) -> CachedScorer:
-    scorer = load_scorer(str(folder), dtype="float32", device="cpu", passage_prompt=prompt, **given)
-    return CachedScorer(
-        scorer, None, TokenStore.open_or_build(store, scorer.template, progress=False)
+def open_teacher(folder: Path, store: PassageStore, prompt: str, **given: object) -> CachedTeacher:
+    teacher = load_language_model(
+        str(folder), dtype="float32", device="cpu", passage_prompt=prompt, **given
+    )
+    return CachedTeacher(
+        teacher, None, TokenStore.open_or_build(store, teacher.template, progress=False)
     )
 
 
-def scorers(folder: Path, store: PassageStore, prompts: list[str], **given: object) -> dict:
-    return {prompt: partial(open_scorer, folder, store, prompt, **given) for prompt in prompts}
+def teachers(folder: Path, store: PassageStore, prompts: list[str], **given: object) -> dict:
+    return {prompt: partial(open_teacher, folder, store, prompt, **given) for prompt in prompts}
 
 
 def test_figures_are_those_of_plain_rerankings(corpus, store, tiny_llama, tiny_bert) -> None:
@@ -62,7 +64,7 @@ def test_figures_are_those_of_plain_rerankings(corpus, store, tiny_llama, tiny_b
     student = create_retriever(str(tiny_bert), passage_length=64, pooling="mean")
     tokens = TokenStore.open_or_build(store, student.passage_template, progress=False)
     found = diagnose(
-        scorers(tiny_llama, store, PROMPTS),
+        teachers(tiny_llama, store, PROMPTS),
         store,
         questions,
         retriever=(student, tokens),
@@ -72,7 +74,7 @@ def test_figures_are_those_of_plain_rerankings(corpus, store, tiny_llama, tiny_b
     )
     texts = [question.text for question in questions]
     _, rows = BM25.build(store).search(texts, 40)
-    scores = score_rows(open_scorer(tiny_llama, store, PROMPTS[0]), texts, rows)
+    scores = score_rows(open_teacher(tiny_llama, store, PROMPTS[0]), texts, rows)
     gold = np.arange(12)[:, None]
     assert list(found.results) == [
         f"{name}{line}"
@@ -82,9 +84,9 @@ def test_figures_are_those_of_plain_rerankings(corpus, store, tiny_llama, tiny_b
     for depth in (20, 40):
         order = np.argsort(-scores[:, :depth], axis=1, kind="stable")
         ranked = np.take_along_axis(rows[:, :depth], order, axis=1)
-        figures = found.results[f"BM25, first {depth} re-ordered"].figures
+        metrics = found.results[f"BM25, first {depth} re-ordered"].metrics
         for k in (1, 5, 20):
-            assert figures[f"top_{k}"] == (ranked[:, :k] == gold).any(axis=1).mean()
+            assert metrics[f"top_{k}"] == (ranked[:, :k] == gold).any(axis=1).mean()
         hit = (ranked[:, :5] == gold).any(axis=1)
         before = (rows[:, :5] == gold).any(axis=1)
         test = found.tests[f"BM25, first {depth} re-ordered"]
@@ -95,17 +97,17 @@ def test_figures_are_those_of_plain_rerankings(corpus, store, tiny_llama, tiny_b
     index_rows = found.results["retriever"].rows[:, :16]
     assert (found.proposer, found.top_k, list(found.prompts)) == ("retriever", 16, PROMPTS)
     for prompt in PROMPTS:
-        likelihoods = score_rows(open_scorer(tiny_llama, store, prompt), texts, index_rows)
-        flatness = found.prompts[prompt].flatness
-        assert flatness.share == pytest.approx(Flatness.of(likelihoods).share, abs=1e-6)
-    assert found.prompts[PROMPTS[0]].flatness == found.reductions["mean"]
+        likelihoods = score_rows(open_teacher(tiny_llama, store, prompt), texts, index_rows)
+        label_entropy = found.prompts[prompt].label_entropy
+        assert label_entropy.share == pytest.approx(LabelEntropy.of(likelihoods).share, abs=1e-6)
+    assert found.prompts[PROMPTS[0]].label_entropy == found.reductions["mean"]
     assert found.pairs_per_second > 0
 
 
-def test_mean_and_sum_are_the_same_whichever_the_scorer_takes(corpus, store, tiny_t5) -> None:
+def test_mean_and_sum_are_the_same_whichever_the_teacher_takes(corpus, store, tiny_t5) -> None:
     by_mean, by_sum = (
         diagnose(
-            scorers(tiny_t5, store, PROMPTS[:1], reduction=reduction),
+            teachers(tiny_t5, store, PROMPTS[:1], reduction=reduction),
             store,
             asked(corpus),
             depths=(8,),
@@ -122,7 +124,7 @@ def test_mean_and_sum_are_the_same_whichever_the_scorer_takes(corpus, store, tin
 
 def test_without_labels_agreement_and_flatness_are_left(corpus, store, tiny_llama) -> None:
     found = diagnose(
-        scorers(tiny_llama, store, PROMPTS[:1]),
+        teachers(tiny_llama, store, PROMPTS[:1]),
         store,
         asked(corpus, labelled=False),
         depths=(10,),
@@ -136,7 +138,7 @@ def test_without_labels_agreement_and_flatness_are_left(corpus, store, tiny_llam
 
 def test_nothing_to_diagnose_is_one_clear_error(store, tiny_llama) -> None:
     with pytest.raises(ArtError, match="at least two passages and one question"):
-        diagnose(scorers(tiny_llama, store, PROMPTS), store, [], progress=False)
+        diagnose(teachers(tiny_llama, store, PROMPTS), store, [], progress=False)
 
 
 def test_questions_are_drawn_from_the_labelled_ones_in_their_order(corpus) -> None:
@@ -163,13 +165,13 @@ def test_the_command_answers_every_question(
     config = {
         "data": {"passages": "p.tsv", "questions": str(tmp_path / "plain.jsonl")},
         "retriever": {"model": str(tiny_bert), "passage_length": 64},
-        "scorer": {"model": str(tiny_llama), "dtype": "float32"},
+        "teacher": {"model": str(tiny_llama), "dtype": "float32"},
         "training": {"questions_per_step": 4, "questions_per_micro_batch": 4, "top_k": 4},
         "evaluation": {"questions": str(tmp_path / "dev.jsonl")},
         "output": {"folder": str(tmp_path / "run")},
     }
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
-    common = ["--scorer", tiny_llama, "--passages", tmp_path / "passages.tsv", "--cpu"]
+    common = ["--teacher", tiny_llama, "--passages", tmp_path / "passages.tsv", "--cpu"]
 
     words = ["--questions", tmp_path / "dev.jsonl", "--retriever", tiny_bert]
     prompts = [word for prompt in PROMPTS for word in ("--prompt", prompt)]
@@ -195,7 +197,7 @@ def test_the_command_answers_every_question(
     assert "min (480 pairs" in printed and "learning" not in printed
     assert "name a --retriever to count the rest" in printed
     reranker = make_reranker(tiny_bert, tmp_path / "reranker", "bert", 1)
-    crossed = ["--scorer", reranker, "--kind", "cross-encoder", "--max-length", 64]
+    crossed = ["--teacher", reranker, "--kind", "cross-encoder", "--max-length", 64]
     words = ["--questions", tmp_path / "dev.jsonl", "--num-questions", 3]
     assert run("diagnose", *common[2:], *crossed, *words) == 0
     printed = capsys.readouterr().out

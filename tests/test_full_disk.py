@@ -12,21 +12,21 @@ import numpy as np
 import pytest
 import torch
 from full_disk import told_when_full
-from run_world import configure, records, tiny_settings, weights
 from transformers import AutoModel, AutoTokenizer
+from whole_run import configure, records, tiny_settings, weights
 
 from art import files
-from art.checked import Checksums
 from art.data.formats import Passage, Question
 from art.data.passages import PassageStore
 from art.data.splitting import split_documents
 from art.data.tokens import TokenStore
 from art.errors import ArtError
 from art.evaluation.runs import write_run
+from art.integrity import Checksums
 from art.retriever.bm25 import BM25
 from art.retriever.loading import create_retriever
 from art.retriever.shards import write_shard
-from art.scorer.cache import ScoreLog
+from art.teacher.cache import ScoreLog
 from art.training.checkpoints import keep_best, publish
 from art.training.loop import train
 from art.training.progress import MetricsLog
@@ -71,7 +71,7 @@ def run_folder(tmp_path, tiny_bert) -> RunFolder:
 
 
 def log_scores(path: Path) -> None:
-    log = ScoreLog(path, fingerprint="scorer")
+    log = ScoreLog(path, fingerprint="teacher")
     log.append(np.arange(1000, dtype=np.uint64), np.zeros(1000, np.float32))
     log.sync()
 

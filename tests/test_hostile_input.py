@@ -15,11 +15,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from art.data.formats import read_questions
-from art.data.prompts import RetrieverTemplate, ScorerTemplate
+from art.data.prompts import LikelihoodTemplate, RetrieverTemplate
 from art.errors import ArtError, DataError
 from art.retriever.index import Index
 from art.retriever.loading import create_retriever
-from art.scorer.likelihood import load_scorer
+from art.teacher.likelihood import load_language_model
 from art.training.run_folder import RunFolder
 
 MARKUP = ("<s>", "</s>", "[SEP]", "[CLS]", "<|endoftext|>", "<|end|>", "<|im_start|>", "<pad>")
@@ -66,7 +66,7 @@ def test_a_pickle_disguised_as_weights_is_refused_and_never_run(
         torch.save(weights, folder / name)
     else:
         (folder / name).write_bytes(pickle.dumps(weights))
-    for load in (create_retriever, load_scorer):
+    for load in (create_retriever, load_language_model):
         with pytest.raises(ArtError) as caught:
             load(str(folder))
         assert len(str(caught.value).splitlines()) == 1
@@ -99,7 +99,7 @@ def test_weights_named_outside_their_folder_are_refused(tiny_bert, tmp_path, cli
     save_file(weights, tmp_path / "elsewhere.safetensors", metadata={"format": "pt"})
     index = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(weights, name)}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    for load in (create_retriever, load_scorer):
+    for load in (create_retriever, load_language_model):
         with pytest.raises(ArtError, match=r"index\.json: names weights outside its folder"):
             load(str(folder))
 
@@ -194,11 +194,11 @@ def test_markup_in_passages_and_questions_is_never_a_special_token(
             lambda text, read=retriever: read([text], [text])[0],
         ]
         if family:
-            scorer = ScorerTemplate(tokenizer, family=family)
+            teacher = LikelihoodTemplate(tokenizer, family=family)
             readers += [
-                lambda text, read=scorer: read.context(read([""], [text])[0]),
-                lambda text, read=scorer: read.context(read([text], [text])[0]),
-                lambda text, read=scorer: read.target(text),
+                lambda text, read=teacher: read.context(read([""], [text])[0]),
+                lambda text, read=teacher: read.context(read([text], [text])[0]),
+                lambda text, read=teacher: read.target(text),
             ]
         assert len(special) > 0
         for read in readers:

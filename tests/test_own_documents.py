@@ -37,7 +37,7 @@ def trained(passages, tiny_bert, tiny_llama, tmp_path_factory) -> tuple[Path, Pa
     config = {
         "data": {"passages": str(passages), "questions": str(folder / "questions.txt")},
         "retriever": {"model": str(tiny_bert), "passage_length": 64},
-        "scorer": {"model": str(tiny_llama), "dtype": "float32"},
+        "teacher": {"model": str(tiny_llama), "dtype": "float32"},
         "training": {
             "questions_per_step": 4,
             "questions_per_micro_batch": 4,

@@ -31,15 +31,15 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line; what a user can mend is one line on stderr and exit status 1."""
+    """Run the command line; what a user can repair is one line on stderr and exit status 1."""
     try:
         app()
     except ArtError as error:
-        if not error.told_elsewhere:
+        if not error.reported_elsewhere:
             print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except Interrupted as end:
-        if not end.told_elsewhere:
+        if not end.reported_elsewhere:
             print(end, file=sys.stderr)
         sys.exit(end.status)
 

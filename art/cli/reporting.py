@@ -18,9 +18,9 @@ def report(
         Path, typer.Option(help="A page, .html, or the curve alone, .svg; overwritten.")
     ],
 ) -> None:
-    """Draw runs, finished or not, as one HTML page: figures, curves, questions won and lost.
+    """Draw runs, finished or not, as one HTML page: metrics, curves, questions won and lost.
 
-    An output that ends in .svg gets the picture of the figures and the loss alone.
+    An output that ends in .svg gets the picture of the metrics and the loss alone.
     """
     kind = output.suffix.lower()
     if kind not in (*_PAGE, _PICTURE):

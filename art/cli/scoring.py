@@ -1,4 +1,4 @@
-"""The commands of the scorer."""
+"""The commands of the teacher."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 _SEED = 1234  # of the questions drawn
 _PAPER_TOP_K = 32
 
-ScorerModel = Annotated[
+TeacherModel = Annotated[
     str,
     typer.Option(
-        "--scorer",
+        "--teacher",
         help="Frozen T5-like or decoder-only language model, or reranker: name or folder.",
     ),
 ]
 Kind = Annotated[
     Literal["question-likelihood", "answer-likelihood", "cross-encoder"] | None,
     typer.Option(
-        help="How the scorer scores: how likely the question is (where not given), its answer is, "
+        help="How the teacher scores: how likely the question is (where not given), its answer is, "
         "or as a reranker."
     ),
 ]
-ScorerType = Annotated[
+TeacherType = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"] | None,
-    typer.Option("--dtype", help="Precision of the scorer; auto where not given."),
+    typer.Option("--dtype", help="Precision of the teacher; auto where not given."),
 ]
 Reduction = Annotated[
     Literal["mean", "sum"] | None,
@@ -56,7 +56,7 @@ BatchTokens = Annotated[
 
 
 def score(
-    scorer: ScorerModel,
+    teacher: TeacherModel,
     passages: PassagesFile,
     questions: QuestionsFile,
     run: Annotated[Path, typer.Option(help="Results to re-order: DPR's .json, .jsonl; a .trec.")],
@@ -70,29 +70,29 @@ def score(
     reduction: Reduction = None,
     max_length: MaxLength = None,
     chat_template: ChatTemplate = False,
-    dtype: ScorerType = None,
+    dtype: TeacherType = None,
     batch_tokens: BatchTokens = None,
     known_scores: Annotated[
         list[Path] | None,
-        typer.Option(help="Run folder or score log of the same scorer, to reuse; repeatable."),
+        typer.Option(help="Run folder or score log of the same teacher, to reuse; repeatable."),
     ] = None,
     skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
 ) -> None:
-    """Put anybody's results into the order of a frozen scorer, without any training."""
+    """Put anybody's results into the order of a frozen teacher, without any training."""
     from art import distributed
     from art.data.formats import read_questions
     from art.data.passages import PassageStore
     from art.data.tokens import TokenStore
     from art.evaluation.rescoring import match_run, rescore_run
     from art.evaluation.runs import read_run, run_format
-    from art.scorer.teachers import answers_for, load_teacher
+    from art.teacher.registry import answers_for, load_teacher
 
     run_format(output)  # scoring takes long; a wrong ending should not wait for it
     found = read_rows(read_run, run, skip_bad_rows=skip_bad_rows)
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
     settings = _checked(
-        scorer,
+        teacher,
         kind=kind,
         passage_prompt=prompt,
         reduction=reduction,
@@ -117,7 +117,7 @@ def score(
 
 
 def diagnose(
-    scorer: ScorerModel,
+    teacher: TeacherModel,
     passages: PassagesFile,
     questions: QuestionsFile,
     retriever: Annotated[
@@ -138,12 +138,12 @@ def diagnose(
     reduction: Reduction = None,
     max_length: MaxLength = None,
     chat_template: ChatTemplate = False,
-    dtype: ScorerType = None,
+    dtype: TeacherType = None,
     batch_tokens: BatchTokens = None,
     skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
 ) -> None:
-    """Find out in minutes what a scorer could teach, and what training with it would take."""
+    """Find out in minutes what a teacher could teach, and what training with it would take."""
     from art import distributed, report
     from art.config import read_config
     from art.data.formats import read_questions
@@ -152,11 +152,11 @@ def diagnose(
     from art.diagnosis import choose_questions
     from art.diagnosis import diagnose as run_diagnosis
     from art.errors import ArtError
-    from art.planning.at_hand import WhatIf
     from art.planning.forecast import forecast_beside
+    from art.planning.inventory import WhatIf
     from art.retriever.loading import create_retriever
-    from art.scorer.cache import CachedScorer
-    from art.scorer.teachers import answers_for, load_teacher
+    from art.teacher.cache import CachedTeacher
+    from art.teacher.registry import answers_for, load_teacher
     from art.training.plan import check_passages, plan_run, read_run_questions
 
     wanted = read_config(config) if config else None
@@ -164,14 +164,14 @@ def diagnose(
     skip = skip_bad_rows or bool(wanted and wanted.data.skip_bad_rows)
     given = read_rows(read_questions, questions, skip_bad_rows=skip)
     asked = choose_questions(given, num_questions, seed=_SEED)
-    if wanted and (wanted.training.method != "art" or wanted.scorer is None):
+    if wanted and (wanted.training.method != "art" or wanted.teacher is None):
         raise ArtError(
             f"training.method {wanted.training.method} has no teacher to diagnose", where=config
         )
-    base = wanted.scorer.model_dump() if wanted and wanted.scorer else {}
+    base = wanted.teacher.model_dump() if wanted and wanted.teacher else {}
     prompts = [*prompt] if prompt else [base.get("passage_prompt")]
     settings = _checked(
-        scorer,
+        teacher,
         base,
         kind=kind,
         passage_prompt=prompts[0],
@@ -188,9 +188,9 @@ def diagnose(
     planned = None
     if wanted:
         student["model"] = retriever or wanted.retriever.model
-        teacher = settings | {"model": scorer, "passage_prompt": prompts[0]}
+        teaching = settings | {"model": teacher, "passage_prompt": prompts[0]}
         planned = _changed(
-            wanted, passages=str(passages), retriever=student, scorer=teacher, cpu=cpu
+            wanted, passages=str(passages), retriever=student, teacher=teaching, cpu=cpu
         )
 
     with processes(cpu) as device:
@@ -213,11 +213,11 @@ def diagnose(
         def tokens(template: PassageEncoder) -> TokenStore:
             return TokenStore.open_or_build(store, template, cache=cache, progress=progress)
 
-        def open_scorer(passage_prompt: str | None) -> CachedScorer:
+        def open_teacher(passage_prompt: str | None) -> CachedTeacher:
             with distributed.fail_together():
                 own = settings | {"passage_prompt": passage_prompt}
                 model = load_teacher(**own, answers=answers, device=device, cache=cache)
-                return CachedScorer(model, None, tokens(model.template))
+                return CachedTeacher(model, None, tokens(model.template))
 
         start = None
         with distributed.fail_together():
@@ -225,7 +225,7 @@ def diagnose(
                 model = create_retriever(**student | {"model": retriever}, cache=cache).to(device)
                 start = model, tokens(model.passage_template)
         found = run_diagnosis(
-            {one or "the prompt": partial(open_scorer, one) for one in prompts},
+            {one or "the prompt": partial(open_teacher, one) for one in prompts},
             store,
             asked,
             retriever=start,
@@ -249,7 +249,7 @@ def diagnose(
 
 
 def _changed(
-    config: Config, *, passages: str, retriever: dict[str, Any], scorer: dict[str, Any], cpu: bool
+    config: Config, *, passages: str, retriever: dict[str, Any], teacher: dict[str, Any], cpu: bool
 ) -> Config:
     """Return the settings of a run with what the command line says instead."""
     from art.config import check_config
@@ -257,23 +257,23 @@ def _changed(
     document = config.model_dump(mode="json")
     document["data"]["passages"] = passages
     document["retriever"] |= retriever
-    document["scorer"] |= scorer | {"known_scores": []}
+    document["teacher"] |= teacher | {"known_scores": []}
     # Of the steps that the teacher has a part in
     document["training"] |= {"cpu": cpu, "labelled_share": 0.0}
     return check_config(document, source="command line")
 
 
 def _checked(model: str, base: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
-    """Return a scorer's settings, those given on the command line before those of a base.
+    """Return a teacher's settings, those given on the command line before those of a base.
 
     Raises:
-        ConfigFaults: the kind of scorer has no use for some.
+        ConfigFaults: the kind of teacher has no use for some.
     """
-    from art.config import ScorerConfig, scorer_contradictions
+    from art.config import TeacherConfig, teacher_contradictions
     from art.errors import ConfigFaults
 
     given = {name: value for name, value in options.items() if value is not None}
-    settings = ScorerConfig.model_validate({**(base or {}), **given, "model": model})
-    if faults := list(scorer_contradictions(settings)):
+    settings = TeacherConfig.model_validate({**(base or {}), **given, "model": model})
+    if faults := list(teacher_contradictions(settings)):
         raise ConfigFaults(faults)
     return settings.model_dump(exclude={"temperature", "known_scores"})

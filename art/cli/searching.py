@@ -116,7 +116,7 @@ def evaluate(
     qrels: Annotated[
         Path | None, typer.Option(help="Relevance judgements: BEIR .tsv or TREC.")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Write the figures here as JSON.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the metrics here as JSON.")] = None,
     regex_answers: Annotated[
         bool, typer.Option("--regex-answers", help="Answers are regular expressions (TREC).")
     ] = False,
@@ -157,8 +157,8 @@ def evaluate(
                         "passages_fingerprint": store.fingerprint,
                         "made_by": opened.manifest.provenance,
                     }
-                    figures = {"figures": result.figures, "table": result.table()}
-                    write_json(output, {**figures, "notes": result.notes, **provenance})
+                    metrics = {"metrics": result.metrics, "table": result.table()}
+                    write_json(output, {**metrics, "notes": result.notes, **provenance})
 
 
 def mine(
@@ -265,17 +265,17 @@ def _answer_questions(
     cpu: bool,
 ) -> None:
     """Answer questions from the terminal, or from a pipe, as they come."""
-    from art import dialogue, distributed
+    from art import distributed, repl
 
     with processes(cpu) as device:
         if distributed.world_size() > 1:
             raise ArtError("one process can ask for questions", hint="start `art search` alone")
         model, opened, store = _open(retriever, index, passages, skip_bad_rows, device)
-        typed = dialogue.is_interactive()
+        typed = repl.is_interactive()
         if typed:
             print(f"{len(store):,} passages; an empty line ends")
-        for question in dialogue.typed_questions() if typed else dialogue.piped_questions():
+        for question in repl.typed_questions() if typed else repl.piped_questions():
             scores, rows = opened.search(model.embed_questions([question]), top_k)
             hits = zip(scores[0].tolist(), (store[row] for row in rows[0].tolist()), strict=True)
             asked = "" if typed else f"{question}\n"  # in a terminal it is there already
-            print(f"{asked}{dialogue.ranking(hits)}\n", flush=True)
+            print(f"{asked}{repl.ranking(hits)}\n", flush=True)

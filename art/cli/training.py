@@ -70,9 +70,9 @@ def _tell(stage: Stage, result: TrainingResult, finished_before: bool) -> None:
     names = {"before training": result.before}
     names[f"after training (step {result.best_step})"] = result.after
     print(f"{result.num_questions} questions; shares in %")
-    print(report.figures(names))
+    print(report.metrics(names))
     if result.best_step == 0:
-        print(f"by {result.figure} no step was better than the start, which is kept")
+        print(f"by {result.metric} no step was better than the start, which is kept")
     folder = Path(stage.config.output.folder)
     print(f"the retriever is in {folder / RETRIEVER_FOLDER}")
     print(f"curves and questions: art report {folder} --output report.html")
@@ -85,11 +85,11 @@ def init(
 ) -> None:
     """Write a commented settings file chosen for a corpus, its questions and this machine."""
     from art.files import write_text
-    from art.planning.starter import starter_config
+    from art.planning.init_config import init_config
 
     if output.exists():
         raise ArtError("exists already", where=output, hint="choose another name, or delete it")
-    write_text(output, starter_config(str(passages), str(questions), output))
+    write_text(output, init_config(str(passages), str(questions), output))
     print(f"{output} is written. What it will do, and for how long:\n")
     print(f"  art train --config {output} --dry-run\n")
 
@@ -110,21 +110,21 @@ def _plan_run(
     from art.config import read_stages
 
     stages = read_stages(config, overrides)
-    from art.planning import telling
-    from art.planning.at_hand import WhatIf
+    from art.planning import format as format_plan
     from art.planning.forecast import forecast
+    from art.planning.inventory import WhatIf
 
     what_if = WhatIf(num_passages=passages, num_questions=questions, num_gpus=gpus)
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     start = stages[0].config.retriever
     for stage in stages:
         _announce(stage)
-        print(telling.settings(stage.config, stage.origins), flush=True)
+        print(format_plan.settings(stage.config, stage.origins), flush=True)
         settings = stage.config
         if not Path(settings.retriever.model).exists():  # a stage before has yet to train it
             settings = settings.model_copy(update={"retriever": start})
         print()
-        print(telling.plan(settings, forecast(settings, what_if, world_size=world_size)))
+        print(format_plan.plan(settings, forecast(settings, what_if, world_size=world_size)))
 
 
 def _print_settings() -> None:

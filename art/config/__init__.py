@@ -9,11 +9,11 @@ Only the wiring sees a settings object (`cli`, `demo`, and in `training` what se
 plans and keeps a run); every other module takes plain keyword arguments.
 """
 
-from art.config.inputs import DataConfig, IndexConfig, RetrieverConfig, ScorerConfig
+from art.config.inputs import DataConfig, IndexConfig, RetrieverConfig, TeacherConfig
 from art.config.manifest import Manifest, PositiveInt, SealedManifest
 from art.config.reading import Stage, check_config, read_config, read_stages
-from art.config.scorers import TeacherKind, scorer_contradictions
 from art.config.settings import RETRIEVER_FOLDER, Config, differences, fields
+from art.config.teachers import TeacherKind, teacher_contradictions
 from art.config.training import EvaluationConfig, OutputConfig, TrainingConfig, WarmupConfig
 from art.config.writing import commented_yaml
 
@@ -27,9 +27,9 @@ __all__ = [
     "OutputConfig",
     "PositiveInt",
     "RetrieverConfig",
-    "ScorerConfig",
     "SealedManifest",
     "Stage",
+    "TeacherConfig",
     "TeacherKind",
     "TrainingConfig",
     "WarmupConfig",
@@ -39,5 +39,5 @@ __all__ = [
     "fields",
     "read_config",
     "read_stages",
-    "scorer_contradictions",
+    "teacher_contradictions",
 ]

@@ -1,4 +1,4 @@
-"""Declarations of what goes into a run: data, retriever, index, scorer."""
+"""Declarations of what goes into a run: data, retriever, index, teacher."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from art.config.scorers import TeacherKind
 from art.config.section import Files, Positive, Section, Share
+from art.config.teachers import TeacherKind
 
 
 class DataConfig(Section):
@@ -23,7 +23,7 @@ class DataConfig(Section):
         [],
         description="Training questions, one file or a list that trains together: .txt (one a "
         "line), DPR .csv, .jsonl, .tsv or a BEIR folder. Relevance is never used, answers only by "
-        "scorer.kind: answer-likelihood. For training.method art.",
+        "teacher.kind: answer-likelihood. For training.method art.",
     )
     supervised: Files = Field(
         [],
@@ -98,7 +98,7 @@ class RetrieverConfig(Section):
     num_layers: PositiveInt | None = Field(
         None, description="Keep only the first layers of the model. Null: all of them."
     )
-    head_size: PositiveInt | None = Field(
+    projection_size: PositiveInt | None = Field(
         None, description="Size of a linear layer after pooling. Null: none, as in the paper."
     )
     dtype: Literal["float32", "bfloat16"] | None = Field(
@@ -131,7 +131,7 @@ class IndexConfig(Section):
     )
 
 
-class ScorerConfig(Section):
+class TeacherConfig(Section):
     """The frozen language model that says how likely a question is given a passage."""
 
     kind: TeacherKind = Field(
@@ -192,6 +192,6 @@ class ScorerConfig(Section):
     known_scores: Files = Field(
         [],
         description="Run folders or score logs whose scores are taken over when the run begins, "
-        "e.g. of a run with another retriever; of the same scorer, else they are refused. Rounding "
-        "may differ from a run that scores all itself. Empty: none.",
+        "e.g. of a run with another retriever; of the same teacher, else they are refused. "
+        "Rounding may differ from a run that scores all itself. Empty: none.",
     )

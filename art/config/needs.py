@@ -8,7 +8,7 @@ from typing import Any
 from art.config.settings import fields, sections
 
 _NEEDS = {
-    "art": ("data.passages", "data.questions", "scorer"),
+    "art": ("data.passages", "data.questions", "teacher"),
     "dpr": ("data.supervised",),
     "warmup": ("data.passages",),
 }

@@ -38,7 +38,7 @@ class Stage:
     origins: dict[str, str]
 
 
-_MAPPINGS = {"scorer.quantization"}  # the only setting that is one
+_MAPPINGS = {"teacher.quantization"}  # the only setting that is one
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -320,4 +320,4 @@ def _parsed(text: str, path: Path) -> Any:
         what = str(getattr(error, "problem", None) or error)
     except (ValueError, RecursionError) as error:  # a date that is none; [[[[…
         what = str(error)
-    raise ConfigError(what, where=where, hint="mend the YAML there; quote what is meant as text")
+    raise ConfigError(what, where=where, hint="repair the YAML there; quote what is meant as text")

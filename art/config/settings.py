@@ -8,9 +8,9 @@ from typing import Annotated, Any, get_args
 import yaml
 from pydantic import BeforeValidator
 
-from art.config.inputs import DataConfig, IndexConfig, RetrieverConfig, ScorerConfig
-from art.config.scorers import scorer_contradictions
+from art.config.inputs import DataConfig, IndexConfig, RetrieverConfig, TeacherConfig
 from art.config.section import Section
+from art.config.teachers import teacher_contradictions
 from art.config.training import EvaluationConfig, OutputConfig, TrainingConfig, WarmupConfig
 
 # Within a run folder: the trained retriever, from which a later stage starts.
@@ -22,8 +22,8 @@ class Config(Section):
 
     data: DataConfig
     retriever: RetrieverConfig
-    # An empty section is none, as it is for a file whose method needs no scorer.
-    scorer: Annotated[ScorerConfig | None, BeforeValidator(lambda value: value or None)] = None
+    # An empty section is none, as it is for a file whose method needs no teacher.
+    teacher: Annotated[TeacherConfig | None, BeforeValidator(lambda value: value or None)] = None
     index: IndexConfig = IndexConfig.model_validate({})
     training: TrainingConfig = TrainingConfig.model_validate({})
     warmup: WarmupConfig = WarmupConfig.model_validate({})
@@ -90,7 +90,7 @@ def contradictions(config: Config) -> Iterator[str]:
         yield "retriever.freeze: one tower cannot be frozen when retriever.tied shares its weights"
     if retriever.tied and retriever.passage_model:
         yield "retriever.passage_model: cannot differ when retriever.tied shares the weights"
-    if config.scorer is not None:
-        yield from scorer_contradictions(config.scorer)
+    if config.teacher is not None:
+        yield from teacher_contradictions(config.teacher)
     if config.evaluation.qrels and not config.evaluation.questions:
         yield "evaluation.qrels: needs evaluation.questions, which it judges"

@@ -14,7 +14,7 @@ class TrainingConfig(Section):
 
     method: Literal["art", "dpr", "warmup"] = Field(
         "art",
-        description="art: questions alone and a scorer (the paper). dpr: labelled questions, each "
+        description="art: questions alone and a teacher (the paper). dpr: labelled questions, each "
         "told apart from the passages of the whole step. warmup: pairs cut from the passages, "
         "trained as dpr; an epoch is every passage once, so max_steps usually ends it.",
     )
@@ -111,15 +111,15 @@ class EvaluationConfig(Section):
 
     questions: Files = Field(
         [],
-        description="Questions to choose on. Answers or positive_passage_ids make the figure top-20"
-        " accuracy; without them it is the scorer's log-likelihood of each question given the "
-        "top-1 passage, or what else scorer.kind makes the score. Empty, like `supervised`: 5 % of "
-        "what is trained on (16 to 500) is held out.",
+        description="Questions to choose on. Answers or positive_passage_ids make the metric "
+        "top-20 accuracy; without them it is the teacher's log-likelihood of each question given "
+        "the top-1 passage, or what else teacher.kind makes the score. Empty, like `supervised`: "
+        "5 % of what is trained on (16 to 500) is held out.",
     )
     supervised: Files = Field(
         [],
         description="Labelled questions with their passages to choose on, without a corpus: each "
-        "is asked of the passages of all of them, and the figure is the mean reciprocal rank of "
+        "is asked of the passages of all of them, and the metric is the mean reciprocal rank of "
         "its positive; DPR's average rank is told too. Questions with labels go first.",
     )
     qrels: str | None = Field(

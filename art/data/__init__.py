@@ -7,7 +7,7 @@
   text under titles (`headings`), and their passages of a hundred words.
 - `passages`: `PassageStore`, the memory-mapped corpus (row ↔ passage id, title, text).
 - `encoding`: `TextEncoder`, token ids of user text in which no markup is read as a special token.
-- `prompts`: `RetrieverTemplate` and `ScorerTemplate`, what each model reads and how it is cut.
+- `prompts`: `RetrieverTemplate` and `LikelihoodTemplate`, what each model reads and how it is cut.
 - `tokens`: `TokenStore`, the memory-mapped token ids of a whole store; padding.
 - `contrastive`: what a contrastive step reads of a question; `cloze`: such pairs cut from passages.
 - `batching`: batches by token budget and the order of an epoch, both pure functions.

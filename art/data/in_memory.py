@@ -123,7 +123,7 @@ def _numbered(
             value = convert(number, row, _place(argument, number))
         except RowError as error:
             general = error.hint == RowError.ADVICE  # of files, on a command line
-            hint = "mend that row" if general else error.hint
+            hint = "repair that row" if general else error.hint
             refuse(RowError(error.what, where=error.where, hint=hint), bad_rows)
         else:
             yield number, value

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from art.data.encoding import TextEncoder
 from art.data.pairs import Asked, Ids, Pair, PassagePart, joined
-from art.data.prompts import Family, ScorerTemplate
+from art.data.prompts import Family, LikelihoodTemplate
 from art.errors import ArtError, DataError
 from art.files import fingerprint
 
@@ -20,7 +20,7 @@ ANSWER_PROMPT = "Passage: {passage} . Question: {question} Answer:"
 _ANCHOR = ":"
 
 
-class AnswerTemplate(ScorerTemplate):
+class AnswerTemplate(LikelihoodTemplate):
     """Context and target of a frozen language model that is asked a question's answer.
 
     Args:
@@ -146,6 +146,6 @@ def _question_ids(
     if len(ids) >= room:
         raise DataError(
             f"question {question!r:.80} has {len(ids)} tokens, which leaves no room for a passage",
-            hint="raise scorer.max_length, or remove the question",
+            hint="raise teacher.max_length, or remove the question",
         )
     return ids

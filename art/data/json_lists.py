@@ -25,7 +25,7 @@ _BLANKS = " \t\n\r"  # what JSON allows between its parts
 _BEHIND_A_VALUE = re.compile(r"[,\]\s]")
 _READ_CHARACTERS = 1 << 20
 _ENTRY = " entry "
-_MEND = "mend the file; only in .jsonl, an entry a line, can broken entries be skipped"
+_REPAIR = "repair the file; only in .jsonl, an entry a line, can broken entries be skipped"
 
 
 def json_rows(
@@ -64,7 +64,7 @@ def _list_entries(path: Path) -> Iterator[tuple[int, Any]]:
         else:
             yield from _entries(path, text)
         if text.peek():
-            raise DataError("something follows the end of the list", where=path, hint=_MEND)
+            raise DataError("something follows the end of the list", where=path, hint=_REPAIR)
 
 
 def _entries(path: Path, text: _Text) -> Iterator[tuple[int, Any]]:
@@ -117,7 +117,7 @@ class _Text:
         first = self.peek()
         if first in ("]", ""):
             raise DataError(
-                f"a JSON object is expected, not {first or 'the end'!r}", where=where, hint=_MEND
+                f"a JSON object is expected, not {first or 'the end'!r}", where=where, hint=_REPAIR
             )
         if first not in '{["':  # only what follows a number says that it ends there
             while not _BEHIND_A_VALUE.search(self._held, self._at) and self._read_more():
@@ -131,7 +131,7 @@ class _Text:
                 if self._read_more():
                     continue
                 what = f"not JSON{self._fault(error)}"
-                raise DataError(what, where=where, hint=_MEND) from error
+                raise DataError(what, where=where, hint=_REPAIR) from error
             return value
 
     def _read_more(self) -> bool:

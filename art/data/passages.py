@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from art.checked import CheckedFile, Mend, file_checksums, mending, open_or_build
 from art.config import SealedManifest
 from art.data.distinct import distinct_passages
 from art.data.formats import Passage, passage_files, read_passages
 from art.data.rows import BadRows
 from art.errors import ArtError, CorruptionError, DataError, shown
 from art.files import atomic_folder, cache_folder, file_state, fingerprint
+from art.integrity import CheckedFile, Repair, file_checksums, open_or_build, repairing
 
 _HEADER = struct.Struct("<III")  # bytes of the id, of the title, of the text
 _BORDERS = struct.Struct("<qq")
@@ -75,26 +75,28 @@ class PassageStore:
     fingerprint: str
     bad_rows: BadRows
 
-    def __init__(self, folder: Path, manifest: _StoreManifest, *, mend: Mend | None = None) -> None:
+    def __init__(
+        self, folder: Path, manifest: _StoreManifest, *, repair: Repair | None = None
+    ) -> None:
         self.folder = folder
         self.source = manifest.source
         self.fingerprint = manifest.fingerprint
         self.bad_rows = manifest.bad_rows
-        self._mend = mend
+        self._repair = repair
         self._num_passages = manifest.num_passages
         hint = f"restore the folder, or name what it was built from ({self.source})"
 
         def opened(name: str, num_bytes: int) -> CheckedFile:
             checksums = manifest.blocks[name]
-            return CheckedFile(folder / name, num_bytes, checksums, hint=hint, mend=mend)
+            return CheckedFile(folder / name, num_bytes, checksums, hint=hint, repair=repair)
 
         self._text = opened("text.bin", manifest.text_bytes)
         self._offsets = opened("offsets.bin", 8 * (self._num_passages + 1))
         self._hashes = opened("hashes.bin", 16 * self._num_passages)
 
-    def __reduce__(self) -> tuple[Callable[..., PassageStore], tuple[Path, Mend | None]]:
+    def __reduce__(self) -> tuple[Callable[..., PassageStore], tuple[Path, Repair | None]]:
         """Let another process open the same store."""
-        return _open, (self.folder, self._mend)
+        return _open, (self.folder, self._repair)
 
     @classmethod
     def build(
@@ -141,12 +143,12 @@ class PassageStore:
         return cls.open(folder)
 
     @classmethod
-    def open(cls, folder: str | Path, *, mend: Mend | None = None) -> PassageStore:
+    def open(cls, folder: str | Path, *, repair: Repair | None = None) -> PassageStore:
         """Open a store that is there already.
 
         Args:
             folder: where it lies.
-            mend: writes it again when it turns out damaged while it is read; None where nothing
+            repair: writes it again when it turns out damaged while it is read; None where nothing
                 could.
 
         Raises:
@@ -154,7 +156,7 @@ class PassageStore:
             CorruptionError: the manifest is damaged, or a file is missing or has another size;
                 contents are checked when they are first read.
         """
-        return _open(Path(folder), mend)
+        return _open(Path(folder), repair)
 
     @classmethod
     def open_or_build(
@@ -185,7 +187,7 @@ class PassageStore:
         folder = (cache or cache_folder()) / "stores" / _source_key(corpus)
         return open_or_build(
             folder,
-            partial(_open, mend=mending(folder, partial(_build_again, corpus, folder))),
+            partial(_open, repair=repairing(folder, partial(_build_again, corpus, folder))),
             partial(_build, corpus, folder, progress=progress),
         )
 
@@ -255,8 +257,8 @@ class PassageStore:
                 )
 
 
-def _open(folder: Path, mend: Mend | None) -> PassageStore:
-    """Open a store; `mend` writes it again, where it lies in the cache."""
+def _open(folder: Path, repair: Repair | None) -> PassageStore:
+    """Open a store; `repair` writes it again, where it lies in the cache."""
     manifest = _StoreManifest.read(folder / "manifest.json")
     if manifest.format != _FORMAT:
         raise CorruptionError(
@@ -264,7 +266,7 @@ def _open(folder: Path, mend: Mend | None) -> PassageStore:
             where=folder,
             hint="delete it to have it built again",
         )
-    return PassageStore(folder, manifest, mend=mend)
+    return PassageStore(folder, manifest, repair=repair)
 
 
 def _build(corpus: _Corpus, folder: Path, *, progress: bool) -> None:

@@ -119,7 +119,7 @@ class RetrieverTemplate:
         return [[*self._head, *row[: self._room], *self._tail] for row in rows]
 
 
-class ScorerTemplate(PassagePart):
+class LikelihoodTemplate(PassagePart):
     """Context and target of a frozen language model that is asked for a passage's question.
 
     The pieces are tokenised apart, cut at spaces, and give the same ids as the whole prompt would
@@ -171,7 +171,7 @@ class ScorerTemplate(PassagePart):
             self.prompt = _causal_prompt(tokenizer, prompt, prefix.strip(), chat_template)
             self._target_prefix, self._target_tail = "", []
         elif chat_template:
-            raise ConfigError("chat templates are for decoder-only scorers")
+            raise ConfigError("chat templates are for decoder-only teachers")
         else:
             self.prompt = prompt
             self._target_prefix, self._target_tail = prefix, _with_eos([], tokenizer)
@@ -190,7 +190,7 @@ class ScorerTemplate(PassagePart):
             )
 
     def context(self, passage_ids: Ids, question_ids: Ids = ()) -> list[int]:
-        """Return the scorer's whole input before the target, at most `max_length` token ids.
+        """Return the teacher's whole input before the target, at most `max_length` token ids.
 
         Args:
             passage_ids: what `passages` gave for the passage.
@@ -226,7 +226,7 @@ class ScorerTemplate(PassagePart):
         return Asked(joined(), joined(self.target(question)))
 
     def pair(self, asked: Asked, passage_ids: Ids) -> Pair:
-        """Return what the scorer reads of a question and a passage; arrays of int32.
+        """Return what the teacher reads of a question and a passage; arrays of int32.
 
         Args:
             asked: what `asked` gave for the question.
@@ -236,12 +236,12 @@ class ScorerTemplate(PassagePart):
 
 
 def _causal_prompt(tokenizer: Any, prompt: str, prefix: str, chat_template: bool) -> str:
-    """Return the context's text, question prefix included, for a decoder-only scorer."""
+    """Return the context's text, question prefix included, for a decoder-only teacher."""
     if not chat_template:
         return f"{prompt} {prefix}" if prefix else prompt
     if not tokenizer.chat_template:
         raise ConfigError(
-            "the scorer's tokenizer has no chat template", hint="set chat_template: false"
+            "the teacher's tokenizer has no chat template", hint="set chat_template: false"
         )
     turn = [{"role": "user", "content": prompt}]
     rendered = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)

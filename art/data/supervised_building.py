@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from art.checked import file_checksums
 from art.config import SealedManifest
 from art.data.formats import Passage
 from art.data.passages import PassageStore
@@ -19,6 +18,7 @@ from art.data.rows import BadRows
 from art.data.supervised import SupervisedExample, content_id, read_supervised
 from art.errors import CorruptionError, DataError
 from art.files import atomic_folder, file_state, fingerprint
+from art.integrity import file_checksums
 
 FORMAT = "supervised store 2"
 

@@ -20,7 +20,6 @@ from typing import Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from art.checked import CheckedFile, Mend, mending, open_or_build
 from art.data.passages import PassageStore
 from art.data.rows import BadRows
 from art.data.supervised_building import (
@@ -33,6 +32,7 @@ from art.data.supervised_building import (
 )
 from art.errors import CorruptionError, shown
 from art.files import cache_folder
+from art.integrity import CheckedFile, Repair, open_or_build, repairing
 
 _KINDS = 3  # of a question's passages: positives, hard negatives, other negatives
 
@@ -56,15 +56,15 @@ class SupervisedStore:
     bad_rows: BadRows
     fingerprint: str
 
-    def __init__(self, folder: Path, manifest: SupervisedManifest, mend: Mend) -> None:
+    def __init__(self, folder: Path, manifest: SupervisedManifest, repair: Repair) -> None:
         self.folder = folder
         self.left_out = manifest.left_out
         self.bad_rows = manifest.bad_rows
         self.fingerprint = manifest.fingerprint
-        self.contexts = PassageStore.open(folder / "contexts", mend=mend)
+        self.contexts = PassageStore.open(folder / "contexts", repair=repair)
 
         def opened(name: str, num_bytes: int) -> CheckedFile:
-            return CheckedFile(folder / name, num_bytes, manifest.blocks[name], mend=mend)
+            return CheckedFile(folder / name, num_bytes, manifest.blocks[name], repair=repair)
 
         num_questions = manifest.num_questions
         self._keys = opened("keys.bin", 8 * len(self.contexts))
@@ -105,7 +105,7 @@ class SupervisedStore:
         folder = (cache or cache_folder()) / "supervised" / source_key(source)
         return open_or_build(
             folder,
-            partial(_open, mend=mending(folder, partial(build_again, source, folder))),
+            partial(_open, repair=repairing(folder, partial(build_again, source, folder))),
             partial(build, source, folder, progress=progress),
         )
 
@@ -238,8 +238,8 @@ def _numbers(file: CheckedFile, start: int, stop: int) -> NDArray[np.int64]:
     return np.frombuffer(file.read(8 * start, 8 * stop), dtype="<i8")
 
 
-def _open(folder: Path, mend: Mend) -> SupervisedStore:
+def _open(folder: Path, repair: Repair) -> SupervisedStore:
     manifest = SupervisedManifest.read(folder / "manifest.json")
     if manifest.format != FORMAT:
         raise CorruptionError(f"not a {FORMAT!r} but {shown(manifest.format)}", where=folder)
-    return SupervisedStore(folder, manifest, mend)
+    return SupervisedStore(folder, manifest, repair)

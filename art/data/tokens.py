@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from art.checked import CheckedFile, file_checksums, mending, open_or_build
 from art.config import SealedManifest
 from art.data.passages import PassageStore
 from art.errors import ArtError, CorruptionError
 from art.files import atomic_folder, cache_folder, fingerprint
+from art.integrity import CheckedFile, file_checksums, open_or_build, repairing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,8 +89,8 @@ class TokenStore:
         self._type = np.dtype(manifest.dtype).newbyteorder("<")
 
         def opened(name: str, num_bytes: int) -> CheckedFile:
-            checksums, mend = manifest.blocks[name], mending(folder, build)
-            return CheckedFile(folder / name, num_bytes, checksums, mend=mend)
+            checksums, repair = manifest.blocks[name], repairing(folder, build)
+            return CheckedFile(folder / name, num_bytes, checksums, repair=repair)
 
         self._ids = opened("ids.bin", manifest.num_tokens * self._type.itemsize)
         self._offsets = opened("offsets.bin", 8 * (self._num_passages + 1))

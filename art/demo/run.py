@@ -22,8 +22,8 @@ from art.files import write_bytes
 from art.planning.forecast import forecast
 from art.report.changes import won_and_lost
 from art.retriever.loading import create_retriever, load_retriever
-from art.scorer.cache import CachedScorer
-from art.scorer.teachers import answers_for, load_teacher
+from art.teacher.cache import CachedTeacher
+from art.teacher.registry import answers_for, load_teacher
 from art.training.interruption import Interruption
 from art.training.loop import train
 from art.training.run_data import cache_folder
@@ -36,7 +36,7 @@ _TRAINING, _CHOOSING, _LOCKED = (
 )
 _BEFORE, _AFTER = "before training", "after training"
 _NUM_WON, _NUM_LOST = 3, 2  # questions shown at the end
-_COMPARED_DEPTH = 20  # of BM25's passages, which the scorer re-orders
+_COMPARED_DEPTH = 20  # of BM25's passages, which the teacher re-orders
 
 
 def run_demo(folder: Path, *, interruption: Interruption | None = None) -> None:
@@ -63,7 +63,7 @@ def run_demo(folder: Path, *, interruption: Interruption | None = None) -> None:
             print(f"{estimate(config, folder / 'data' / _LOCKED)}\n", flush=True)
         result = train(config, interruption=interruption)
         print(
-            "\nComparing on the locked questions; the scorer re-orders BM25's top 20 …", flush=True
+            "\nComparing on the locked questions; the teacher re-orders BM25's top 20 …", flush=True
         )
         results = compare_run(config, folder / "data" / _LOCKED)
         examples = most_changed(results, config)
@@ -108,7 +108,7 @@ def estimate(config: Config, questions_file: Path) -> str:
 
 
 def compare_run(config: Config, questions_file: Path) -> dict[str, Evaluation]:
-    """Evaluate what a finished run started from and what came of it, beside BM25 and the scorer.
+    """Evaluate what a finished run started from and what came of it, beside BM25 and the teacher.
 
     Args:
         config: the run's settings.
@@ -117,16 +117,16 @@ def compare_run(config: Config, questions_file: Path) -> dict[str, Evaluation]:
     Raises:
         ArtError: the run is not finished, or the questions cannot be read.
     """
-    assert config.data.passages is not None and config.scorer is not None  # of demo.yaml
+    assert config.data.passages is not None and config.teacher is not None  # of demo.yaml
     cache = cache_folder(config)
     store = PassageStore.open_or_build(config.data.passages, cache=cache)
     settings = config.retriever.model_dump()
     start = create_retriever(**settings, seed=config.training.seed, cache=cache)
     trained = load_retriever(Path(config.output.folder) / "retriever")
     questions = read_questions(questions_file)
-    scorer = load_teacher(
-        **config.scorer.model_dump(exclude={"temperature", "known_scores"}),
-        answers=answers_for(config.scorer.kind, questions, where=questions_file),
+    teacher = load_teacher(
+        **config.teacher.model_dump(exclude={"temperature", "known_scores"}),
+        answers=answers_for(config.teacher.kind, questions, where=questions_file),
         cache=cache,
     )
 
@@ -140,7 +140,7 @@ def compare_run(config: Config, questions_file: Path) -> dict[str, Evaluation]:
         },
         store,
         questions,
-        scorer=CachedScorer(scorer, None, tokens(scorer.template)),
+        teacher=CachedTeacher(teacher, None, tokens(teacher.template)),
         depth=_COMPARED_DEPTH,
         cache=cache,
     )
@@ -167,13 +167,13 @@ def most_changed(results: dict[str, Evaluation], config: Config) -> str:
     )
 
 
-def verdict(results: dict[str, Evaluation], figure: str = "top_5") -> str:
+def verdict(results: dict[str, Evaluation], metric: str = "top_5") -> str:
     """Return what the exact paired tests say, whichever way they fall."""
     lines = []
     for other in (_BEFORE, "BM25"):
-        test = paired_test(results[_AFTER], results[other], figure)
+        test = paired_test(results[_AFTER], results[other], metric)
         lines.append(
-            f"{figure.replace('_', '-')}, {_AFTER} against {other}: "
+            f"{metric.replace('_', '-')}, {_AFTER} against {other}: "
             f"{test.only_first} questions won, {test.only_second} lost "
             f"(exact McNemar p = {test.p_value:.2g})"
         )

@@ -111,5 +111,5 @@ def _compile(pattern: str) -> Any:
     except unicode_regex.error as error:
         raise DataError(
             f"the answer {pattern!r} is not a valid regular expression: {error}",
-            hint="mend it, or match the answers as plain text",
+            hint="repair it, or match the answers as plain text",
         ) from error

@@ -1,4 +1,4 @@
-"""Several retrievers on the same questions: is one better, and how much could the scorer teach?"""
+"""Several retrievers on the same questions: is one better, and how much could the teacher teach?"""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from art.evaluation.ceiling import in_order
 from art.evaluation.evaluate import Evaluation, evaluate, evaluate_rows
 from art.evaluation.metrics import PairedTest, mcnemar
+from art.evaluation.rerank import in_order
 from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages
-from art.scorer.by_passage import scores_by_passage
+from art.teacher.grouped import grouped_scores
 
 if TYPE_CHECKING:
     from art.data.formats import Question
     from art.data.passages import PassageStore
     from art.data.tokens import TokenStore
     from art.retriever.encoders import Retriever
-    from art.scorer.cache import CachedScorer
+    from art.teacher.cache import CachedTeacher
 
 
 def compare(
@@ -30,27 +30,27 @@ def compare(
     store: PassageStore,
     questions: Sequence[Question],
     *,
-    scorer: CachedScorer,
+    teacher: CachedTeacher,
     ks: Sequence[int] = (1, 5, 20),
     depth: int = 20,
     cache: Path | None = None,
 ) -> dict[str, Evaluation]:
-    """Evaluate BM25, some retrievers, and the scorer re-ordering BM25's best passages.
+    """Evaluate BM25, some retrievers, and the teacher re-ordering BM25's best passages.
 
     Args:
         retrievers: name → retriever and the store's token ids under its passage template.
         store: the passages.
         questions: labelled ones.
-        scorer: the frozen language model; what it makes of BM25's ranking is what it could teach.
+        teacher: the frozen language model; what it makes of BM25's ranking is what it could teach.
             It is asked only about questions that one of BM25's passages answers: in whatever order,
             the others miss.
         ks: depths of the top-k accuracy, `depth` at most.
-        depth: how many of BM25's passages the scorer re-orders.
+        depth: how many of BM25's passages the teacher re-orders.
         cache: where BM25's index is kept; `files.cache_folder()` when None.
 
     Returns:
         Name → evaluation, over the same questions in the same order: `BM25`, the names given, and
-        `scorer re-ordering BM25's top <depth>`.
+        `teacher re-ordering BM25's top <depth>`.
     """
     bm25 = evaluate_bm25(store, questions, ks=ks, depth=depth, cache=cache)
     results = {"BM25": bm25}
@@ -62,11 +62,11 @@ def compare(
     rows, scores = bm25.rows.copy(), bm25.scores.copy()
     answered = answered_somewhere(bm25)
     texts = [bm25.questions[position].text for position in answered]
-    likelihoods = scores_by_passage(
-        scorer, texts, rows[answered], description="re-ordering BM25's best"
+    likelihoods = grouped_scores(
+        teacher, texts, rows[answered], description="re-ordering BM25's best"
     )
     rows[answered], scores[answered] = in_order(rows[answered], likelihoods)
-    name = f"scorer re-ordering BM25's top {rows.shape[1]}"
+    name = f"teacher re-ordering BM25's top {rows.shape[1]}"
     results[name] = evaluate_rows(rows, scores, store, bm25.questions, ks=ks)
     return results
 
@@ -99,12 +99,12 @@ def answered_somewhere(ranking: Evaluation) -> NDArray[np.int64]:
     return np.flatnonzero(ranking.hits.any(axis=1))
 
 
-def paired_test(first: Evaluation, second: Evaluation, figure: str) -> PairedTest:
+def paired_test(first: Evaluation, second: Evaluation, metric: str) -> PairedTest:
     """Test whether two retrievers answer equally many of the same questions (exact McNemar).
 
     Args:
         first: of one retriever.
         second: of another, over the same questions in the same order.
-        figure: a share such as `top_5`.
+        metric: a share such as `top_5`.
     """
-    return mcnemar(first.per_question[figure] > 0, second.per_question[figure] > 0)
+    return mcnemar(first.per_question[metric] > 0, second.per_question[metric] > 0)

@@ -1,8 +1,9 @@
-"""Questions to figures: what the training loop, the command and every given ranking share.
+"""Questions to metrics: what the training loop, the command and every given ranking share.
 
-Which figure: a question with `positive_passage_ids` is answered by one of those passages, one with
-answers by a passage that contains an answer, and relevance judgements add trec_eval's figures. When
-no question has any of these, a scorer judges: how likely the questions are given the first passage.
+Which metric: a question with `positive_passage_ids` is answered by one of those passages, one with
+answers by a passage that contains an answer, and relevance judgements add trec_eval's metrics. When
+no question has any of these, the teacher judges: how likely is each question given its first
+passage.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from numpy.typing import NDArray
 
 from art import distributed
 from art.errors import ArtError
-from art.evaluation.ceiling import score_rows
 from art.evaluation.labels import Labels, is_labelled, missing_passages, some
 from art.evaluation.metrics import judged, top_k_found, wilson
-from art.evaluation.pooled import POOLED_FIGURE
+from art.evaluation.pooled import POOLED_METRIC
+from art.evaluation.rerank import score_rows
 from art.evaluation.sharing import gather_shares, my_share
 
 if TYPE_CHECKING:
@@ -27,33 +28,33 @@ if TYPE_CHECKING:
     from art.data.passages import PassageStore
     from art.retriever.encoders import Retriever
     from art.retriever.index import Index
-    from art.scorer.cache import CachedScorer
+    from art.teacher.cache import CachedTeacher
 
 Qrels = Mapping[str, Mapping[str, int]]
 
 DEFAULT_KS = (1, 5, 20, 50, 100)
-SCORER_FIGURE = "scorer_log_likelihood"
+TEACHER_METRIC = "teacher_log_likelihood"
 _JUDGED_DEPTH = 100  # Recall@100 looks deepest
 _EMBED_BLOCK = 256  # fixed, so that a question's vector does not depend on the number of processes
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of one ranking; higher is better for each of them.
+    """Metrics of one ranking; higher is better for each of them.
 
     Attributes:
-        figures: name -> value: `top_<k>`, `ndcg@10`, `mrr@10`, `recall@100`, `map`, or
-            `scorer_log_likelihood`.
+        metrics: name -> value: `top_<k>`, `ndcg@10`, `mrr@10`, `recall@100`, `map`, or
+            `teacher_log_likelihood`.
         primary: the name and value to choose models by.
         questions: those evaluated, Q of them.
         rows: passages of each question in the store, best first, [Q, K].
         scores: their scores, [Q, K].
         hits: whether each passage answers its question, [Q, K]; None without labels.
-        per_question: name -> [Q] float64, NaN where the figure does not apply to the question.
-        notes: what a reader of the figures must know, a sentence each.
+        per_question: name -> [Q] float64, NaN where the metric does not apply to the question.
+        notes: what a reader of the metrics must know, a sentence each.
     """
 
-    figures: dict[str, float]
+    metrics: dict[str, float]
     primary: tuple[str, float]
     questions: list[Question]
     rows: NDArray[np.int64]
@@ -68,14 +69,14 @@ class Evaluation:
         return len(self.questions)
 
     def table(self) -> list[dict[str, Any]]:
-        """Return one line per figure: name, value, questions counted, 95 % interval of a share."""
+        """Return one line per metric: name, value, questions counted, 95 % interval of a share."""
         lines = []
-        for name, value in self.figures.items():
+        for name, value in self.metrics.items():
             values = self.per_question[name]
             counted = values[~np.isnan(values)]
             share = name.startswith("top_")
             low, high = wilson(int(counted.sum()), len(counted)) if share else (None, None)
-            line = {"figure": name, "value": value, "num_questions": len(counted)}
+            line = {"metric": name, "value": value, "num_questions": len(counted)}
             lines.append({**line, "low": low, "high": high})
         return lines
 
@@ -88,7 +89,7 @@ def evaluate(
     *,
     qrels: Qrels | None = None,
     ks: Sequence[int] = DEFAULT_KS,
-    scorer: CachedScorer | None = None,
+    teacher: CachedTeacher | None = None,
     regex_answers: bool = False,
     drop_self_hits: bool = False,
 ) -> Evaluation:
@@ -104,14 +105,14 @@ def evaluate(
         questions: Q of them; where some have labels, those without are left out and counted.
         qrels: question id -> passage id -> relevance.
         ks: depths of the top-k accuracy.
-        scorer: judges the first passage when no question has labels.
+        teacher: judges the first passage when no question has labels.
         regex_answers: the answers are regular expressions (CuratedTREC).
         drop_self_hits: leave out a passage whose id is its question's, as BEIR does.
 
     Raises:
-        ArtError: no questions, or no labels and no scorer.
+        ArtError: no questions, or no labels and no teacher.
     """
-    chosen = _Chosen.of(questions, qrels, scorer)
+    chosen = _Chosen.of(questions, qrels, teacher)
     if isinstance(retriever, np.ndarray):
         vectors = retriever[chosen.positions]
     else:
@@ -121,7 +122,7 @@ def evaluate(
         mine = my_share(len(vectors))
         part = index.search(vectors[mine], min(wanted, len(store)))
     scores, rows = gather_shares(part[0]), gather_shares(part[1])
-    return _figures(chosen, rows, scores, store, qrels, ks, scorer, regex_answers, drop_self_hits)
+    return _metrics(chosen, rows, scores, store, qrels, ks, teacher, regex_answers, drop_self_hits)
 
 
 def evaluate_rows(
@@ -132,7 +133,7 @@ def evaluate_rows(
     *,
     qrels: Qrels | None = None,
     ks: Sequence[int] = DEFAULT_KS,
-    scorer: CachedScorer | None = None,
+    teacher: CachedTeacher | None = None,
     regex_answers: bool = False,
     drop_self_hits: bool = False,
 ) -> Evaluation:
@@ -140,22 +141,22 @@ def evaluate_rows(
 
     Args:
         rows: passages of each question, best first, [Q, K]; one more than wanted with
-            `drop_self_hits`, which leaves K - 1. Figures that look deeper are left out.
+            `drop_self_hits`, which leaves K - 1. Metrics that look deeper are left out.
         scores: their scores, [Q, K].
         store: the passages.
         questions: Q of them.
         qrels: as for `evaluate`, like all that follow.
         ks: depths of the top-k accuracy.
-        scorer: judges the first passage when no question has labels.
+        teacher: judges the first passage when no question has labels.
         regex_answers: the answers are regular expressions.
         drop_self_hits: leave out a passage whose id is its question's.
 
     Raises:
-        ArtError: no questions, no labels and no scorer, or every k beyond K.
+        ArtError: no questions, no labels and no teacher, or every k beyond K.
     """
-    chosen = _Chosen.of(questions, qrels, scorer)
+    chosen = _Chosen.of(questions, qrels, teacher)
     rows, scores = rows[chosen.positions], scores[chosen.positions]
-    return _figures(chosen, rows, scores, store, qrels, ks, scorer, regex_answers, drop_self_hits)
+    return _metrics(chosen, rows, scores, store, qrels, ks, teacher, regex_answers, drop_self_hits)
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ class _Chosen:
 
     @classmethod
     def of(
-        cls, questions: Sequence[Question], qrels: Qrels | None, scorer: CachedScorer | None
+        cls, questions: Sequence[Question], qrels: Qrels | None, teacher: CachedTeacher | None
     ) -> _Chosen:
         if not questions:
             raise ArtError("there are no questions to evaluate")
@@ -176,10 +177,10 @@ class _Chosen:
         judgements = qrels or {}
         usable = np.array([is_labelled(q) or q.question_id in judgements for q in questions])
         if not usable.any():
-            if scorer is None:
+            if teacher is None:
                 raise ArtError(
                     "no question has answers, positive_passage_ids or relevance judgements",
-                    hint="give labelled questions or --qrels, or a scorer to judge without labels",
+                    hint="give labelled questions or --qrels, or a teacher to judge without labels",
                 )
             usable[:] = True
         left_out = [q.question_id for q, used in zip(questions, usable, strict=True) if not used]
@@ -232,14 +233,14 @@ def _without_self(
     return rows[~dropped].reshape(shape), scores[~dropped].reshape(shape)
 
 
-def _figures(
+def _metrics(
     chosen: _Chosen,
     rows: NDArray[np.int64],
     scores: NDArray[Any],
     store: PassageStore,
     qrels: Qrels | None,
     ks: Sequence[int],
-    scorer: CachedScorer | None,
+    teacher: CachedTeacher | None,
     regex_answers: bool,
     drop_self_hits: bool,
 ) -> Evaluation:
@@ -260,13 +261,13 @@ def _figures(
         values, more_notes = _judged(questions, rows, store, qrels, depth)
         per_question |= values
         notes += more_notes
-    if not per_question and scorer is not None:
+    if not per_question and teacher is not None:
         texts = [question.text for question in questions]
-        per_question[SCORER_FIGURE] = score_rows(scorer, texts, rows[:, :1])[:, 0].astype(float)
-    figures = {name: float(np.nanmean(values)) for name, values in per_question.items()}
-    name = primary_figure(list(figures))
-    primary = (name, figures[name])
-    return Evaluation(figures, primary, questions, rows, scores, hits, per_question, notes)
+        per_question[TEACHER_METRIC] = score_rows(teacher, texts, rows[:, :1])[:, 0].astype(float)
+    metrics = {name: float(np.nanmean(values)) for name, values in per_question.items()}
+    name = primary_metric(list(metrics))
+    primary = (name, metrics[name])
+    return Evaluation(metrics, primary, questions, rows, scores, hits, per_question, notes)
 
 
 def _top_k(
@@ -291,7 +292,7 @@ def _judged(
 ) -> tuple[dict[str, NDArray[np.float64]], list[str]]:
     asked = [question.question_id for question in questions]
     ranking = {name: store.ids(its_rows) for name, its_rows in zip(asked, rows, strict=True)}
-    figures = judged(qrels, ranking, depth=depth).items()
+    metrics = judged(qrels, ranking, depth=depth).items()
     relevant = {
         passage
         for name in asked
@@ -300,18 +301,18 @@ def _judged(
     }
     notes = missing_passages("judgements", ((name, store.row_of(name)) for name in relevant))
     return {
-        figure: np.array([values.get(name, np.nan) for name in asked]) for figure, values in figures
+        metric: np.array([values.get(name, np.nan) for name in asked]) for metric, values in metrics
     }, notes
 
 
-def primary_figure(figures: Sequence[str]) -> str:
-    """Return the figure to choose models by.
+def primary_metric(metrics: Sequence[str]) -> str:
+    """Return the metric to choose models by.
 
-    Labels of a corpus go first (top-20 or the nearest depth below, else the first figure), then the
-    pooled figure, then the scorer's.
+    Labels of a corpus go first (top-20 or the nearest depth below, else the first metric), then the
+    pooled metric, then the teacher's.
     """
-    depths = [int(name.removeprefix("top_")) for name in figures if name.startswith("top_")]
+    depths = [int(name.removeprefix("top_")) for name in metrics if name.startswith("top_")]
     if depths:
         return f"top_{max((k for k in depths if k <= 20), default=min(depths))}"
-    labelled = [name for name in figures if name != SCORER_FIGURE and "pooled" not in name]
-    return next(iter(labelled), POOLED_FIGURE if POOLED_FIGURE in figures else figures[0])
+    labelled = [name for name in metrics if name != TEACHER_METRIC and "pooled" not in name]
+    return next(iter(labelled), POOLED_METRIC if POOLED_METRIC in metrics else metrics[0])

@@ -97,7 +97,7 @@ def missing_passages(what: str, named: Iterable[tuple[str, int | None]]) -> list
         return []
     return [
         f"{len(missing)} of {len(rows)} passages named by {what} are not in the store, "
-        f"so the figures are lower than they should be ({some(missing)})"
+        f"so the metrics are lower than they should be ({some(missing)})"
     ]
 
 

@@ -1,4 +1,4 @@
-"""Figures of merit from hits, judgements and scores; plain numbers in, plain numbers out."""
+"""Metrics from hits, judgements and scores; plain numbers in, plain numbers out."""
 
 from __future__ import annotations
 
@@ -146,10 +146,10 @@ def judged(
     Args:
         qrels: question id -> passage id -> relevance, above 0 when relevant.
         ranking: question id -> passage ids, best first; questions without judgement are left out.
-        depth: how many passages were asked for; figures that look deeper are left out.
+        depth: how many passages were asked for; metrics that look deeper are left out.
 
     Returns:
-        Figure -> question id -> value, for `ndcg@10`, `mrr@10`, `recall@100` and `map`.
+        Metric -> question id -> value, for `ndcg@10`, `mrr@10`, `recall@100` and `map`.
 
     Raises:
         ArtError: a passage stands twice in one ranking.

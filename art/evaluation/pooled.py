@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from art.retriever.encoders import Retriever
 
 AVERAGE_RANK = "pooled_average_rank"
-POOLED_FIGURE = "pooled_mrr"
+POOLED_METRIC = "pooled_mrr"
 # Fixed, so that neither a vector nor a score depends on the number of processes.
 _EMBED_BLOCK = 256
 _SCORES_AT_ONCE = 1 << 24
@@ -108,7 +108,7 @@ def evaluate_pool(retriever: Retriever, pool: Pool) -> dict[str, float]:
         empty=np.zeros(0, dtype=np.int64),
     )  # [Q]
     return {
-        POOLED_FIGURE: float(np.mean(1.0 / (1 + ranks))),
+        POOLED_METRIC: float(np.mean(1.0 / (1 + ranks))),
         "pooled_top_1": float(np.mean(ranks == 0)),
         AVERAGE_RANK: float(np.mean(ranks)),
     }

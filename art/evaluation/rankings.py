@@ -1,4 +1,4 @@
-"""What each evaluated question found, kept beside the figures so that a person can look at it.
+"""What each evaluated question found, kept beside the metrics so that a person can look at it.
 
 A file has a JSON object a line, one for each question in the order of the evaluation.
 """
@@ -50,7 +50,7 @@ class KeptRanking(Manifest):
     Attributes:
         id: the question's.
         question: its text.
-        figures: name → value; None where the figure does not apply to the question.
+        metrics: name → value; None where the metric does not apply to the question.
         depth: how many passages were looked at.
         first_hit: rank of the first that answers the question, from 1; None where none of them
             does, or no label tells.
@@ -59,7 +59,7 @@ class KeptRanking(Manifest):
 
     id: str
     question: str
-    figures: dict[str, float | None]
+    metrics: dict[str, float | None]
     depth: int
     first_hit: int | None
     passages: tuple[KeptPassage, ...]
@@ -106,7 +106,7 @@ def kept_rankings(result: Evaluation, store: PassageStore) -> Iterator[KeptRanki
         yield KeptRanking(
             id=question.question_id,
             question=question.text,
-            figures={
+            metrics={
                 name: None if np.isnan(values[position]) else float(values[position])
                 for name, values in result.per_question.items()
             },

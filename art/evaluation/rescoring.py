@@ -18,20 +18,20 @@ from numpy.typing import NDArray
 from art import distributed
 from art.config import Manifest
 from art.errors import DataError, MismatchError
-from art.evaluation.ceiling import in_order
 from art.evaluation.labels import some
+from art.evaluation.rerank import in_order
 from art.evaluation.runs import write_run
 from art.files import lock
-from art.scorer.by_passage import scores_by_passage
-from art.scorer.cache import CachedScorer, ScoreLog
-from art.scorer.records import LOG_NAME, Records, read_known
+from art.teacher.cache import CachedTeacher, ScoreLog
+from art.teacher.grouped import grouped_scores
+from art.teacher.log_file import LOG_NAME, Records, read_known
 
 if TYPE_CHECKING:
     from art.data.formats import Question
     from art.data.passages import PassageStore
     from art.data.tokens import TokenStore
     from art.evaluation.runs import Run
-    from art.scorer.teacher import Teacher
+    from art.teacher.base import Teacher
 
 
 def match_run(
@@ -80,7 +80,7 @@ def match_run(
 
 
 def rescore_run(
-    scorer: Teacher,
+    teacher: Teacher,
     passage_tokens: TokenStore,
     questions: Sequence[Question],
     rows: NDArray[np.int64],
@@ -90,13 +90,13 @@ def rescore_run(
     known_scores: Sequence[str | Path] = (),
     progress: bool = True,
 ) -> None:
-    """Write a run in the scorer's order; a killed call goes on from the scores beside the output.
+    """Write a run in the teacher's order; a killed call goes on from the scores beside the output.
 
     Every process of the job must call it, with the same arguments.
 
     Args:
-        scorer: the frozen teacher.
-        passage_tokens: the store's passages, encoded by the scorer's template.
+        teacher: the frozen teacher.
+        passage_tokens: the store's passages, encoded by the teacher's template.
         questions: Q of them.
         rows: passages of each question, [Q, K], -1 behind the last where there are fewer.
         store: the passages.
@@ -107,13 +107,13 @@ def rescore_run(
 
     Raises:
         ArtError: another job writes this output, or the disk refuses.
-        MismatchError: the scores beside the output, or some of those known, are another scorer's.
+        MismatchError: the scores beside the output, or some of those known, are another teacher's.
     """
     texts = [question.text for question in questions]
     folder = output.with_name(f"{output.name}.scores")
-    with _kept_scores(folder, scorer.fingerprint, known_scores) as kept:
-        cached = CachedScorer(scorer, kept.log, passage_tokens)
-        scores = scores_by_passage(cached, texts, rows, after_block=kept.keep, progress=progress)
+    with _kept_scores(folder, teacher.fingerprint, known_scores) as kept:
+        cached = CachedTeacher(teacher, kept.log, passage_tokens)
+        scores = grouped_scores(cached, texts, rows, after_block=kept.keep, progress=progress)
         with distributed.fail_together():
             if distributed.is_main():
                 write_run(output, questions, *in_order(rows, scores), store)

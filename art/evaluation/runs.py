@@ -157,7 +157,7 @@ def _one_word(name: str, kind: str) -> str:
     if name.split() != [name]:
         raise ArtError(
             f"the {kind} {name!r} is empty or holds white space, which parts a TREC run's columns",
-            hint="write a .json file instead, or mend the id",
+            hint="write a .json file instead, or repair the id",
         )
     return name
 

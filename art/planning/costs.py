@@ -66,7 +66,7 @@ class TowerShape:
 
 
 @dataclass(frozen=True)
-class ScorerShape:
+class LanguageModelShape:
     """A frozen language model.
 
     Attributes:
@@ -139,19 +139,19 @@ class RerankerShape:
         return 1.0
 
 
-TeacherShape = ScorerShape | RerankerShape
+TeacherShape = LanguageModelShape | RerankerShape
 
 
-def training_flops(forward: float, *, learns: bool = True, recomputed: bool = False) -> float:
+def training_flops(forward: float, *, trainable: bool = True, recomputed: bool = False) -> float:
     """Return the operations of a forward and backward pass.
 
     Args:
         forward: operations of the forward pass.
-        learns: False for a frozen tower, which has no backward pass.
+        trainable: False for a frozen tower, which has no backward pass.
         recomputed: activations are computed again in the backward pass.
     """
     # Each product has two factors, and the gradient of either costs as much as the product.
-    return forward * (3 + recomputed if learns else 1)
+    return forward * (3 + recomputed if trainable else 1)
 
 
 def search_flops(num_questions: int, num_passages: int, embedding_size: int) -> float:
@@ -191,13 +191,13 @@ def score_log_bytes(num_pairs: int) -> int:
 def rankings_bytes(num_questions: int) -> int:
     """Return about how many bytes it takes to keep what so many evaluated questions found.
 
-    Five passages each of at most 400 characters, with ids, titles and figures.
+    Five passages each of at most 400 characters, with ids, titles and metrics.
     """
     return 4096 * num_questions
 
 
 def checkpoint_bytes(num_parameters: int, num_learning: int) -> int:
-    """Return the bytes of a checkpoint: float32 weights, and Adam's two moments of what learns."""
+    """Return the bytes of a checkpoint: float32 weights and Adam's two moments."""
     return 4 * num_parameters + 8 * num_learning
 
 
@@ -211,7 +211,7 @@ def activation_memory(
 ) -> float:
     """Return about how many bytes wait for the backward pass of so many padded tokens.
 
-    Source: Korthikanti et al. 2022, section 4.1 (a guide figure: models differ by some tens of
+    Source: Korthikanti et al. 2022, section 4.1 (a guide value: models differ by some tens of
     per cent, and attention that is not fused keeps its matrix too).
     """
     all_of_it = num_tokens * tower.hidden_size * tower.num_layers * _ACTIVATION_BYTES[dtype]
@@ -222,7 +222,7 @@ def activation_memory(
     return inputs + all_of_it / tower.num_layers
 
 
-def scorer_memory(
+def teacher_memory(
     shape: TeacherShape,
     dtype: str,
     *,
@@ -231,7 +231,7 @@ def scorer_memory(
     second: float,
     weight_bytes: int | None = None,
 ) -> float:
-    """Return the bytes of the scorer's weights and of the logits of one batch.
+    """Return the bytes of the teacher's weights and of the logits of one batch.
 
     Args:
         shape: of the model.

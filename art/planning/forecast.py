@@ -10,8 +10,8 @@ import torch
 
 from art.config import Config
 from art.planning import costs
-from art.planning.at_hand import AtHand, WhatIf, find
-from art.planning.costs import ScorerShape, TeacherShape, TowerShape
+from art.planning.costs import LanguageModelShape, TeacherShape, TowerShape
+from art.planning.inventory import Inventory, WhatIf, find
 from art.planning.lengths import Lengths, sample_texts
 from art.planning.rates import REFERENCE, Sample, measure_rates, reference_rates
 from art.planning.space import Space, disk_of_a_run, memory_of_a_process
@@ -40,9 +40,9 @@ class Forecast:
         work: pieces of work.
         flops: operations by phase, None where a model's shape is not known.
         seconds: least and most by phase, None where nothing could be measured.
-        memory: of each process, on the device that learns.
+        memory: of each process, on its training device.
         disk: where the run goes, at the most.
-        basis: what the figures rest on, a sentence each.
+        basis: what the estimates rest on, a sentence each.
         warnings: what will not fit, a sentence each.
     """
 
@@ -107,7 +107,7 @@ def forecast_beside(
         schedule,
         num_passages=parts.num_passages,
         num_evaluated=parts.num_evaluated,
-        judged_by_scorer=parts.judged_by_scorer,
+        judged_by_teacher=parts.judged_by_teacher,
         pooled=parts.pooled,
     )
     sample, lengths = sample_texts(parts)
@@ -135,33 +135,33 @@ def forecast_beside(
     )
 
 
-def _unit_flops(parts: AtHand, lengths: Lengths, *, num_processes: int) -> UnitFlops | None:
+def _unit_flops(parts: Inventory, lengths: Lengths, *, num_processes: int) -> UnitFlops | None:
     """Return the operations of each piece of work; None where a model's size is not known."""
-    config, tower, scorer = parts.config, parts.tower, parts.scorer_shape
+    config, tower, teacher = parts.config, parts.tower, parts.teacher_shape
     models: dict[str, TowerShape | TeacherShape | None] = {config.retriever.model: tower}
-    if parts.teacher is not None:
-        models[parts.teacher.model] = scorer
+    if parts.teacher_settings is not None:
+        models[parts.teacher_settings.model] = teacher
     for name, shape in models.items():
         if shape is None:
             parts.basis.append(f"nothing is known here of the size of {name}")
-    if tower is None or (scorer is None and parts.teacher is not None):
+    if tower is None or (teacher is None and parts.teacher_settings is not None):
         return None
     num_questions = config.training.questions_per_micro_batch
     recomputed = config.retriever.activation_checkpointing
 
     def learning(texts: list[int], count: int, name: str) -> float:
         forward = count * tower.flops(costs.expected_longest(texts, count))
-        learns = config.retriever.freeze != name
-        return costs.training_flops(forward, learns=learns, recomputed=recomputed)
+        trainable = config.retriever.freeze != name
+        return costs.training_flops(forward, trainable=trainable, recomputed=recomputed)
 
     def contrasting(texts: list[int], count: int, name: str) -> float:
         forward = count * float(np.mean([tower.flops(length) for length in texts]))
-        learns = config.retriever.freeze != name
+        trainable = config.retriever.freeze != name
         again = forward if encodes_twice(config, num_processes) else 0.0
-        return again + costs.training_flops(forward, learns=learns, recomputed=recomputed)
+        return again + costs.training_flops(forward, trainable=trainable, recomputed=recomputed)
 
     each = passages_per_item(config)
-    pair, pair_again = _pair_flops(config, scorer, lengths)
+    pair, pair_again = _pair_flops(config, teacher, lengths)
     return UnitFlops(
         question=float(np.mean([tower.flops(length) for length in lengths.questions])),
         passage=float(np.mean([tower.flops(length) for length in lengths.passages])),
@@ -176,46 +176,51 @@ def _unit_flops(parts: AtHand, lengths: Lengths, *, num_processes: int) -> UnitF
 
 
 def _pair_flops(
-    config: Config, scorer: TeacherShape | None, lengths: Lengths
+    config: Config, teacher: TeacherShape | None, lengths: Lengths
 ) -> tuple[float, float]:
     """Return the operations of a pair, and of one whose passage is read for another one."""
-    if scorer is None or config.scorer is None:
+    if teacher is None or config.teacher is None:
         return 0.0, 0.0
-    again = scorer.flops
-    if isinstance(scorer, ScorerShape) and config.scorer.kind == "question-likelihood":
-        again = scorer.flops_again
+    again = teacher.flops
+    if isinstance(teacher, LanguageModelShape) and config.teacher.kind == "question-likelihood":
+        again = teacher.flops_again
     pairs = [*zip(lengths.firsts, lengths.seconds, strict=True)]
     pair, pair_again = (
         float(np.mean([flops(first, second) for first, second in pairs]))
-        for flops in (scorer.flops, again)
+        for flops in (teacher.flops, again)
     )
     return pair, pair_again
 
 
-def _assumed_rates(parts: AtHand, unit: UnitFlops | None, world_size: int) -> Rates | None:
+def _assumed_rates(parts: Inventory, unit: UnitFlops | None, world_size: int) -> Rates | None:
     """Return the rates of a machine that is not here; None where the work is not known."""
     index_dtype = parts.config.index.dtype
-    student, teacher = parts.dtypes(on_gpu=True)
+    student_dtype, teacher_dtype = parts.dtypes(on_gpu=True)
     parts.basis.append(
         f"rates assumed for {world_size} of {REFERENCE.name}, none measured: "
-        f"{REFERENCE.flops[student] / 1e12:g} TFLOP/s sustained in {student} by the retriever, "
-        f"{REFERENCE.flops[teacher] / 1e12:g} in {teacher} by a scorer; a search gets "
+        f"{REFERENCE.flops[student_dtype] / 1e12:g} TFLOP/s sustained in {student_dtype} by the "
+        f"retriever, "
+        f"{REFERENCE.flops[teacher_dtype] / 1e12:g} in {teacher_dtype} by a teacher; a search gets "
         f"through {REFERENCE.search_bytes[index_dtype] / 1e9:g} GB/s of float32 vectors "
         f"(stored as {index_dtype})"
     )
     if unit is None:
         return None
     return reference_rates(
-        REFERENCE, unit, retriever_dtype=student, scorer_dtype=teacher, index_dtype=index_dtype
+        REFERENCE,
+        unit,
+        retriever_dtype=student_dtype,
+        teacher_dtype=teacher_dtype,
+        index_dtype=index_dtype,
     )
 
 
 def _measured_rates(
-    parts: AtHand, sample: Sample | None, work: Work, world_size: int
+    parts: Inventory, sample: Sample | None, work: Work, world_size: int
 ) -> Rates | None:
     """Return the rates of this machine; None where models or texts are not here."""
     config = parts.config
-    lacks_teacher = parts.teacher is not None and parts.scorer is None
+    lacks_teacher = parts.teacher_settings is not None and parts.teacher is None
     if sample is None or parts.retriever is None or lacks_teacher:
         parts.basis.append("only counts: rates are measured where models and texts are here")
         return None
@@ -229,7 +234,7 @@ def _measured_rates(
     contrasts = work.num_contrastive_steps > 0
     measured = measure_rates(
         parts.retriever,
-        parts.scorer,
+        parts.teacher,
         sample,
         questions_per_micro_batch=config.training.questions_per_micro_batch,
         top_k=config.training.top_k if work.num_asking_steps else 0,

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from art.config import ScorerConfig
+from art.config import TeacherConfig
 from art.data.cloze import inverse_cloze, random_crops
 from art.data.formats import Passage
 from art.data.pairs import Ids
-from art.planning.at_hand import AtHand
+from art.planning.inventory import Inventory
 from art.planning.rates import Sample
 from art.retriever.loading import DEFAULT_PASSAGE_LENGTH, DEFAULT_QUESTION_LENGTH
 
@@ -28,44 +28,44 @@ class Lengths:
     Attributes:
         questions: of the question tower.
         passages: of the passage tower.
-        firsts: of the scorer, the first part of each pair.
-        seconds: of the scorer, the second part of each pair.
-        scorer_passages: of the scorer, passages uncut.
+        firsts: of the teacher, the first part of each pair.
+        seconds: of the teacher, the second part of each pair.
+        teacher_passages: of the teacher, passages uncut.
     """
 
     questions: list[int]
     passages: list[int]
     firsts: list[int]
     seconds: list[int]
-    scorer_passages: list[int]
+    teacher_passages: list[int]
 
 
-def sample_texts(parts: AtHand) -> tuple[Sample | None, Lengths]:
+def sample_texts(parts: Inventory) -> tuple[Sample | None, Lengths]:
     """Encode some of the run's texts where both texts and models are here, else assume lengths."""
-    config, retriever, scorer = parts.config, parts.retriever, parts.scorer
+    config, retriever, teacher = parts.config, parts.retriever, parts.teacher
     found = _some_texts(parts)
-    if found and retriever and (scorer or parts.teacher is None):
+    if found and retriever and (teacher or parts.teacher_settings is None):
         texts, chosen = found
         titles, bodies = [one.title for one in chosen], [one.text for one in chosen]
-        template = scorer.template if scorer else None
+        template = teacher.template if teacher else None
         ids = Sample(
             questions=retriever.question_template.questions(texts),
             passages=retriever.passage_template(titles, bodies),
             asked=[template.asked(text) for text in texts] if template else [],
-            scorer_passages=template(titles, bodies) if template else [],
+            teacher_passages=template(titles, bodies) if template else [],
         )
-        pairs = [*map(template.pair, ids.asked, ids.scorer_passages)] if template else []
+        pairs = [*map(template.pair, ids.asked, ids.teacher_passages)] if template else []
         firsts, seconds = zip(*pairs, strict=True) if pairs else ((), ())
         parts.basis.append(
             f"lengths of {_SAMPLED} of the run's own texts: questions of "
             f"{_mean(ids.questions):.0f} tokens, passages of {_mean(ids.passages):.0f}"
             + (
-                f", pairs for the scorer of {_mean(firsts):.0f} + {_mean(seconds):.0f}"
+                f", pairs for the teacher of {_mean(firsts):.0f} + {_mean(seconds):.0f}"
                 if pairs
                 else ""
             )
         )
-        every = (ids.questions, ids.passages, firsts, seconds, ids.scorer_passages)
+        every = (ids.questions, ids.passages, firsts, seconds, ids.teacher_passages)
         return ids, Lengths(*([len(one) for one in each] for each in every))
     question, passage = _ASSUMED_QUESTION, _ASSUMED_PASSAGE
     parts.basis.append(
@@ -73,17 +73,17 @@ def sample_texts(parts: AtHand) -> tuple[Sample | None, Lengths]:
         "title), because texts or tokenizers are not here"
     )
     student = config.retriever
-    first, second = _assumed_pair(parts.teacher) if parts.teacher else (0, 0)
+    first, second = _assumed_pair(parts.teacher_settings) if parts.teacher_settings else (0, 0)
     return None, Lengths(
         questions=[min(question, student.question_length or DEFAULT_QUESTION_LENGTH)],
         passages=[min(passage, student.passage_length or DEFAULT_PASSAGE_LENGTH)],
         firsts=[first],
         seconds=[second],
-        scorer_passages=[passage] if parts.teacher else [],
+        teacher_passages=[passage] if parts.teacher_settings else [],
     )
 
 
-def _some_texts(parts: AtHand) -> tuple[list[str], list[Passage]] | None:
+def _some_texts(parts: Inventory) -> tuple[list[str], list[Passage]] | None:
     """Return some of the run's questions and passages; None where they are not here."""
     config, questions = parts.config, parts.questions.training if parts.questions else []
     rng = np.random.default_rng(config.training.seed)
@@ -101,15 +101,15 @@ def _some_texts(parts: AtHand) -> tuple[list[str], list[Passage]] | None:
     return texts, [store[int(row)] for row in rng.integers(len(store), size=_SAMPLED)]
 
 
-def _assumed_pair(scorer: ScorerConfig) -> tuple[int, int]:
+def _assumed_pair(teacher: TeacherConfig) -> tuple[int, int]:
     """Return the tokens of both parts of a pair where no texts are at hand."""
-    if scorer.kind == "cross-encoder":
-        return _ASSUMED_QUESTION, min(_ASSUMED_PASSAGE, scorer.max_length - _ASSUMED_QUESTION)
+    if teacher.kind == "cross-encoder":
+        return _ASSUMED_QUESTION, min(_ASSUMED_PASSAGE, teacher.max_length - _ASSUMED_QUESTION)
     context = _ASSUMED_PASSAGE + _ASSUMED_INSTRUCTION
-    if scorer.kind == "answer-likelihood":
-        return min(context + _ASSUMED_QUESTION, scorer.max_length), _ASSUMED_ANSWER
-    target = min(_ASSUMED_QUESTION + _ASSUMED_PREFIX, scorer.question_length)
-    return min(context, scorer.max_length), target
+    if teacher.kind == "answer-likelihood":
+        return min(context + _ASSUMED_QUESTION, teacher.max_length), _ASSUMED_ANSWER
+    target = min(_ASSUMED_QUESTION + _ASSUMED_PREFIX, teacher.question_length)
+    return min(context, teacher.max_length), target
 
 
 def _mean(items: Sequence[Ids]) -> float:

@@ -20,7 +20,7 @@ from art.retriever.encoders import Retriever
 from art.retriever.padding import learning_limits
 from art.retriever.search import search
 from art.retriever.shards import Shards, VectorType, stored_type, write_shard
-from art.scorer.teacher import Teacher
+from art.teacher.base import Teacher
 
 _ENOUGH_SECONDS = 1.0
 _MOST_ITEMS = 4096
@@ -37,14 +37,14 @@ class Sample:
     Attributes:
         questions: as the question tower reads them.
         passages: as the passage tower reads them.
-        asked: what the scorer reads of questions.
-        scorer_passages: what it reads of passages, uncut.
+        asked: what the teacher reads of questions.
+        teacher_passages: what it reads of passages, uncut.
     """
 
     questions: Many
     passages: Many
     asked: Sequence[Asked]
-    scorer_passages: Sequence[Ids]
+    teacher_passages: Sequence[Ids]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ REFERENCE = Machine(
 
 
 def reference_rates(
-    machine: Machine, unit: UnitFlops, *, retriever_dtype: str, scorer_dtype: str, index_dtype: str
+    machine: Machine, unit: UnitFlops, *, retriever_dtype: str, teacher_dtype: str, index_dtype: str
 ) -> Rates:
     """Return what each piece of work would take on a machine.
 
@@ -85,10 +85,10 @@ def reference_rates(
         machine: as it is assumed to be.
         unit: operations of each piece.
         retriever_dtype: what the retriever computes in.
-        scorer_dtype: what the scorer computes in.
+        teacher_dtype: what the teacher computes in.
         index_dtype: of the stored vectors.
     """
-    student, teacher = machine.flops[retriever_dtype], machine.flops[scorer_dtype]
+    student, teacher = machine.flops[retriever_dtype], machine.flops[teacher_dtype]
     return Rates(
         question=unit.question / student,
         passage=unit.passage / student,
@@ -105,7 +105,7 @@ def reference_rates(
 
 def measure_rates(
     retriever: Retriever,
-    scorer: Teacher | None,
+    teacher: Teacher | None,
     sample: Sample,
     *,
     questions_per_micro_batch: int,
@@ -122,7 +122,7 @@ def measure_rates(
 
     Args:
         retriever: on its device.
-        scorer: on its device; None where the run needs none.
+        teacher: on its device; None where the run needs none.
         sample: texts to work on.
         questions_per_micro_batch: B.
         top_k: K; 0 where no step asks the index.
@@ -142,24 +142,24 @@ def measure_rates(
         retriever.embed_tokens("passage", chosen, batch_tokens=batch_tokens)
 
     def score(count: int) -> None:
-        passages, asked = sample.scorer_passages, sample.asked
+        passages, asked = sample.teacher_passages, sample.asked
         # Every passage meets another question in each round of the sample.
         others = (asked[(i + i // len(passages)) % len(asked)] for i in range(count))
         pairs = zip(others, _some(passages, count), strict=True)
-        assert scorer is not None
-        scorer.score_pairs([scorer.template.pair(*one) for one in pairs])
+        assert teacher is not None
+        teacher.score_pairs([teacher.template.pair(*one) for one in pairs])
 
     def score_again(count: int) -> None:
-        assert scorer is not None
-        passage = sample.scorer_passages[0]
+        assert teacher is not None
+        passage = sample.teacher_passages[0]
         asked = _some(sample.asked, count)
-        scorer.score_pairs([scorer.template.pair(one, passage) for one in asked])
+        teacher.score_pairs([teacher.template.pair(one, passage) for one in asked])
 
     question = _seconds_each(embed_questions, questions_per_search, device)
     passage = _seconds_each(embed_passages, min(num_passages, _MOST_ITEMS), device)
-    pair = _seconds_each(score, _MOST_ITEMS, device) if scorer is not None else 0.0
+    pair = _seconds_each(score, _MOST_ITEMS, device) if teacher is not None else 0.0
     pair_again = pair
-    if scorer is not None and scorer.reads_passages_apart:
+    if teacher is not None and teacher.reads_passages_apart:
         pair_again = min(pair, _seconds_each(score_again, _MOST_ITEMS, device))
     micro_batch, contrastive = (
         _micro_batch_seconds(

@@ -17,10 +17,10 @@ from transformers import (
     T5Config,
 )
 
-from art.planning.costs import RerankerShape, ScorerShape, Stack, TeacherShape, TowerShape
+from art.planning.costs import LanguageModelShape, RerankerShape, Stack, TeacherShape, TowerShape
 from art.retriever.encoders import Retriever, Tower
-from art.scorer.reranker import Reranker
-from art.scorer.teacher import Teacher
+from art.teacher.base import Teacher
+from art.teacher.reranker import Reranker
 
 # What the decoder multiplies the context's tokens with, as T5 and as BART's kin name it.
 _CROSS = re.compile(r"(EncDecAttention\.[kv]|encoder_attn\.[kv]_proj)\.weight$")
@@ -61,59 +61,61 @@ def retriever_shape(retriever: Retriever) -> TowerShape:
 
 def tower_shape(tower: Tower) -> TowerShape:
     """Return the shape of a tower."""
-    return _tower_shape(tower.backbone, tower.head.weight.shape[0] if tower.head else None)
+    return _tower_shape(
+        tower.backbone, tower.projection.weight.shape[0] if tower.projection else None
+    )
 
 
-def scorer_shape(scorer: Teacher) -> TeacherShape:
-    """Return the shape of a loaded scorer."""
-    of = _reranker_shape if isinstance(scorer, Reranker) else _scorer_shape
-    return of(scorer.model)
+def teacher_shape(teacher: Teacher) -> TeacherShape:
+    """Return the shape of a loaded teacher."""
+    of = _reranker_shape if isinstance(teacher, Reranker) else _teacher_shape
+    return of(teacher.model)
 
 
 def published_tower(
-    name: str, *, num_layers: int | None = None, head_size: int | None = None
+    name: str, *, num_layers: int | None = None, projection_size: int | None = None
 ) -> TowerShape | None:
     """Return the shape of a published encoder by its hub name, None where it is not known here.
 
     Args:
         name: of the model.
         num_layers: layers kept of it; None for all.
-        head_size: of the linear layer after pooling; None for none.
+        projection_size: of the linear layer after pooling; None for none.
     """
     if name not in _PUBLISHED_BERT:
         return None
     config = BertConfig(**_PUBLISHED_BERT[name])
     config.num_hidden_layers = min(num_layers or config.num_hidden_layers, config.num_hidden_layers)
     with torch.device("meta"):
-        return _tower_shape(AutoModel.from_config(config, add_pooling_layer=False), head_size)
+        return _tower_shape(AutoModel.from_config(config, add_pooling_layer=False), projection_size)
 
 
-def published_scorer(name: str) -> ScorerShape | None:
+def published_teacher(name: str) -> LanguageModelShape | None:
     """Return the shape of a published language model by its hub name, None where it is unknown."""
     if name not in _PUBLISHED_T5:
         return None
     config = T5Config(**_PUBLISHED_T5[name])
     with torch.device("meta"):
         model = AutoModelForSeq2SeqLM.from_config(config)
-    shape = _scorer_shape(model)
+    shape = _teacher_shape(model)
     # These models have a head of their own, which a new model of this config may share with the
     # table of embeddings.
     shared = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     return replace(shape, num_parameters=shape.num_parameters + shared * shape.head_parameters)
 
 
-def _tower_shape(backbone: PreTrainedModel, head_size: int | None) -> TowerShape:
+def _tower_shape(backbone: PreTrainedModel, projection_size: int | None) -> TowerShape:
     config = backbone.config
     hidden_size = int(config.hidden_size)
     num_layers = int(getattr(config, "num_hidden_layers", 0))
-    head = hidden_size * (head_size or 0)
+    head = hidden_size * (projection_size or 0)
     return TowerShape(
         stack=Stack(
             sum(_matrices(backbone).values()), num_layers and _attention_size(config, "encoder")
         ),
         num_layers=num_layers,
         hidden_size=hidden_size,
-        embedding_size=head_size or hidden_size,
+        embedding_size=projection_size or hidden_size,
         head_parameters=head,
         num_parameters=_count(backbone) + head,
     )
@@ -135,7 +137,7 @@ def _reranker_shape(model: PreTrainedModel) -> RerankerShape:
     )
 
 
-def _scorer_shape(model: PreTrainedModel) -> ScorerShape:
+def _teacher_shape(model: PreTrainedModel) -> LanguageModelShape:
     head = model.get_output_embeddings()
     head_parameters = _size(head, head.weight) if head is not None else 0
     # The head may share its numbers with the table of embeddings: told apart by module, not name.
@@ -145,12 +147,14 @@ def _scorer_shape(model: PreTrainedModel) -> ScorerShape:
     decoder_size = _attention_size(config, "decoder")
     if not config.is_encoder_decoder:
         decoder = Stack(sum(matrices.values()), decoder_size)
-        return ScorerShape(None, decoder, cross=Stack(), head_parameters=head_parameters, **whole)
+        return LanguageModelShape(
+            None, decoder, cross=Stack(), head_parameters=head_parameters, **whole
+        )
     encoder = _encoder_name(model)
     encoding = sum(size for name, size in matrices.items() if name.startswith(encoder))
     crossing = sum(size for name, size in matrices.items() if _CROSS.search(name))
     decoding = sum(matrices.values()) - encoding - crossing
-    return ScorerShape(
+    return LanguageModelShape(
         encoder=Stack(encoding, _attention_size(config, "encoder")),
         decoder=Stack(decoding, decoder_size),
         cross=Stack(crossing, decoder_size),

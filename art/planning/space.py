@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from art.planning import costs
-from art.planning.at_hand import AtHand
+from art.planning.inventory import Inventory
 from art.planning.lengths import Lengths
 from art.planning.rates import REFERENCE
 from art.planning.work import Work, passages_per_item
@@ -34,8 +34,10 @@ class Space:
     shortage: str | None
 
 
-def memory_of_a_process(parts: AtHand, work: Work, lengths: Lengths, *, elsewhere: bool) -> Space:
-    """Return the memory that each process needs on the device that learns.
+def memory_of_a_process(
+    parts: Inventory, work: Work, lengths: Lengths, *, elsewhere: bool
+) -> Space:
+    """Return the memory that each process needs on its training device.
 
     Args:
         parts: what of the run is at hand.
@@ -43,15 +45,15 @@ def memory_of_a_process(parts: AtHand, work: Work, lengths: Lengths, *, elsewher
         lengths: of its texts.
         elsewhere: whether it goes to the reference machine.
     """
-    config, scorer = parts.config, parts.scorer_shape
+    config, teacher = parts.config, parts.teacher_shape
     on_gpu = elsewhere or (torch.cuda.is_available() and not config.training.cpu)
-    student, teacher = parts.dtypes(on_gpu=on_gpu)
-    needed = _memory_of_the_retriever(parts, work, lengths, student)
-    if scorer is not None and config.scorer is not None:
-        batch_tokens = config.scorer.batch_tokens or (16_384 if on_gpu else 4_096)
-        needed["scorer: weights, logits of a batch"] = costs.scorer_memory(
-            scorer,
+    student_dtype, teacher_dtype = parts.dtypes(on_gpu=on_gpu)
+    needed = _memory_of_the_retriever(parts, work, lengths, student_dtype)
+    if teacher is not None and config.teacher is not None:
+        batch_tokens = config.teacher.batch_tokens or (16_384 if on_gpu else 4_096)
+        needed["teacher: weights, logits of a batch"] = costs.teacher_memory(
             teacher,
+            teacher_dtype,
             batch_tokens=batch_tokens,
             first=float(np.mean(lengths.firsts)),
             second=float(np.mean(lengths.seconds)),
@@ -64,13 +66,13 @@ def memory_of_a_process(parts: AtHand, work: Work, lengths: Lengths, *, elsewher
             f"memory: about {total / 1e9:.1f} GB a process, but the device has "
             f"{available / 1e9:.1f}; lower training.questions_per_micro_batch, set "
             "training.chunk_tokens or retriever.activation_checkpointing"
-            + (", or take a smaller scorer" if scorer is not None else "")
+            + (", or take a smaller teacher" if teacher is not None else "")
         )
     return Space(needed, available, shortage)
 
 
 def _memory_of_the_retriever(
-    parts: AtHand, work: Work, lengths: Lengths, dtype: str
+    parts: Inventory, work: Work, lengths: Lengths, dtype: str
 ) -> dict[str, float]:
     config, tower = parts.config, parts.tower
     if tower is None:
@@ -89,14 +91,14 @@ def _memory_of_the_retriever(
     }
 
 
-def _packed_bytes(parts: AtHand) -> int | None:
-    """Return the bytes of the scorer's weights where they are in few bits and loaded here."""
-    if parts.teacher is None or not parts.teacher.quantization:
+def _packed_bytes(parts: Inventory) -> int | None:
+    """Return the bytes of the teacher's weights where they are in few bits and loaded here."""
+    if parts.teacher_settings is None or not parts.teacher_settings.quantization:
         return None
-    if parts.scorer is None:
-        parts.basis.append("the scorer's memory as if it were not quantised")
+    if parts.teacher is None:
+        parts.basis.append("the teacher's memory as if it were not quantised")
         return None
-    return int(parts.scorer.model.get_memory_footprint())
+    return int(parts.teacher.model.get_memory_footprint())
 
 
 def _memory_here(on_gpu: bool) -> int:
@@ -106,7 +108,7 @@ def _memory_here(on_gpu: bool) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def disk_of_a_run(parts: AtHand, work: Work, lengths: Lengths, *, elsewhere: bool) -> Space:
+def disk_of_a_run(parts: Inventory, work: Work, lengths: Lengths, *, elsewhere: bool) -> Space:
     """Return the disk that a run needs at the most.
 
     Args:
@@ -135,12 +137,12 @@ def disk_of_a_run(parts: AtHand, work: Work, lengths: Lengths, *, elsewhere: boo
     return Space(needed, free, shortage)
 
 
-def _disk_of_the_data(parts: AtHand, work: Work, lengths: Lengths) -> dict[str, float]:
+def _disk_of_the_data(parts: Inventory, work: Work, lengths: Lengths) -> dict[str, float]:
     text = _ASSUMED_TEXT_BYTES * work.num_passages
     if parts.store is not None:
         stored = (parts.store.folder / "text.bin").stat().st_size
         text = stored * work.num_passages // len(parts.store)
-    read = (lengths.passages, lengths.scorer_passages)
+    read = (lengths.passages, lengths.teacher_passages)
     needed: dict[str, float] = {
         "passages": text + 24 * work.num_passages,
         "token ids": sum(
@@ -158,7 +160,7 @@ def _disk_of_the_data(parts: AtHand, work: Work, lengths: Lengths) -> dict[str, 
     return needed
 
 
-def _disk_of_the_retriever(parts: AtHand, work: Work) -> dict[str, float]:
+def _disk_of_the_retriever(parts: Inventory, work: Work) -> dict[str, float]:
     tower, training = parts.tower, parts.config.training
     if tower is None:
         return {}

@@ -26,10 +26,10 @@ class Work:
         num_refreshes: embeddings of the whole corpus.
         num_evaluations: evaluations of the index.
         questions_per_evaluation: how many each of them asks.
-        pairs_per_evaluation: how many the scorer judges in each of them.
+        pairs_per_evaluation: how many the teacher judges in each of them.
         pairs_least: pairs to score in training if the proposals never changed: the first epoch's.
         pairs_most: pairs to score in training if no question met a passage twice.
-        passages_least: passages that the scorer reads for `pairs_least`, if it reads one once for
+        passages_least: passages that the teacher reads for `pairs_least`, if it reads one once for
             all questions whose pairs are scored together; an estimate.
         num_contrastive_steps: steps that neither search nor score, of `num_steps`.
         pooled_questions: how many questions an evaluation asks of a pool of passages.
@@ -122,7 +122,7 @@ def count_work(
     *,
     num_passages: int,
     num_evaluated: int,
-    judged_by_scorer: bool,
+    judged_by_teacher: bool,
     pooled: tuple[int, int] = (0, 0),
 ) -> Work:
     """Return how often a run does what.
@@ -132,7 +132,7 @@ def count_work(
         schedule: its steps.
         num_passages: N.
         num_evaluated: questions that it asks the corpus to choose on.
-        judged_by_scorer: whether those have no labels.
+        judged_by_teacher: whether those have no labels.
         pooled: questions and passages of the pool that it chooses on.
     """
     due = [schedule.due(step) for step in range(schedule.num_steps + 1)]
@@ -142,7 +142,7 @@ def count_work(
         num_asking = schedule.num_steps - schedule.num_labelled_steps(schedule.num_steps)
     pairs_per_step = schedule.questions_per_step * config.training.top_k
     num_least = min(num_asking, schedule.steps_per_epoch)
-    together = [len(schedule.ahead(step)) for step in range(num_least)]
+    together = [len(schedule.prefetched(step)) for step in range(num_least)]
     return Work(
         num_steps=schedule.num_steps,
         questions_per_step=schedule.questions_per_step,
@@ -156,7 +156,7 @@ def count_work(
         else num_refreshes,
         num_evaluations=sum("evaluate" in names for names in due),
         questions_per_evaluation=num_evaluated,
-        pairs_per_evaluation=num_evaluated if judged_by_scorer else 0,
+        pairs_per_evaluation=num_evaluated if judged_by_teacher else 0,
         pairs_least=num_least * pairs_per_step,
         pairs_most=num_asking * pairs_per_step,
         passages_least=round(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from art.evaluation.rankings import KeptRanking
-from art.report.tables import figure_name, figure_value
+from art.report.tables import metric_name, metric_value
 
 NUM_SHOWN = 5
 
@@ -30,24 +30,24 @@ class Change:
 
 
 def won_and_lost(
-    before: Sequence[KeptRanking], after: Sequence[KeptRanking], figure: str
+    before: Sequence[KeptRanking], after: Sequence[KeptRanking], metric: str
 ) -> tuple[list[Change], list[Change]]:
     """Return the questions that got most better and most worse, the most changed ones first.
 
     Labelled questions go by the rank of the first hit: by the ratio of both ranks, so that the
     first few places count most, and a miss counts as the place behind the last one looked at.
-    Where no question is labelled, they go by the figure.
+    Where no question is labelled, they go by the metric.
 
     Args:
         before: the questions at step 0.
         after: the same questions at the chosen step.
-        figure: such as the scorer's log-likelihood given the first passage.
+        metric: such as the teacher's log-likelihood given the first passage.
 
     Returns:
         At most `NUM_SHOWN` questions each.
     """
     labelled = any(one.passages and one.passages[0].hit is not None for one in before)
-    compare = _by_first_hit if labelled else _by_figure(figure)
+    compare = _by_first_hit if labelled else _by_metric(metric)
     pairs = zip(before, after, strict=True)
     found = [change for pair in pairs if (change := compare(*pair)) is not None]
     won = sorted((one for one in found if one.gain > 0), key=lambda one: -one.gain)
@@ -67,12 +67,12 @@ def _rank(ranking: KeptRanking) -> str:
     return f"rank {ranking.first_hit}"
 
 
-def _by_figure(figure: str) -> Callable[[KeptRanking, KeptRanking], Change | None]:
+def _by_metric(metric: str) -> Callable[[KeptRanking, KeptRanking], Change | None]:
     def compare(before: KeptRanking, after: KeptRanking) -> Change | None:
-        first, last = before.figures[figure], after.figures[figure]
+        first, last = before.metrics[metric], after.metrics[metric]
         if first is None or last is None:
             return None
-        values = " → ".join(figure_value(figure, value) for value in (first, last))
-        return Change(before, after, last - first, f"{figure_name(figure)}: {values}")
+        values = " → ".join(metric_value(metric, value) for value in (first, last))
+        return Change(before, after, last - first, f"{metric_name(metric)}: {values}")
 
     return compare

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from art.evaluation.evaluate import SCORER_FIGURE
+from art.evaluation.evaluate import TEACHER_METRIC
 from art.report.drawing import (
     Curve,
     Floats,
@@ -17,7 +17,7 @@ from art.report.drawing import (
     draw_stacks,
 )
 from art.report.history import History, Record, phases
-from art.report.tables import figure_name, is_share
+from art.report.tables import is_share, metric_name
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ _VALUES = (
         "train",
         "agreement",
         1,
-        "Agreement of retriever and scorer",
+        "Agreement of retriever and teacher",
         "Spearman's rank correlation of the two over the passages of a question.",
     ),
     (
@@ -94,9 +94,9 @@ def charts(histories: Sequence[History]) -> list[Chart]:
 
 
 def curve_picture(histories: Sequence[History]) -> str:
-    """Draw the figures that choose the step, with their intervals, beside the loss, as SVG."""
+    """Draw the metrics that choose the step, with their intervals, beside the loss, as SVG."""
     found = dict(_evaluations(histories))
-    title = _title(histories[0].figure)
+    title = _title(histories[0].metric)
     if title not in found:
         title = next(iter(found))
     loss = _curves(histories, "train", "loss", 1)
@@ -104,39 +104,39 @@ def curve_picture(histories: Sequence[History]) -> str:
 
 
 def _evaluations(histories: Sequence[History]) -> Iterator[tuple[str, list[Curve]]]:
-    """Yield titled curves of the figures.
+    """Yield titled curves of the metrics.
 
-    The shares of a single run go together; with several runs each figure has its own chart.
+    The shares of a single run go together; with several runs each metric has its own chart.
     """
-    names = list(dict.fromkeys(name for history in histories for name in history.figures))
-    if len(histories) == 1 and (shares := [n for n in histories[0].figures if _is_share(n)]):
-        curves = [_evaluation(histories[0], name, figure_name(name)) for name in shares]
+    names = list(dict.fromkeys(name for history in histories for name in history.metrics))
+    if len(histories) == 1 and (shares := [n for n in histories[0].metrics if _is_share(n)]):
+        curves = [_evaluation(histories[0], name, metric_name(name)) for name in shares]
         yield "Questions answered within the first k, %", curves
         names = [name for name in names if name not in shares]
     for name in names:
-        having = [history for history in histories if name in history.figures]
+        having = [history for history in histories if name in history.metrics]
         yield _title(name), [_evaluation(history, name, history.name) for history in having]
 
 
-def _is_share(figure: str) -> bool:
-    return figure.startswith("top_")
+def _is_share(metric: str) -> bool:
+    return metric.startswith("top_")
 
 
-def _title(figure: str) -> str:
-    if figure == SCORER_FIGURE:
-        return "The scorer's log-likelihood of a question given its first passage"
-    return f"{figure_name(figure)}, %" if is_share(figure) else figure_name(figure)
+def _title(metric: str) -> str:
+    if metric == TEACHER_METRIC:
+        return "The teacher's log-likelihood of a question given its first passage"
+    return f"{metric_name(metric)}, %" if is_share(metric) else metric_name(metric)
 
 
-def _evaluation(history: History, figure: str, label: str) -> Curve:
+def _evaluation(history: History, metric: str, label: str) -> Curve:
     records = history.records["evaluation"]
-    factor = _PER_CENT if is_share(figure) else 1
-    intervals = [history.interval(record, figure) for record in records]
+    factor = _PER_CENT if is_share(metric) else 1
+    intervals = [history.interval(record, metric) for record in records]
     ends = np.array([one for one in intervals if one is not None])
     return Curve(
         label,
         _column(records, "step"),
-        factor * _column(records, figure),
+        factor * _column(records, metric),
         band=(factor * ends[:, 0], factor * ends[:, 1]) if len(ends) else None,
         ringed=history.best_step,
     )

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from art.errors import ArtError, CorruptionError
-from art.evaluation.evaluate import primary_figure
+from art.evaluation.evaluate import primary_metric
 from art.evaluation.metrics import PairedTest, mcnemar, wilson
 from art.evaluation.rankings import KeptRanking, read_rankings
 from art.files import read_text
@@ -21,7 +21,7 @@ from art.training.run_folder import RunFolder
 Record = Mapping[str, Any]
 
 _PHASES = ("retrieve", "score", "read", "learn", "update", "save")
-_NOT_FIGURES = ("kind", "step", "num_questions", "seconds")
+_NOT_METRICS = ("kind", "step", "num_questions", "seconds")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class History:
         settings_text: the same as the file has it.
         records: kind (`start`, `train`, `refresh`, `evaluation`) → lines of `metrics.jsonl`.
         finished: whether it ended by itself.
-        figure: that chooses the step.
+        metric: that chooses the step.
         best_step: the chosen step, of an unfinished run the best so far.
         before: what the questions found at step 0; None where the run did not keep it.
         after: what they found at the chosen step; None where the run did not keep it.
@@ -49,7 +49,7 @@ class History:
     settings_text: str
     records: Mapping[str, Sequence[Record]]
     finished: bool
-    figure: str
+    metric: str
     best_step: int
     before: list[KeptRanking] | None
     after: list[KeptRanking] | None
@@ -62,38 +62,38 @@ class History:
         return max(int(record["step"]) for lines in self.records.values() for record in lines)
 
     @property
-    def figures(self) -> list[str]:
-        """The names of the figures of each evaluation."""
-        return [name for name in self.records["evaluation"][0] if name not in _NOT_FIGURES]
+    def metrics(self) -> list[str]:
+        """The names of the metrics of each evaluation."""
+        return [name for name in self.records["evaluation"][0] if name not in _NOT_METRICS]
 
     def evaluation(self, step: int) -> Record:
         """Return the evaluation of a step."""
         return next(one for one in self.records["evaluation"] if one["step"] == step)
 
-    def interval(self, record: Record, figure: str) -> tuple[float, float] | None:
-        """Return the 95 % interval of a share of an evaluation; None for other figures."""
-        if not figure.startswith("top_"):
+    def interval(self, record: Record, metric: str) -> tuple[float, float] | None:
+        """Return the 95 % interval of a share of an evaluation; None for other metrics."""
+        if not metric.startswith("top_"):
             return None
         count = record["num_questions"]
         if self.before is not None:  # some questions may have judgements and no label of their own
-            count = sum(one.figures.get(figure) is not None for one in self.before)
-        return wilson(round(record[figure] * count), count)
+            count = sum(one.metrics.get(metric) is not None for one in self.before)
+        return wilson(round(record[metric] * count), count)
 
     def paired_test(self) -> tuple[str, PairedTest] | None:
         """Return a share, top-5 if it is there, and whether training changed it.
 
         The chosen step comes first and step 0 second; None without labels or rankings.
         """
-        figure = "top_5" if "top_5" in self.figures else self.figure
-        if self.before is None or self.after is None or not figure.startswith("top_"):
+        metric = "top_5" if "top_5" in self.metrics else self.metric
+        if self.before is None or self.after is None or not metric.startswith("top_"):
             return None
         pairs = [
-            (after.figures[figure] == 1, before.figures[figure] == 1)
+            (after.metrics[metric] == 1, before.metrics[metric] == 1)
             for before, after in zip(self.before, self.after, strict=True)
-            if before.figures[figure] is not None
+            if before.metrics[metric] is not None
         ]
         after, before = zip(*pairs, strict=True)
-        return figure, mcnemar(after, before)
+        return metric, mcnemar(after, before)
 
     def seconds_by_phase(self) -> dict[str, float]:
         """Return the seconds of the whole run by phase, step 0's refresh and evaluation included.
@@ -153,10 +153,10 @@ def read_history(folder: Path, name: str) -> History:
         raise ArtError("nothing has been evaluated yet", where=folder, hint="wait for step 0")
     result = TrainingResult.read(run.result_file) if run.result_file.exists() else None
     if result is not None:
-        figure, best_step = result.figure, result.best_step
+        metric, best_step = result.metric, result.best_step
         fingerprints, versions = result.fingerprints, result.versions
     else:
-        figure, best_step = _best_so_far(records["evaluation"])
+        metric, best_step = _best_so_far(records["evaluation"])
         steps = run.steps()
         state = load_state(run, steps[-1]) if steps else None
         fingerprints = state.fingerprints if state else {}
@@ -175,7 +175,7 @@ def read_history(folder: Path, name: str) -> History:
         settings_text=settings_text,
         records=records,
         finished=result is not None,
-        figure=figure,
+        metric=metric,
         best_step=best_step,
         before=before,
         after=after,
@@ -214,14 +214,14 @@ def _read_metrics(path: Path) -> dict[str, list[Record]]:
 
 
 def _is_like(record: Record, others: Sequence[Record]) -> bool:
-    # Phases may come later (the first save of a run is after some steps); figures do not.
+    # Phases may come later (the first save of a run is after some steps); metrics do not.
     return record["kind"] != "evaluation" or not others or record.keys() == others[0].keys()
 
 
 def _best_so_far(evaluations: Sequence[Record]) -> tuple[str, int]:
-    figure = primary_figure([name for name in evaluations[0] if name not in _NOT_FIGURES])
-    best = max(evaluations, key=lambda record: record[figure])  # the first of equals
-    return figure, best["step"]
+    metric = primary_metric([name for name in evaluations[0] if name not in _NOT_METRICS])
+    best = max(evaluations, key=lambda record: record[metric])  # the first of equals
+    return metric, best["step"]
 
 
 def _read_rankings(

@@ -11,13 +11,13 @@ from typing import Any
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from art.evaluation.evaluate import SCORER_FIGURE
-from art.evaluation.pooled import POOLED_FIGURE
+from art.evaluation.evaluate import TEACHER_METRIC
+from art.evaluation.pooled import POOLED_METRIC
 from art.report.changes import won_and_lost
 from art.report.curves import charts
 from art.report.drawing import inline
 from art.report.history import History
-from art.report.tables import figure_name, figure_value, interval_text, outcome
+from art.report.tables import interval_text, metric_name, metric_value, outcome
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def render_page(histories: Sequence[History]) -> str:
     return environment.from_string(source.read_text(encoding="utf-8")).render(
         names=[history.name for history in histories],
         facts=_facts(histories),
-        figures=_figures(histories),
+        metrics=_metrics(histories),
         notes=list(_notes(histories)),
         pictures=pictures,
         seconds=_seconds(histories),
@@ -83,8 +83,8 @@ def _facts_of(history: History) -> dict[str, str]:
         ),
         "Evaluated on": _counted(history.evaluation(0)["num_questions"], chosen_on),
         "Student": str(history.settings.get("retriever", {}).get("model", "?")),
-        "Teacher": str(history.settings.get("scorer", {}).get("model", "none")),
-        "Step chosen by": _reason(history.figure),
+        "Teacher": str(history.settings.get("teacher", {}).get("model", "none")),
+        "Step chosen by": _reason(history.metric),
         "Chosen step": "0: none was better than the start"
         if history.best_step == 0
         else f"{history.best_step:,}" + ("" if history.finished else ", so far"),
@@ -105,16 +105,16 @@ def _date(unix_seconds: int | None) -> str:
     return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _reason(figure: str) -> str:
-    if figure == SCORER_FIGURE:
-        return "the scorer's log-likelihood of a question given its first passage; no labels"
-    if figure == POOLED_FIGURE:
+def _reason(metric: str) -> str:
+    if metric == TEACHER_METRIC:
+        return "the teacher's log-likelihood of a question given its first passage; no labels"
+    if metric == POOLED_METRIC:
         return "the reciprocal rank of a question's positive among the passages of all of them"
-    return f"{figure_name(figure)} of labelled questions"
+    return f"{metric_name(metric)} of labelled questions"
 
 
-def _figures(histories: Sequence[History]) -> Table:
-    names = list(dict.fromkeys(name for history in histories for name in history.figures))
+def _metrics(histories: Sequence[History]) -> Table:
+    names = list(dict.fromkeys(name for history in histories for name in history.metrics))
     rows = []
     for history in histories:
         lead = f"{history.name}: " if len(histories) > 1 else ""
@@ -123,13 +123,13 @@ def _figures(histories: Sequence[History]) -> Table:
             record, when = history.evaluation(step), "after" if step else "before"
             cells = [_cell(history, record, name) for name in names]
             rows.append([f"{lead}{when} training (step {step:,})", *cells])
-    return Table([figure_name(name) for name in names], rows)
+    return Table([metric_name(name) for name in names], rows)
 
 
-def _cell(history: History, record: Mapping[str, Any], figure: str) -> str:
-    if figure not in history.figures:
+def _cell(history: History, record: Mapping[str, Any], metric: str) -> str:
+    if metric not in history.metrics:
         return "–"
-    value, ends = figure_value(figure, record[figure]), history.interval(record, figure)
+    value, ends = metric_value(metric, record[metric]), history.interval(record, metric)
     return (
         value if ends is None else f"{value} ({interval_text({'low': ends[0], 'high': ends[1]})})"
     )
@@ -139,13 +139,13 @@ def _notes(histories: Sequence[History]) -> Iterator[str]:
     for history in histories:
         lead = f"{history.name}: " if len(histories) > 1 else ""
         if history.best_step and (found := history.paired_test()) is not None:
-            figure, test = found
-            yield f"{lead}{figure_name(figure)}, after training against before: {outcome(test)}."
-    if any(name.startswith("top_") for history in histories for name in history.figures):
+            metric, test = found
+            yield f"{lead}{metric_name(metric)}, after training against before: {outcome(test)}."
+    if any(name.startswith("top_") for history in histories for name in history.metrics):
         yield "Shares in %; in brackets their 95 % intervals (Wilson)."
     for name in ("evaluation questions", "passages"):
         if len({history.fingerprints.get(name) for history in histories}) > 1:
-            yield f"The runs did not have the same {name}: do not compare their figures."
+            yield f"The runs did not have the same {name}: do not compare their metrics."
 
 
 def _seconds(histories: Sequence[History]) -> Table:
@@ -175,7 +175,7 @@ def _changes(history: History) -> dict[str, list[Any]] | str:
         return "No step was better than the start, so there is nothing to compare."
     if history.before is None or history.after is None:
         return "What the questions found was not kept by this run."
-    won, lost = won_and_lost(history.before, history.after, history.figure)
+    won, lost = won_and_lost(history.before, history.after, history.metric)
     return {"won": won, "lost": lost}
 
 

@@ -1,4 +1,4 @@
-"""Figures as text for a person: aligned tables, percentages with intervals, paired tests."""
+"""Metrics as text for a person: aligned tables, percentages with intervals, paired tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from art.evaluation.evaluate import Evaluation
     from art.evaluation.metrics import PairedTest
     from art.evaluation.rankings import KeptPassage
-    from art.planning.flatness import Flatness
+    from art.planning.label_entropy import LabelEntropy
     from art.report.changes import Change
 
 _PHASES = {
@@ -22,30 +22,30 @@ _PHASES = {
 }
 
 
-def figures(results: Mapping[str, Mapping[str, float]]) -> str:
-    """Return a table with a line per retriever and a column per figure.
+def metrics(results: Mapping[str, Mapping[str, float]]) -> str:
+    """Return a table with a line per retriever and a column per metric.
 
     Args:
-        results: name of a retriever → its figures by name, the same names for all.
+        results: name of a retriever → its metrics by name, the same names for all.
     """
     names = list(next(iter(results.values())))
-    lines = [["", *(figure_name(name) for name in names)]]
+    lines = [["", *(metric_name(name) for name in names)]]
     lines += [
-        [retriever, *(figure_value(name, values[name]) for name in names)]
+        [retriever, *(metric_value(name, values[name]) for name in names)]
         for retriever, values in results.items()
     ]
     return _aligned(lines)
 
 
 def evaluation(table: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> str:
-    """Return an evaluation as a line per figure with its 95 % interval where it has one."""
+    """Return an evaluation as a line per metric with its 95 % interval where it has one."""
     counts = {line["num_questions"] for line in table}
     lines = []
     for line in table:
-        value = figure_value(line["figure"], line["value"])
+        value = metric_value(line["metric"], line["value"])
         interval = "" if line["low"] is None else f"95 % interval {interval_text(line)}"
         asked = f"{line['num_questions']} questions" if len(counts) > 1 else ""
-        lines.append([figure_name(line["figure"]), value, interval, asked])
+        lines.append([metric_name(line["metric"]), value, interval, asked])
     head = f"{counts.pop()} questions; shares in %" if len(counts) == 1 else "shares in %"
     return "\n".join([head, _aligned(lines), *(f"note: {note}" for note in notes)])
 
@@ -53,10 +53,10 @@ def evaluation(table: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> str:
 def comparison(results: Mapping[str, Evaluation]) -> str:
     """Return a table of shares with their 95 % intervals, a line per retriever."""
     first = next(iter(results.values()))
-    lines = [["", *(figure_name(name) for name in first.figures)]]
+    lines = [["", *(metric_name(name) for name in first.metrics)]]
     for name, result in results.items():
         cells = [
-            f"{figure_value(line['figure'], line['value'])} ({interval_text(line)})"
+            f"{metric_value(line['metric'], line['value'])} ({interval_text(line)})"
             for line in result.table()
         ]
         lines.append([name, *cells])
@@ -65,16 +65,16 @@ def comparison(results: Mapping[str, Evaluation]) -> str:
 
 
 def diagnosis(found: Diagnosis) -> str:
-    """Return what a scorer could teach, a paragraph per question that a user would ask."""
+    """Return what a teacher could teach, a paragraph per question that a user would ask."""
     agreements = [["", "same first passage (95 % interval)", "rank correlation"]]
     agreements += [[name, *_agreement(one)] for name, one in found.agreements.items()]
     labels = [["", "at T = 1", "suggested T", "there, from 10 % to 90 % of the questions"]]
-    labels += [[name, *_flatness(one)] for name, one in found.reductions.items()]
+    labels += [[name, *_label_entropy(one)] for name, one in found.reductions.items()]
     over = f"{found.proposer}'s first {found.top_k}"
     alike = "\nmean and sum put the passages of a question in the same order"
     parts = [
         _ceiling(found),
-        f"Scorer and proposer over the first {found.top_k}\n{_aligned(agreements)}",
+        f"LanguageModelTeacher and proposer over the first {found.top_k}\n{_aligned(agreements)}",
         f"Soft labels over {over}: entropy as % of log K\n{_aligned(labels)}"
         + alike * ("mean" in found.reductions),
     ]
@@ -116,16 +116,16 @@ def _ceiling(found: Diagnosis) -> str:
     if not found.results:
         return f"{found.num_questions} questions without labels: nobody can tell who is right"
     tests = [
-        f"{figure_name(found.tested)}, {name}: {outcome(test)}"
+        f"{metric_name(found.tested)}, {name}: {outcome(test)}"
         for name, test in found.tests.items()
     ]
     notes = [f"note: {note}" for note in next(iter(found.results.values())).notes]
     return "\n".join([comparison(found.results), *tests, *notes])
 
 
-def _flatness(one: Flatness) -> list[str]:
+def _label_entropy(one: LabelEntropy) -> list[str]:
     if one.temperature is None:
-        return [f"{100 * one.share:.1f}", "none", "the scorer hardly tells these passages apart"]
+        return [f"{100 * one.share:.1f}", "none", "the teacher hardly tells these passages apart"]
     spread = f"{100 * one.low:.1f} to {100 * one.high:.1f}"
     return [f"{100 * one.share:.1f}", f"{one.temperature:.2g}", spread]
 
@@ -137,15 +137,15 @@ def _agreement(one: Agreement) -> list[str]:
 
 def _prompts(found: Diagnosis) -> str:
     first = next(iter(found.prompts.values())).evaluation
-    names = [figure_name(name) for name in first.figures] if first else []
+    names = [metric_name(name) for name in first.metrics] if first else []
     lines = [["", *names, "same first", "entropy at T = 1", "suggested T"]]
     for prompt, one in found.prompts.items():
         cells = [
-            f"{figure_value(line['figure'], line['value'])} ({interval_text(line)})"
+            f"{metric_value(line['metric'], line['value'])} ({interval_text(line)})"
             for line in (one.evaluation.table() if one.evaluation else ())
         ]
-        flatness = _flatness(one.flatness)[:2]
-        lines.append([prompt, *cells, _agreement(one.agreement)[0], *flatness])
+        label_entropy = _label_entropy(one.label_entropy)[:2]
+        lines.append([prompt, *cells, _agreement(one.agreement)[0], *label_entropy])
     return _aligned(lines)
 
 
@@ -153,16 +153,16 @@ def _duration(in_hours: float) -> str:
     return f"{in_hours:.1f} h" if in_hours >= 1 else f"{60 * in_hours:.1f} min"
 
 
-def figure_name(figure: str) -> str:
-    """Return a figure's name for a person: `top_5` is top-5, `pooled_mrr` pooled MRR."""
-    if figure.startswith("pooled_"):
-        return figure.replace("_", " ").replace("mrr", "MRR").replace("top 1", "top-1")
-    return figure.replace("_", "-")
+def metric_name(metric: str) -> str:
+    """Return a metric's name for a person: `top_5` is top-5, `pooled_mrr` pooled MRR."""
+    if metric.startswith("pooled_"):
+        return metric.replace("_", " ").replace("mrr", "MRR").replace("top 1", "top-1")
+    return metric.replace("_", "-")
 
 
-def is_share(figure: str) -> bool:
-    """Return whether a figure lies between 0 and 1; ranks and log-likelihoods do not."""
-    return not figure.endswith(("likelihood", "_rank"))
+def is_share(metric: str) -> bool:
+    """Return whether a metric lies between 0 and 1; ranks and log-likelihoods do not."""
+    return not metric.endswith(("likelihood", "_rank"))
 
 
 def interval_text(line: Mapping[str, Any]) -> str:
@@ -170,9 +170,9 @@ def interval_text(line: Mapping[str, Any]) -> str:
     return f"{100 * line['low']:.1f} to {100 * line['high']:.1f}"
 
 
-def figure_value(figure: str, value: float) -> str:
-    """Return a figure's value for a person: in per cent, but ranks and log-likelihoods as is."""
-    return f"{100 * value:.1f}" if is_share(figure) else f"{value:.3f}"
+def metric_value(metric: str, value: float) -> str:
+    """Return a metric's value for a person: in per cent, but ranks and log-likelihoods as is."""
+    return f"{100 * value:.1f}" if is_share(metric) else f"{value:.3f}"
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:

@@ -1,9 +1,9 @@
 """Question tower and passage tower, the index over passage vectors, and BM25 beside it.
 
-- `encoders`: `Retriever` (two towers) and `Tower` (backbone, pooling, head, normalisation).
+- `encoders`: `Retriever` (two towers) and `Tower` (backbone, pooling, projection, normalisation).
 - `loading`: a retriever from a folder of ours, any Hugging Face model, a DPR pair or word vectors.
 - `backbones`: one Hugging Face encoder, made ready to train: its class, layers, poolers, dropout.
-- `heads`: the linear layer behind a tower's pooling, where it has one.
+- `projections`: the linear layer behind a tower's pooling, where it has one.
 - `static`: a table of word vectors as an ordinary Hugging Face model.
 - `padding`: rows of different lengths through a tower without the padding of the longest.
 - `embedding`: the vectors of a whole store, written as index shards.

@@ -30,9 +30,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from art.checked import CHECKSUMS, Checksums, check_folder, open_or_build
 from art.errors import ArtError
 from art.files import atomic_folder, cache_folder, fingerprint
+from art.integrity import CHECKSUMS, Checksums, check_folder, open_or_build
 
 if TYPE_CHECKING:
     from art.data.passages import PassageStore

@@ -58,7 +58,7 @@ def embed_passages(
     """Embed every passage of a store and return the index; every process of the job calls it.
 
     Shards that an earlier call finished under the same retriever, passages and settings are kept,
-    which is also how a killed job goes on and how a damaged index is mended.
+    which is also how a killed job goes on and how a damaged index is repaired.
 
     Args:
         retriever: its passage tower embeds.

@@ -26,8 +26,8 @@ from art.config import Manifest
 from art.data.batching import BatchLimits, token_batches
 from art.data.prompts import RetrieverTemplate
 from art.data.tokens import pad
-from art.retriever.heads import save_head
 from art.retriever.padding import by_length
+from art.retriever.projection import save_projection
 from art.weights import fingerprint_tensors, saving_weights
 
 MANIFEST = "retriever.json"
@@ -50,7 +50,7 @@ class RetrieverSettings:
         question_prefix: text before every question.
         passage_prefix: text before every passage.
         num_layers: layers kept of the backbone; None for all.
-        head_size: output size of a linear head after pooling; None for no head.
+        projection_size: output size of a linear projection after pooling; None for no projection.
         dtype: what the backbone computes in; weights and vectors are float32 in any case.
         tied: one tower serves questions and passages.
     """
@@ -63,7 +63,7 @@ class RetrieverSettings:
     question_prefix: str
     passage_prefix: str
     num_layers: int | None
-    head_size: int | None
+    projection_size: int | None
     dtype: Literal["float32", "bfloat16"]
     tied: bool
 
@@ -78,14 +78,14 @@ class RetrieverManifest(Manifest):
 
 
 class Tower(nn.Module):
-    """A backbone with pooling, an optional head and optional normalisation.
+    """A backbone with pooling, an optional projection and optional normalisation.
 
     Args:
         backbone: a Hugging Face encoder whose output has `last_hidden_state` [n, L, hidden].
         pooling: see `RetrieverSettings`.
         normalize: see `RetrieverSettings`.
         dtype: see `RetrieverSettings`.
-        head: a linear layer from the hidden size to D, or None.
+        projection: a linear layer from the hidden size to D, or None.
     """
 
     def __init__(
@@ -95,28 +95,30 @@ class Tower(nn.Module):
         pooling: Pooling,
         normalize: bool,
         dtype: Literal["float32", "bfloat16"],
-        head: nn.Linear | None = None,
+        projection: nn.Linear | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = head
+        self.projection = projection
         self.pooling = pooling
         self.normalize = normalize
         self.dtype = dtype
 
     def train(self, mode: bool = True) -> Self:
-        """Switch dropout on, unless nothing here learns: a frozen tower's vectors stay fixed."""
-        return super().train(mode and self.learns)
+        """Switch dropout on, unless every weight is frozen: a frozen tower's vectors stay fixed."""
+        return super().train(mode and self.trainable)
 
     @property
-    def learns(self) -> bool:
+    def trainable(self) -> bool:
         """Whether any weight is not frozen."""
         return any(parameter.requires_grad for parameter in self.parameters())
 
     @property
     def embedding_size(self) -> int:
         """D, the length of a vector."""
-        return int(self.head.out_features if self.head else self.backbone.config.hidden_size)
+        return int(
+            self.projection.out_features if self.projection else self.backbone.config.hidden_size
+        )
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Encode one batch.
@@ -135,8 +137,8 @@ class Tower(nn.Module):
             # No token types: their default is zero everywhere, as DPR and ART were trained.
             output = self.backbone(input_ids=ids, attention_mask=mask.long())
         vectors = pool(output.last_hidden_state, mask, self.pooling)
-        if self.head is not None:
-            vectors = self.head(vectors)  # [n, D]
+        if self.projection is not None:
+            vectors = self.projection(vectors)  # [n, D]
         return F.normalize(vectors, dim=-1) if self.normalize else vectors
 
 
@@ -323,8 +325,8 @@ class Retriever(nn.Module):
     def _save_tower(self, tower: Tower, folder: Path) -> None:
         tower.backbone.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        if tower.head is not None:
-            save_head(tower.head, folder)
+        if tower.projection is not None:
+            save_projection(tower.projection, folder)
 
 
 def padding_id(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -28,7 +28,7 @@ from art.retriever.encoders import (
     RetrieverSettings,
     Tower,
 )
-from art.retriever.heads import new_head, read_head
+from art.retriever.projection import new_projection, read_projection
 from art.retriever.static import convert_packaged_table
 from art.weights import PACKAGE_PREFIX, load_tokenizer, resolve_model
 
@@ -66,7 +66,7 @@ def create_retriever(
     question_prefix: str | None = None,
     passage_prefix: str | None = None,
     num_layers: int | None = None,
-    head_size: int | None = None,
+    projection_size: int | None = None,
     dtype: Literal["float32", "bfloat16"] | None = None,
     activation_checkpointing: bool = False,
     freeze: Literal["question", "passage"] | None = None,
@@ -90,13 +90,13 @@ def create_retriever(
         question_prefix: text before every question; default none.
         passage_prefix: text before every passage; default none.
         num_layers: keep only the first layers; default all.
-        head_size: output size of a linear head after pooling; default no head, or a DPR pair's
-            projection, which is its head.
+        projection_size: output size of a linear projection after pooling; default none, or that of
+            a DPR pair's own projection.
         dtype: what the backbone computes in; default float32.
         activation_checkpointing: recompute activations in the backward pass.
         freeze: the tower that does not learn.
         dropout: of hidden states and attention; default the model's own.
-        seed: of the head's first weights.
+        seed: of the projection's first weights.
         cache: where converted models are kept; `files.cache_folder()` when None.
 
     Raises:
@@ -112,7 +112,7 @@ def create_retriever(
         "question_prefix": question_prefix,
         "passage_prefix": passage_prefix,
         "num_layers": num_layers,
-        "head_size": head_size,
+        "projection_size": projection_size,
         "dtype": dtype,
         "tied": tied,
     }
@@ -167,13 +167,12 @@ def _start(
     if projections[0] is not None:
         given = _with_projection(given, projections[0].out_features)
     settings = _complete(given, models[0], tokenizers[0])
-    heads = projections
     if projections[0] is None:
-        head = new_head(models[0].config.hidden_size, settings.head_size, seed)
-        heads = [head, copy.deepcopy(head)][: len(models)]
+        projection = new_projection(models[0].config.hidden_size, settings.projection_size, seed)
+        projections = [projection, copy.deepcopy(projection)][: len(models)]
     towers = [
-        _tower(one, settings, head, cut=settings.num_layers)
-        for one, head in zip(models, heads, strict=True)
+        _tower(one, settings, projection, cut=settings.num_layers)
+        for one, projection in zip(models, projections, strict=True)
     ]
     return _assemble(towers, tokenizers[0], settings)
 
@@ -196,12 +195,13 @@ def _check_same_kind(
 
 
 def _with_projection(given: dict[str, Any], size: int) -> dict[str, Any]:
-    if given.get("head_size", size) != size:
+    if given.get("projection_size", size) != size:
         raise ConfigError(
-            f"head_size is {given['head_size']}, but the model's own projection gives {size}",
+            f"projection_size is {given['projection_size']}, but the model's own projection gives "
+            f"{size}",
             hint="leave it null",
         )
-    return {**given, "head_size": size}
+    return {**given, "projection_size": size}
 
 
 def _complete(
@@ -214,7 +214,7 @@ def _complete(
         "question_prefix": "",
         "passage_prefix": "",
         "num_layers": None,
-        "head_size": None,
+        "projection_size": None,
         "dtype": "float32",
         "tied": False,
         **given,
@@ -222,7 +222,7 @@ def _complete(
     if "pooling" not in given:
         settings["pooling"] = backbones.default_pooling(backbone, tokenizer)
     if "temperature" not in given:
-        size = settings["head_size"] or backbone.config.hidden_size
+        size = settings["projection_size"] or backbone.config.hidden_size
         settings["temperature"] = auto_temperature(size, normalize=settings["normalize"])
     return RetrieverSettings(**settings)
 
@@ -230,7 +230,7 @@ def _complete(
 def auto_temperature(embedding_size: int, *, normalize: bool) -> float:
     """Return the paper's square root of D, or 0.05 for vectors of length 1.
 
-    With normalised vectors the paper's figure would leave the best and the worst of 32 passages
+    With normalised vectors the paper's metric would leave the best and the worst of 32 passages
     within a hundredth of each other, and nothing would be learned.
     """
     return 0.05 if normalize else math.sqrt(embedding_size)
@@ -244,8 +244,8 @@ def _open(folder: Path, given: dict[str, Any], dropout: float | None) -> Retriev
         source = folder / TOWER_FOLDERS[name]
         config = backbones.load_config(str(source), dropout=dropout)
         backbone = backbones.load_backbone(str(source), config, tower=name)
-        head = read_head(source, backbone.config.hidden_size, saved.head_size)
-        towers.append(_tower(backbone, settings, head, cut=given.get("num_layers")))
+        projection = read_projection(source, backbone.config.hidden_size, saved.projection_size)
+        towers.append(_tower(backbone, settings, projection, cut=given.get("num_layers")))
     if settings.normalize != saved.normalize and "temperature" not in given:
         temperature = auto_temperature(towers[0].embedding_size, normalize=settings.normalize)
         settings = dataclasses.replace(settings, temperature=temperature)
@@ -270,9 +270,10 @@ def _read_settings(path: Path) -> RetrieverSettings:
 
 
 def _changed(saved: RetrieverSettings, given: dict[str, Any], folder: Path) -> RetrieverSettings:
-    if given.get("head_size", saved.head_size) != saved.head_size:
+    if given.get("projection_size", saved.projection_size) != saved.projection_size:
         raise ConfigError(
-            f"head_size is {given['head_size']}, but the weights have {saved.head_size or 'none'}",
+            f"projection_size is {given['projection_size']}, but the weights have "
+            f"{saved.projection_size or 'none'}",
             where=folder,
         )
     if given.get("tied") and not saved.tied:
@@ -283,7 +284,7 @@ def _changed(saved: RetrieverSettings, given: dict[str, Any], folder: Path) -> R
 def _tower(
     backbone: PreTrainedModel,
     settings: RetrieverSettings,
-    head: nn.Linear | None,
+    projection: nn.Linear | None,
     *,
     cut: int | None,
 ) -> Tower:
@@ -294,7 +295,7 @@ def _tower(
         pooling=settings.pooling,
         normalize=settings.normalize,
         dtype=settings.dtype,
-        head=head,
+        projection=projection,
     )
 
 

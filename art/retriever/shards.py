@@ -16,11 +16,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from art import checked
-from art.checked import CheckedFile, block_checksums, check_size
+from art import integrity
 from art.config import SealedManifest
 from art.errors import CorruptionError
 from art.files import atomic_write
+from art.integrity import CheckedFile, block_checksums, check_size
 
 VectorType = Literal["float32", "float16"]
 Vectors = NDArray[Any]  # float32 or float16 rows, as stored
@@ -75,7 +75,7 @@ def finished_shard(
 ) -> ShardRecord | None:
     """Return the record of a shard that needs no rewriting, else None.
 
-    Its bytes are read and compared: a job that runs again is also how damage is mended.
+    Its bytes are read and compared: a job that runs again is also how damage is repaired.
 
     Args:
         folder: the folder of the index.
@@ -95,7 +95,7 @@ def finished_shard(
         return None
     if path.stat().st_size != num_rows * row_bytes:
         return None
-    return record if checked.file_checksums(path) == record.blocks else None
+    return record if integrity.file_checksums(path) == record.blocks else None
 
 
 def remove_leftovers(folder: Path, num_shards: int) -> None:
@@ -146,7 +146,7 @@ class Shards:
         for shard in range(len(self)):
             path, size = shard_path(self.folder, shard), self.rows_of(shard) * self.row_bytes
             check_size(path, size, hint=_AGAIN)
-            if len(self.blocks[shard]) != -(-size // checked.BLOCK_BYTES):
+            if len(self.blocks[shard]) != -(-size // integrity.BLOCK_BYTES):
                 raise CorruptionError(
                     f"{len(self.blocks[shard])} checksums, expected one for every 4 MiB",
                     where=path,
@@ -185,8 +185,8 @@ class Shards:
         shards, inside = np.divmod(rows, self.shard_rows)
         for shard in np.unique(shards).tolist():
             here = np.flatnonzero(shards == shard)
-            first = inside[here] * self.row_bytes // checked.BLOCK_BYTES
-            last = ((inside[here] + 1) * self.row_bytes - 1) // checked.BLOCK_BYTES
+            first = inside[here] * self.row_bytes // integrity.BLOCK_BYTES
+            last = ((inside[here] + 1) * self.row_bytes - 1) // integrity.BLOCK_BYTES
             mapped = self._map(shard)
             # A row may lie across two blocks.
             self._files[shard].check(np.union1d(first, last).tolist())

@@ -11,12 +11,12 @@ from art.retriever.bm25 import BM25
 from art.retriever.encoders import Retriever
 from art.retriever.index import Index
 
-Propose = Callable[[Sequence[Sequence[str]]], np.ndarray]
+Candidates = Callable[[Sequence[Sequence[str]]], np.ndarray]
 """Micro-batches of questions, n in all → rows [n, K] of the store, distinct within a question."""
 
 
-def from_retriever(retriever: Retriever, index: Index, top_k: int) -> Propose:
-    """Propose the K nearest passages under the current question tower and the last index."""
+def from_retriever(retriever: Retriever, index: Index, top_k: int) -> Candidates:
+    """Candidates the K nearest passages under the current question tower and the last index."""
 
     def propose(batch: Sequence[Sequence[str]]) -> np.ndarray:
         # Embedded by micro-batch, so that the vectors do not depend on how many a process has;
@@ -28,8 +28,8 @@ def from_retriever(retriever: Retriever, index: Index, top_k: int) -> Propose:
     return propose
 
 
-def from_bm25(bm25: BM25, top_k: int) -> Propose:
-    """Propose BM25's K best passages; a question's are looked up once and kept."""
+def from_bm25(bm25: BM25, top_k: int) -> Candidates:
+    """Candidates BM25's K best passages; a question's are looked up once and kept."""
     kept: dict[str, np.ndarray] = {}
 
     def propose(batch: Sequence[Sequence[str]]) -> np.ndarray:
@@ -42,8 +42,8 @@ def from_bm25(bm25: BM25, top_k: int) -> Propose:
     return propose
 
 
-def from_both(retriever: Propose, bm25: Propose) -> Propose:
-    """Propose the better half of the retriever's K and fill up with BM25's best others."""
+def from_both(retriever: Candidates, bm25: Candidates) -> Candidates:
+    """Candidates the better half of the retriever's K and fill up with BM25's best others."""
 
     def propose(batch: Sequence[Sequence[str]]) -> np.ndarray:
         pairs = zip(retriever(batch), bm25(batch), strict=True)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from art.checked import CHECKSUMS, Checksums, check_folder
 from art.config import Manifest
 from art.errors import CorruptionError, MismatchError
 from art.files import atomic_folder, link
+from art.integrity import CHECKSUMS, Checksums, check_folder
 from art.training.run_folder import RunFolder, step_of
 from art.weights import save_tensors, saving_weights
 
@@ -30,7 +30,7 @@ class Best(Manifest):
     """The best evaluation so far."""
 
     step: int
-    figure: str
+    metric: str
     value: float
 
 
@@ -55,13 +55,13 @@ class CheckpointState(Manifest):
         due: what is still to be done at this step, in order; resuming does it first.
         index: name under `index/` of the last finished index, None before the first.
         metrics_bytes: length of `metrics.jsonl`.
-        num_scores: entries of the score log, which vouches for its bytes itself.
-        num_scored: pairs put through the scorer so far; the other entries were taken over.
+        num_scores: entries of the score log, which verifies for its bytes itself.
+        num_scored: pairs put through the teacher so far; the other entries were taken over.
         score_mark: how many scores there were before those of the steps under way were added,
             where several steps' are scored together.
-        is_scoring_ahead: whether that was not finished.
+        is_prefetching: whether that was not finished.
         epoch_pairs: asked for in the epoch under way.
-        scorer_prompt: the scorer's prompt as rendered; some chat templates insert today's date.
+        teacher_prompt: the teacher's prompt as rendered; some chat templates insert today's date.
         best: the best evaluation before this step.
         evaluations_without_better: for early stopping.
         skipped_steps: steps so far whose gradient was not finite.
@@ -79,9 +79,9 @@ class CheckpointState(Manifest):
     num_scores: int
     num_scored: int
     score_mark: int | None = None
-    is_scoring_ahead: bool = False
+    is_prefetching: bool = False
     epoch_pairs: EpochPairs
-    scorer_prompt: str
+    teacher_prompt: str
     best: Best | None
     evaluations_without_better: int
     skipped_steps: int = 0
@@ -100,18 +100,18 @@ class TrainingResult(Manifest):
     """What a finished run has to say.
 
     Attributes:
-        figure: name of the figure that chose the weights.
+        metric: name of the metric that chose the weights.
         best_step: the step they come from.
         last_step: the step at which training ended.
-        before: evaluation of the untrained retriever, by figure.
-        after: evaluation of the chosen weights, by figure.
+        before: evaluation of the untrained retriever, by metric.
+        after: evaluation of the chosen weights, by metric.
         num_questions: evaluated.
         fingerprints: of what the run read.
         versions: of the libraries that shape the numbers.
         seed: of the run; its settings are in `config.yaml` beside this file.
     """
 
-    figure: str
+    metric: str
     best_step: int
     last_step: int
     before: dict[str, float]

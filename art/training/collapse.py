@@ -9,7 +9,7 @@ from art.retriever.index import Index
 
 _ADVICE = (
     "lower training.learning_rate, raise training.warmup_share, or soften the soft labels with a "
-    "higher scorer.temperature; go on from an earlier checkpoint in a new output.folder"
+    "higher teacher.temperature; go on from an earlier checkpoint in a new output.folder"
 )
 
 # Fewer questions may well want the same passages, and of a small corpus everybody gets the same.

@@ -91,9 +91,9 @@ def encoded(
         _in_order([part[side] for part in parts], [chunk.places[side] for chunk in chunks])
         for side in (0, 1)
     ]
-    learning = [tower.learns for tower in (retriever.question_tower, retriever.passage_tower)]
-    for some, learns in zip(vectors, learning, strict=True):
-        some.requires_grad_(learns)
+    learning = [tower.trainable for tower in (retriever.question_tower, retriever.passage_tower)]
+    for some, trainable in zip(vectors, learning, strict=True):
+        some.requires_grad_(trainable)
     yield vectors[0], vectors[1]
     gradients = [some.grad for some in vectors]
     for chunk in chunks:

@@ -36,7 +36,7 @@ class Interrupted(BaseException):
     """
 
     def __init__(self, signum: int, *, saved_step: int | None = None) -> None:
-        self.told_elsewhere = int(os.environ.get("RANK", "0")) > 0
+        self.reported_elsewhere = int(os.environ.get("RANK", "0")) > 0
         self.status = _status(signum)
         done = (
             "what was finished is kept"

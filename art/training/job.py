@@ -15,23 +15,23 @@ from art.config import Config
 from art.data.contrastive import Items
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
-from art.evaluation.evaluate import Evaluation, evaluate, primary_figure
+from art.evaluation.evaluate import Evaluation, evaluate, primary_metric
 from art.evaluation.pooled import Pool, evaluate_pool
 from art.evaluation.rankings import write_rankings
 from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages
 from art.retriever.encoders import Retriever
 from art.retriever.index import Index
-from art.scorer.by_passage import score_by_passage
-from art.scorer.cache import CachedScorer
+from art.teacher.cache import CachedTeacher
+from art.teacher.grouped import score_grouped
 from art.training import checkpoints, collapse
-from art.training.ahead import foresee
-from art.training.candidates import Propose, from_bm25, from_both, from_retriever
+from art.training.candidates import Candidates, from_bm25, from_both, from_retriever
 from art.training.checkpoints import Best, CheckpointState, EpochPairs
 from art.training.interruption import Interrupted, Interruption
 from art.training.items import EpochItems
 from art.training.plan import Questions
-from art.training.progress import Clock, MetricsLog, ProgressLine
+from art.training.prefetch import prefetch
+from art.training.progress import MetricsLog, PhaseTimer, ProgressLine
 from art.training.run_folder import RunFolder
 from art.training.schedule import Schedule
 
@@ -53,7 +53,7 @@ class Job:
     retriever: Retriever
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    scorer: CachedScorer | None
+    teacher: CachedTeacher | None
     bm25: BM25 | None
     epoch_items: EpochItems | None
     pool: Pool | None
@@ -70,7 +70,7 @@ class Job:
     grad_norm: float = 0.0
     epoch_pairs: EpochPairs = field(default_factory=EpochPairs)
     num_taken_over: int = 0
-    is_scoring_ahead: bool = False
+    is_prefetching: bool = False
     skipped_steps: int = 0
     skipped_in_a_row: int = 0
     interruption: Interruption = field(default_factory=Interruption)
@@ -83,7 +83,7 @@ class Job:
         return patience is not None and self.evaluations_without_better >= patience
 
     @property
-    def propose(self) -> Propose:
+    def propose(self) -> Candidates:
         """Who proposes passages now, with the current question tower and the last index."""
         training = self.config.training
         if training.candidates == "bm25":
@@ -104,7 +104,7 @@ class Job:
         return lambda places: read(places, epoch)
 
     def __post_init__(self) -> None:
-        self.clock = Clock(self.retriever.device)
+        self.timer = PhaseTimer(self.retriever.device)
         self._warned = False
         self.progress = ProgressLine(self.schedule.num_steps, 0, enabled=False)
         if self.bm25 is not None:
@@ -118,9 +118,9 @@ class Job:
         self.step, self.still_due = state.step, state.due
         self.best, self.evaluations_without_better = state.best, state.evaluations_without_better
         self.epoch_pairs = state.epoch_pairs
-        self.is_scoring_ahead = state.is_scoring_ahead
-        if self.scorer is not None:
-            self.scorer.num_scored = state.num_scored
+        self.is_prefetching = state.is_prefetching
+        if self.teacher is not None:
+            self.teacher.num_scored = state.num_scored
         self.skipped_steps, self.skipped_in_a_row = state.skipped_steps, state.skipped_in_a_row
 
     def do(self, due: tuple[str, ...]) -> None:
@@ -131,8 +131,8 @@ class Job:
             elif name == "refresh":
                 with self.interruption.at_once():
                     self.refresh()
-            elif name == "score ahead":
-                self.score_ahead()
+            elif name == "prefetch":
+                self.prefetch()
             else:
                 with self.interruption.at_once():
                     self.evaluate()
@@ -152,21 +152,21 @@ class Job:
 
     def save(self, still_due: tuple[str, ...]) -> None:
         """Write a checkpoint that lists what is still due at this step."""
-        with self.clock("save"), distributed.fail_together():
-            if self.scorer is not None:
-                self.scorer.sync()
+        with self.timer("save"), distributed.fail_together():
+            if self.teacher is not None:
+                self.teacher.sync()
             if distributed.is_main():
                 state = CheckpointState(
                     step=self.step,
                     due=still_due,
                     index=self.index.folder.name if self.index else None,
                     metrics_bytes=self.metrics.num_bytes,
-                    num_scores=self.scorer.num_scores if self.scorer else 0,
-                    num_scored=self.scorer.num_scored if self.scorer else 0,
-                    score_mark=self.scorer.log.mark if self.scorer else None,
-                    is_scoring_ahead=self.is_scoring_ahead,
+                    num_scores=self.teacher.num_scores if self.teacher else 0,
+                    num_scored=self.teacher.num_scored if self.teacher else 0,
+                    score_mark=self.teacher.log.mark if self.teacher else None,
+                    is_prefetching=self.is_prefetching,
                     epoch_pairs=self.epoch_pairs,
-                    scorer_prompt=self.scorer.scorer.template.prompt if self.scorer else "",
+                    teacher_prompt=self.teacher.teacher.template.prompt if self.teacher else "",
                     best=self.best,
                     evaluations_without_better=self.evaluations_without_better,
                     skipped_steps=self.skipped_steps,
@@ -245,12 +245,12 @@ class Job:
         found = self._search_corpus()
         pooled = {} if self.pool is None else evaluate_pool(self.retriever, self.pool)
         seconds = time.perf_counter() - start
-        figures = {**(found.figures if found else {}), **pooled}
-        figure = primary_figure(list(figures))
-        value = figures[figure]
+        metrics = {**(found.metrics if found else {}), **pooled}
+        metric = primary_metric(list(metrics))
+        value = metrics[metric]
         better = self.best is None or value > self.best.value
         if better:
-            self.best = Best(step=self.step, figure=figure, value=value)
+            self.best = Best(step=self.step, metric=metric, value=value)
         self.evaluations_without_better = 0 if better else self.evaluations_without_better + 1
         judged = found or self.pool
         assert judged is not None  # where nothing is given to choose on, something is held out
@@ -262,10 +262,10 @@ class Job:
                     assert self.store is not None
                     write_rankings(self.run.rankings_file(self.step), found, self.store)
                 values = {"num_questions": judged.num_questions, "seconds": seconds}
-                self.record("evaluation", {**figures, **values})
+                self.record("evaluation", {**metrics, **values})
         self.progress.say(
             f"step {self.step}: "
-            + "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            + "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
             + f"  ({judged.num_questions} questions, {seconds:.1f} s)"
         )
         if self.step == 0 and found is not None:
@@ -285,12 +285,12 @@ class Job:
             self.questions.evaluation,
             qrels=self.qrels,
             ks=settings.top_k,
-            scorer=self.scorer,
+            teacher=self.teacher,
             regex_answers=settings.regex_answers,
             drop_self_hits=settings.drop_self_hits,
         )
 
-    def score_ahead(self) -> None:
+    def prefetch(self) -> None:
         """Score what the steps until the next refresh will ask for, each passage read only once.
 
         Where the retriever then proposes something else, the step itself scores it.
@@ -298,29 +298,29 @@ class Job:
         Raises:
             Interrupted: a signal came; the scores so far are in a checkpoint of this step.
         """
-        scorer, description = self.scorer, f"scoring ahead at step {self.step}"
-        if scorer is None or not scorer.scorer.reads_passages_apart:
+        teacher, description = self.teacher, f"prefetching scores at step {self.step}"
+        if teacher is None or not teacher.teacher.reads_passages_apart:
             return
-        if not self.is_scoring_ahead:  # else a kill or a signal came in the middle of it
-            scorer.log.set_mark()
-        self.is_scoring_ahead = True
-        with self.clock("retrieve"):
-            foreseen = foresee(self.schedule, self.questions.training, self.propose, self.step)
-        blocks = score_by_passage(scorer, *foreseen, description=description)
+        if not self.is_prefetching:  # else a kill or a signal came in the middle of it
+            teacher.log.set_mark()
+        self.is_prefetching = True
+        with self.timer("retrieve"):
+            prefetched = prefetch(self.schedule, self.questions.training, self.propose, self.step)
+        blocks = score_grouped(teacher, *prefetched, description=description)
         saved = time.perf_counter()
         while True:
-            with self.clock("score"):
+            with self.timer("score"):
                 if next(blocks, None) is None:
                     break
             elapsed = time.perf_counter() - saved
             by_rank = distributed.gather_objects((self.interruption.signum, elapsed))
             self.stop_signal = next((signum for signum, _ in by_rank if signum is not None), None)
             if self.stop_signal is not None:
-                self.leave(("score ahead",))
+                self.leave(("prefetch",))
             if by_rank[0][1] > _SECONDS_BETWEEN_SAVES:
-                self.save(("score ahead",))
+                self.save(("prefetch",))
                 saved = time.perf_counter()
-        self.is_scoring_ahead = False
+        self.is_prefetching = False
 
     def record(self, kind: str, values: dict[str, Any]) -> None:
         """Write a line of metrics and tell the trackers; on the main process."""

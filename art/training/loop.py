@@ -19,7 +19,7 @@ from art.training.job import Job
 from art.training.run_folder import RunFolder
 from art.training.run_log import introduce, log_step
 from art.training.setup import set_up
-from art.training.steps import StepFigures, art_step, dpr_step
+from art.training.steps import StepStatistics, art_step, dpr_step
 
 
 def train(config: Config, *, interruption: Interruption | None = None) -> TrainingResult:
@@ -58,16 +58,16 @@ def fit(job: Job) -> None:
     with job.interruption.after_the_step():
         job.do(job.still_due)
         while job.step < job.schedule.num_steps and not job.stopped_early:
-            figures = take_step(job)
+            metrics = take_step(job)
             job.step += 1
-            log_step(job, figures)
+            log_step(job, metrics)
             due = job.schedule.due(job.step)
             if job.stop_signal is not None:
                 job.leave(due)
             job.do(due)
 
 
-def take_step(job: Job) -> StepFigures:
+def take_step(job: Job) -> StepStatistics:
     """Compute the gradient of one step of G questions, clip it, and update the retriever."""
     schedule = job.schedule
     job.optimizer.zero_grad(set_to_none=True)
@@ -79,22 +79,22 @@ def take_step(job: Job) -> StepFigures:
         "retriever": job.retriever,
         "seed": schedule.seed,
         "step": job.step,
-        "clock": job.clock,
+        "timer": job.timer,
         "chunk_tokens": job.config.training.chunk_tokens,
     }
     try:
         if job.items is not None:
-            figures = dpr_step(micro_batches, job.items, **shared)
+            metrics = dpr_step(micro_batches, job.items, **shared)
         else:
-            teacher = job.config.scorer
-            assert teacher is not None and job.scorer is not None and job.tokens is not None
-            figures = art_step(
+            teaching = job.config.teacher
+            assert teaching is not None and job.teacher is not None and job.tokens is not None
+            metrics = art_step(
                 micro_batches,
                 job.questions.training,
                 propose=job.propose,
-                scorer=job.scorer,
+                teacher=job.teacher,
                 passage_tokens=job.tokens,
-                soft_label_temperature=teacher.temperature,
+                soft_label_temperature=teaching.temperature,
                 questions_per_step=schedule.questions_per_step,
                 **shared,
             )
@@ -104,9 +104,9 @@ def take_step(job: Job) -> StepFigures:
             hint="set training.chunk_tokens or retriever.activation_checkpointing, or lower "
             "training.questions_per_micro_batch",
         ) from error
-    with job.clock("update"):
+    with job.timer("update"):
         update(job)
-    return figures
+    return metrics
 
 
 def update(job: Job) -> None:
@@ -158,16 +158,16 @@ def finish(job: Job) -> TrainingResult:
     assert job.best is not None  # step 0 evaluates
     result = None
     with distributed.fail_together():
-        if job.scorer is not None:
-            job.scorer.sync()  # the last evaluation's scores are good for other runs
+        if job.teacher is not None:
+            job.teacher.sync()  # the last evaluation's scores are good for other runs
         if distributed.is_main():
             evaluations = job.metrics.records("evaluation")
             result = TrainingResult(
-                figure=job.best.figure,
+                metric=job.best.metric,
                 best_step=job.best.step,
                 last_step=job.step,
-                before=_figures(evaluations, 0),
-                after=_figures(evaluations, job.best.step),
+                before=_metrics(evaluations, 0),
+                after=_metrics(evaluations, job.best.step),
                 num_questions=evaluations[0]["num_questions"],
                 fingerprints=job.fingerprints,
                 versions=checkpoints.versions(),
@@ -180,7 +180,7 @@ def finish(job: Job) -> TrainingResult:
     return result
 
 
-def _figures(evaluations: list[dict[str, Any]], step: int) -> dict[str, float]:
+def _metrics(evaluations: list[dict[str, Any]], step: int) -> dict[str, float]:
     record = next(record for record in evaluations if record["step"] == step)
     others = ("kind", "step", "num_questions", "seconds")
     return {name: value for name, value in record.items() if name not in others}

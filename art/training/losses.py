@@ -38,7 +38,7 @@ def similarity_to_all(
 
 
 def log_soft_labels(log_likelihoods: Tensor, *, temperature: float = 1.0) -> Tensor:
-    """Turn the scorer's log-likelihoods into soft labels: log p̂(z|q) = log softmax_K(t / T).
+    """Turn the teacher's log-likelihoods into soft labels: log p̂(z|q) = log softmax_K(t / T).
 
     The prior over passages is uniform, so the posterior is the softmax of the likelihoods
     (Sachan et al. 2023, section 2.3).
@@ -54,7 +54,7 @@ def log_soft_labels(log_likelihoods: Tensor, *, temperature: float = 1.0) -> Ten
 
 
 def soft_label_divergence(log_labels: Tensor, scores: Tensor) -> Tensor:
-    """KL(scorer ‖ retriever) of each question: Σ_k p̂ (log p̂ − log q), q = softmax_K(s).
+    """KL(teacher ‖ retriever) of each question: Σ_k p̂ (log p̂ − log q), q = softmax_K(s).
 
     It is a sum over the K passages and never a mean: a mean over elements, as in
     `KLDivLoss(reduction="mean")`, would shrink the gradient by K.

@@ -15,7 +15,7 @@ from art.data.rows import BadRows
 from art.errors import ConfigFaults, DataError
 from art.evaluation.labels import is_labelled
 from art.files import fingerprint
-from art.scorer.teachers import answers_for
+from art.teacher.registry import answers_for
 from art.training.schedule import Schedule
 
 _NAMES = {
@@ -27,7 +27,7 @@ _HELD_OUT_SHARE = 0.05
 _HELD_OUT_RANGE = (16, 500)
 # Pairs that are scored together, before the steps that ask for them: the more, the more questions
 # share a passage, and the more is lost when the run is killed.
-_PAIRS_AHEAD = 1 << 14
+_PREFETCHED_PAIRS = 1 << 14
 # One that training never reaches: what is held out depends on the seed and on nothing else.
 NO_EPOCH = 2**31 - 1
 
@@ -43,7 +43,7 @@ class Questions:
             else chooses.
         held_out: whether `evaluation` was taken out of the training questions.
         bad_rows: skipped, where the settings say so.
-        answers: of whatever the scorer will be asked, where it scores answers; else empty.
+        answers: of whatever the teacher will be asked, where it scores answers; else empty.
     """
 
     training: list[str]
@@ -57,9 +57,9 @@ def read_run_questions(config: Config) -> Questions:
     """Read the questions of a run and hold some out if nothing is given to choose on.
 
     Raises:
-        DataError: a file cannot be read as questions, or answers that the scorer needs are missing.
+        DataError: a file cannot be read as questions, or the teacher needs answers and some lack.
     """
-    kind = config.scorer.kind if config.scorer else "question-likelihood"
+    kind = config.teacher.kind if config.teacher else "question-likelihood"
     bad_rows = BadRows()
     collector = bad_rows if config.data.skip_bad_rows else None
     files = config.data.questions if config.training.method == "art" else []
@@ -137,8 +137,8 @@ def reads_passages(config: Config) -> bool:
     return config.training.method != "dpr" or asks_corpus(config)
 
 
-def needs_scorer(config: Config, questions: Questions | None) -> bool:
-    """Return whether a scorer teaches or judges.
+def needs_teacher(config: Config, questions: Questions | None) -> bool:
+    """Return whether a teacher teaches or judges.
 
     Args:
         config: the settings.
@@ -152,8 +152,8 @@ def needs_scorer(config: Config, questions: Questions | None) -> bool:
     asked = questions.evaluation if questions else []
     if not asked or config.evaluation.qrels or any(map(is_labelled, asked)):
         return False
-    if config.scorer is None:
-        fault = "scorer: evaluation.questions have no labels, so one has to judge; or give labels"
+    if config.teacher is None:
+        fault = "teacher: evaluation.questions have no labels, so one has to judge; or give labels"
         raise ConfigFaults([fault])
     return True
 
@@ -183,7 +183,9 @@ def schedule_of(config: Config, num_questions: int, *, num_labelled: int = 0) ->
         refresh_steps=refresh_steps,
         evaluate_steps=training.evaluate_steps,
         save_steps=training.save_steps,
-        steps_ahead=max(1, _PAIRS_AHEAD // pairs_per_step) if training.method == "art" else 1,
+        prefetch_steps=max(1, _PREFETCHED_PAIRS // pairs_per_step)
+        if training.method == "art"
+        else 1,
         seed=training.seed,
         labelled_share=training.labelled_share,
         num_labelled=num_labelled,

@@ -18,7 +18,7 @@ from art.errors import ArtError
 from art.files import cannot_write
 
 
-class Clock:
+class PhaseTimer:
     """Seconds spent in named phases since the last reading.
 
     Args:
@@ -127,10 +127,10 @@ class ProgressLine:
             bar_format="step {n_fmt}/{total_fmt} [{elapsed} < {remaining}, {rate_fmt}]{postfix}",
         )
 
-    def step(self, **figures: float) -> None:
-        """Advance by one step and show these figures."""
+    def step(self, **values: float) -> None:
+        """Advance by one step and show these values."""
         self._bar.set_postfix_str(
-            "  ".join(f"{name} {value:.3g}" for name, value in figures.items()), refresh=False
+            "  ".join(f"{name} {value:.3g}" for name, value in values.items()), refresh=False
         )
         self._bar.update()
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from art import distributed
-from art.checked import check_folder
 from art.errors import ArtError, CorruptionError, tell
 from art.files import cannot_write, link
+from art.integrity import check_folder
 from art.retriever.encoders import Retriever
 from art.retriever.index import Index
-from art.scorer.cache import ScoreLog
+from art.teacher.cache import ScoreLog
 from art.training.checkpoints import CheckpointState, load_state
 from art.training.run_folder import RunFolder, step_of
 
@@ -55,8 +55,8 @@ def _damage(run: RunFolder, step: int) -> CorruptionError | None:
     try:
         check_folder(folder)
         state = load_state(run, step)
-        if scorer := state.fingerprints.get("scorer"):
-            ScoreLog(run.scores_file, fingerprint=scorer, length=state.num_scores).close()
+        if teacher := state.fingerprints.get("teacher"):
+            ScoreLog(run.scores_file, fingerprint=teacher, length=state.num_scores).close()
     except CorruptionError as damage:
         return damage
     return None
@@ -92,7 +92,7 @@ def open_index(
     weights_at: Callable[[int], Retriever],
     embed: Callable[[Retriever, str, str], Index],
 ) -> Index | None:
-    """Open the index that a checkpoint names and read it whole; mend it if it is damaged.
+    """Open the index that a checkpoint names and read it whole; repair it if it is damaged.
 
     It was built from the weights of an earlier step than the checkpoint's, so those are what it is
     embedded from again. Every process of the job calls it.

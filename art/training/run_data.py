@@ -14,7 +14,7 @@ from art.data.passages import PassageStore
 from art.data.supervised_store import SupervisedStore
 from art.distributed import is_main
 from art.files import fingerprint
-from art.scorer.teacher import Teacher
+from art.teacher.base import Teacher
 from art.training.items import Split, split_labelled, split_passages
 from art.training.plan import (
     Questions,
@@ -52,11 +52,11 @@ class RunData:
     split: Split | None
     schedule: Schedule
 
-    def fingerprints(self, scorer: Teacher | None) -> dict[str, str]:
+    def fingerprints(self, teacher: Teacher | None) -> dict[str, str]:
         """Return a fingerprint of each thing that must not change under the run, by its name.
 
         Args:
-            scorer: of the run; None where it needs none.
+            teacher: of the run; None where it needs none.
         """
         questions = self.questions
         found = {
@@ -67,7 +67,7 @@ class RunData:
         }
         read = {
             "passages": self.store,
-            "scorer": scorer,
+            "teacher": teacher,
             "labelled training questions": self.labelled,
             "labelled evaluation questions": self.choosing,
         }

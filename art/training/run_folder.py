@@ -12,7 +12,7 @@ from art import distributed
 from art.config import RETRIEVER_FOLDER, Config, differences, read_config
 from art.errors import CorruptionError, MismatchError, shown
 from art.files import lock, remove_leftovers, write_text
-from art.scorer.records import LOG_NAME
+from art.teacher.log_file import LOG_NAME
 
 _STEP = re.compile(r"step-(\d{8})")
 
@@ -35,7 +35,7 @@ class RunFolder:
 
     @property
     def scores_file(self) -> Path:
-        """Every score the scorer gave."""
+        """Every score the teacher gave."""
         return self.path / LOG_NAME
 
     @property
@@ -45,7 +45,7 @@ class RunFolder:
 
     @property
     def result_file(self) -> Path:
-        """The figures of a finished run; its existence says that the run is finished."""
+        """The metrics of a finished run; its existence says that the run is finished."""
         return self.path / "result.json"
 
     def rankings_file(self, step: int) -> Path:

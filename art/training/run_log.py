@@ -13,7 +13,7 @@ from art.training.checkpoints import EpochPairs
 from art.training.job import Job
 from art.training.plan import describe
 from art.training.progress import ProgressLine
-from art.training.steps import STEP_PHASES, StepFigures
+from art.training.steps import STEP_PHASES, StepStatistics
 
 # Names on the progress line → in the metrics, for what a step of its kind has.
 _SHOWN = {
@@ -61,20 +61,20 @@ def introduce(job: Job) -> None:
         )
     if job.num_taken_over:
         job.progress.say(
-            f"{job.num_taken_over:,} scores taken over from other runs (scorer.known_scores)"
+            f"{job.num_taken_over:,} scores taken over from other runs (teacher.known_scores)"
         )
     if job.step:
         job.progress.say(f"going on from the checkpoint of step {job.step}")
 
 
-def log_step(job: Job, figures: StepFigures) -> None:
+def log_step(job: Job, metrics: StepStatistics) -> None:
     """Write a line about a step: loss, agreement, spread, rates, seconds by phase.
 
     What the processes tell each other for it says too whether a signal came to one of them.
     """
-    seconds = job.clock.read()
-    gathered = distributed.gather_objects((figures, job.interruption.signum))
-    by_rank = [its_figures for its_figures, _ in gathered]
+    seconds = job.timer.read()
+    gathered = distributed.gather_objects((metrics, job.interruption.signum))
+    by_rank = [its_metrics for its_metrics, _ in gathered]
     job.stop_signal = next((signum for _, signum in gathered if signum is not None), None)
     _count_pairs(job, by_rank)
     values = _summary(by_rank, seconds)
@@ -98,26 +98,26 @@ def log_step(job: Job, figures: StepFigures) -> None:
         _end_epoch(job)
 
 
-def _watch_candidates(job: Job, by_rank: list[StepFigures], values: dict[str, float]) -> None:
+def _watch_candidates(job: Job, by_rank: list[StepStatistics], values: dict[str, float]) -> None:
     training = job.config.training
     num_own = num_from_retriever(training.candidates, training.top_k)
-    proposed = np.concatenate([figures.rows for figures in by_rank])[:, :num_own]
+    proposed = np.concatenate([metrics.rows for metrics in by_rank])[:, :num_own]
     if proposed.size:  # a contrastive step has none
         assert job.store is not None
         values["distinct_share"] = collapse.distinct_share(proposed)
         job.warn_once(collapse.warn_of_candidates(proposed, len(job.store)))
 
 
-def _count_pairs(job: Job, by_rank: list[StepFigures]) -> None:
+def _count_pairs(job: Job, by_rank: list[StepStatistics]) -> None:
     job.epoch_pairs = EpochPairs(
-        asked=job.epoch_pairs.asked + sum(figures.num_pairs for figures in by_rank),
-        known=job.epoch_pairs.known + sum(figures.num_known for figures in by_rank),
+        asked=job.epoch_pairs.asked + sum(metrics.num_pairs for metrics in by_rank),
+        known=job.epoch_pairs.known + sum(metrics.num_known for metrics in by_rank),
     )
 
 
 def _end_epoch(job: Job) -> None:
-    """Say how much of an epoch the scorer had seen before, and begin to count anew."""
-    assert job.scorer is not None
+    """Say how much of an epoch the teacher had seen before, and begin to count anew."""
+    assert job.teacher is not None
     done = job.step - job.schedule.num_labelled_steps(job.step)
     epoch = -(-done // job.schedule.steps_per_epoch)
     asked = job.epoch_pairs.asked
@@ -125,8 +125,8 @@ def _end_epoch(job: Job) -> None:
         "epoch": epoch,
         "num_pairs": asked,
         "known_share": job.epoch_pairs.known / asked,
-        "num_scored": job.scorer.num_scored,
-        "num_distinct": job.scorer.num_scores,
+        "num_scored": job.teacher.num_scored,
+        "num_distinct": job.teacher.num_scores,
     }
     job.epoch_pairs = EpochPairs()
     with distributed.fail_together():
@@ -134,7 +134,7 @@ def _end_epoch(job: Job) -> None:
             job.record("epoch", values)
     job.progress.say(
         f"epoch {epoch}: {values['known_share']:.1%} of its {asked:,} pairs were known; "
-        f"so far {job.scorer.num_scored:,} scored, {job.scorer.num_scores:,} distinct ones "
+        f"so far {job.teacher.num_scored:,} scored, {job.teacher.num_scores:,} distinct ones "
         "in the log"
     )
 
@@ -147,21 +147,21 @@ def _warn_if_nothing_can_be_learnt(job: Job, values: dict[str, float]) -> None:
             f"({job.retriever.temperature:g}): it can hardly learn; "
             "lower retriever.temperature"
         )
-    if values["scorer_spread"] < 0.2:
+    if values["teacher_spread"] < 0.2:
         job.progress.say(
-            "warning: the scorer's best and worst candidate differ by "
-            f"{values['scorer_spread']:.3g} after division by its temperature: the soft labels "
-            "are nearly flat; lower scorer.temperature"
+            "warning: the teacher's best and worst candidate differ by "
+            f"{values['teacher_spread']:.3g} after division by its temperature: the soft labels "
+            "are nearly flat; lower teacher.temperature"
         )
 
 
-def _summary(by_rank: list[StepFigures], seconds: dict[str, float]) -> dict[str, float]:
-    num_questions = sum(figures.num_questions for figures in by_rank)
-    num_pairs = sum(figures.num_pairs for figures in by_rank)
-    num_known = sum(figures.num_known for figures in by_rank)
+def _summary(by_rank: list[StepStatistics], seconds: dict[str, float]) -> dict[str, float]:
+    num_questions = sum(metrics.num_questions for metrics in by_rank)
+    num_pairs = sum(metrics.num_pairs for metrics in by_rank)
+    num_known = sum(metrics.num_known for metrics in by_rank)
     elapsed = sum(value for phase, value in seconds.items() if phase in STEP_PHASES)
     means = {
-        name: sum(figures.sums[name] for figures in by_rank) / num_questions
+        name: sum(metrics.sums[name] for metrics in by_rank) / num_questions
         for name in by_rank[0].sums
     }
     if num_pairs:

@@ -40,7 +40,7 @@ class Schedule:
         refresh_steps: R, steps between refreshes of the index; None where there is none.
         evaluate_steps: steps between evaluations.
         save_steps: steps between checkpoints.
-        steps_ahead: steps whose pairs are scored together, at most; 1 if each has its own.
+        prefetch_steps: steps whose pairs are scored together, at most; 1 if each has its own.
         seed: of the order of questions and of dropout.
         labelled_share: share of the steps that are taken on labelled questions instead.
         num_labelled: how many of those there are.
@@ -57,7 +57,7 @@ class Schedule:
     evaluate_steps: int
     save_steps: int
     seed: int
-    steps_ahead: int = 1
+    prefetch_steps: int = 1
     labelled_share: float = 0.0
     num_labelled: int = 0
 
@@ -114,11 +114,11 @@ class Schedule:
         refresh = self.refresh_steps is not None and (at_edge or step % self.refresh_steps == 0)
         evaluate = at_edge or step % self.evaluate_steps == 0
         save = refresh or evaluate or step % self.save_steps == 0
-        score = self.steps_ahead > 1 and len(self.ahead(step)) > 0
-        names = {"save": save, "refresh": refresh, "evaluate": evaluate, "score ahead": score}
+        score = self.prefetch_steps > 1 and len(self.prefetched(step)) > 0
+        names = {"save": save, "refresh": refresh, "evaluate": evaluate, "prefetch": score}
         return tuple(name for name, is_due in names.items() if is_due)
 
-    def ahead(self, step: int) -> range:
+    def prefetched(self, step: int) -> range:
         """Return the steps whose pairs are scored together once `step` updates are done.
 
         They end where the index changes, and with it what the steps will ask for, and at the end of
@@ -129,9 +129,9 @@ class Schedule:
         if self.refresh_steps is not None:
             refreshed = step - step % self.refresh_steps
             begin, end = max(begin, refreshed), min(end, refreshed + self.refresh_steps)
-        if (step - begin) % self.steps_ahead:
+        if (step - begin) % self.prefetch_steps:
             return range(step, step)
-        return range(step, min(end, step + self.steps_ahead))
+        return range(step, min(end, step + self.prefetch_steps))
 
     def _first_step(self, epoch: int) -> int:
         """Return how many steps are done when `epoch` passes over the training set are."""

@@ -21,15 +21,15 @@ from art.retriever.bm25 import BM25
 from art.retriever.encoders import Retriever
 from art.retriever.index import Index
 from art.retriever.loading import create_retriever
-from art.scorer.cache import CachedScorer, ScoreLog
-from art.scorer.records import Records, read_known
-from art.scorer.teacher import Teacher
-from art.scorer.teachers import load_teacher
+from art.teacher.base import Teacher
+from art.teacher.cache import CachedTeacher, ScoreLog
+from art.teacher.log_file import Records, read_known
+from art.teacher.registry import load_teacher
 from art.training import checkpoints, recovery
 from art.training.checkpoints import CheckpointState
 from art.training.items import EpochItems, cut_pairs, cut_pool, labelled_items, labelled_pool
 from art.training.job import Job
-from art.training.plan import Questions, needs_scorer
+from art.training.plan import Questions, needs_teacher
 from art.training.progress import MetricsLog
 from art.training.run_data import RunData, cache_folder, open_data
 from art.training.run_folder import RunFolder
@@ -43,7 +43,7 @@ class _Models:
 
     Attributes:
         retriever: on its device.
-        scorer: None where nothing has to be scored.
+        teacher: None where nothing has to be scored.
         tokens: of the passages, as the passage tower reads them; None where no index is needed.
         bm25: None where it proposes nothing.
         items: what the contrastive steps read; None where there are no such steps.
@@ -51,7 +51,7 @@ class _Models:
     """
 
     retriever: Retriever
-    scorer: Teacher | None
+    teacher: Teacher | None
     tokens: TokenStore | None
     bm25: BM25 | None
     items: EpochItems | None
@@ -65,14 +65,14 @@ class _Past:
     Attributes:
         fingerprints: of what the run reads, the same as then.
         metrics: cut back.
-        scorer: with the scores given so far; None where nothing has to be scored.
+        teacher: with the scores given so far; None where nothing has to be scored.
         known: scores to take over from other runs; None where there are none, and on other
             processes than the main one.
     """
 
     fingerprints: dict[str, str]
     metrics: MetricsLog
-    scorer: CachedScorer | None
+    teacher: CachedTeacher | None
     known: Records | None
 
 
@@ -101,7 +101,7 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
             retriever=models.retriever,
             model=models.retriever,
             optimizer=optimizer,
-            scorer=past.scorer,
+            teacher=past.teacher,
             bm25=models.bm25,
             epoch_items=models.items,
             pool=models.pool,
@@ -112,8 +112,8 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
         )
         job.go_back_to(state)
     # What talks to the other processes
-    if job.scorer is not None:
-        job.num_taken_over = job.scorer.log.take_over(past.known)
+    if job.teacher is not None:
+        job.num_taken_over = job.teacher.log.take_over(past.known)
     job.index = _last_index(job, state, device)
     with distributed.noticing_lost_processes():
         job.model = accelerator.prepare_model(models.retriever)
@@ -135,9 +135,9 @@ def _load_models(
     """Load the models at the step from which the run goes on, and encode what they read."""
     training = config.training
     retriever = _student(config, run, state.step if state else None).to(device)
-    scorer = None
-    if needs_scorer(config, data.questions):
-        scorer = _teacher(config, data.questions, state, device)
+    teacher = None
+    if needs_teacher(config, data.questions):
+        teacher = _teacher(config, data.questions, state, device)
     tokens = bm25 = None
     if data.store is not None:
         teaches = training.method == "art"
@@ -146,7 +146,7 @@ def _load_models(
         if teaches and training.candidates != "retriever":
             bm25 = BM25.build(data.store, cache=cache_folder(config))
     items, pool = _contrast(config, retriever, data)
-    return _Models(retriever, scorer, tokens, bm25, items, pool)
+    return _Models(retriever, teacher, tokens, bm25, items, pool)
 
 
 def _resume(
@@ -162,29 +162,29 @@ def _resume(
     Raises:
         MismatchError: what the run reads has changed.
     """
-    fingerprints = data.fingerprints(models.scorer)
+    fingerprints = data.fingerprints(models.teacher)
     metrics = MetricsLog(run.metrics_file)
     if state:
         checkpoints.check_unchanged(run, state, fingerprints)
         checkpoints.load_optimizer(run, state.step, optimizer)
     if is_main():
         metrics.cut_back(state.metrics_bytes if state else 0)
-    scorer = models.scorer
-    if scorer is None:
+    teacher = models.teacher
+    if teacher is None:
         return _Past(fingerprints, metrics, None, None)
     # Whatever is scored, it is a passage of the corpus.
-    assert config.scorer is not None and data.store is not None
+    assert config.teacher is not None and data.store is not None
     # Only at the beginning: from then on they are in the run's own log.
-    others = [] if state else config.scorer.known_scores
-    known = read_known(others, scorer.fingerprint) if is_main() else None
+    others = [] if state else config.teacher.known_scores
+    known = read_known(others, teacher.fingerprint) if is_main() else None
     log = ScoreLog(
         run.scores_file,
-        fingerprint=scorer.fingerprint,
+        fingerprint=teacher.fingerprint,
         length=state.num_scores if state else 0,
         mark=state.score_mark if state else None,
     )
-    passage_tokens = _tokens_of(config)(data.store, scorer.template)
-    return _Past(fingerprints, metrics, CachedScorer(scorer, log, passage_tokens), known)
+    passage_tokens = _tokens_of(config)(data.store, teacher.template)
+    return _Past(fingerprints, metrics, CachedTeacher(teacher, log, passage_tokens), known)
 
 
 def _last_index(job: Job, state: CheckpointState | None, device: torch.device) -> Index | None:
@@ -262,11 +262,13 @@ def _teacher(
     state: CheckpointState | None,
     device: torch.device,
 ) -> Teacher:
-    assert config.scorer is not None  # checked with the settings
-    settings = config.scorer.model_dump(exclude={"temperature", "known_scores"})
-    if state is not None and config.scorer.chat_template:
+    assert config.teacher is not None  # checked with the settings
+    settings = config.teacher.model_dump(exclude={"temperature", "known_scores"})
+    if state is not None and config.teacher.chat_template:
         # As it was rendered when the run began, whatever date the template would insert today.
-        settings.update(passage_prompt=state.scorer_prompt, question_prefix="", chat_template=False)
+        settings.update(
+            passage_prompt=state.teacher_prompt, question_prefix="", chat_template=False
+        )
     return load_teacher(
         **settings, answers=questions.answers, device=device, cache=cache_folder(config)
     )

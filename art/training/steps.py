@@ -20,8 +20,8 @@ from art.data.tokens import TokenStore
 from art.errors import ArtError
 from art.evaluation.metrics import positive_ranks, rank_agreement
 from art.retriever.encoders import Retriever
-from art.scorer.cache import CachedScorer
-from art.training.candidates import Propose
+from art.teacher.cache import CachedTeacher
+from art.training.candidates import Candidates
 from art.training.gradient_cache import TowerInputs, encoded
 from art.training.losses import (
     contrastive_loss,
@@ -31,21 +31,21 @@ from art.training.losses import (
     similarity_to_all,
     soft_label_divergence,
 )
-from art.training.progress import Clock
+from art.training.progress import PhaseTimer
 from art.training.schedule import MicroBatch
 
-# What a clock counts of a step, the optimiser's update included.
+# What a timer counts of a step, the optimiser's update included.
 STEP_PHASES = ("retrieve", "score", "read", "learn", "update")
 
 
 @dataclass
-class StepFigures:
+class StepStatistics:
     """What a rank saw in one step: sums over its questions, and counts.
 
     Attributes:
         sums: name → sum over questions.
         num_questions: questions of this rank.
-        num_pairs: question–passage pairs asked of the scorer.
+        num_pairs: question–passage pairs asked of the teacher.
         num_known: pairs whose score was known already.
         rows: what was proposed for its questions, [n, K].
     """
@@ -68,16 +68,16 @@ def art_step(
     *,
     model: nn.Module,
     retriever: Retriever,
-    propose: Propose,
-    scorer: CachedScorer,
+    propose: Candidates,
+    teacher: CachedTeacher,
     passage_tokens: TokenStore,
     soft_label_temperature: float,
     questions_per_step: int,
     seed: int,
     step: int,
-    clock: Clock,
+    timer: PhaseTimer,
     chunk_tokens: int | None = None,
-) -> StepFigures:
+) -> StepStatistics:
     """Accumulate the gradient of loss = (1/G) Σ_q KL(p̂(·|q) ‖ q(·|q)) in the retriever.
 
     Args:
@@ -86,31 +86,31 @@ def art_step(
         model: `retriever`, wrapped for gradient averaging when there are several processes.
         retriever: the student: both towers, their templates and τ.
         propose: questions → candidate rows [B, K].
-        scorer: the frozen teacher with the scores it already gave.
+        teacher: the frozen teacher with the scores it already gave.
         passage_tokens: token ids of every row under the retriever's passage template.
         soft_label_temperature: T, divisor of the teacher's log-likelihoods.
         questions_per_step: G, over all processes.
         seed: of the run.
         step: optimiser steps done before this one.
-        clock: collects the seconds spent in each phase.
+        timer: collects the seconds spent in each phase.
         chunk_tokens: see `gradient_cache.encoded`.
 
     Returns:
-        Figures of this rank's questions; the gradient is in the parameters.
+        Metrics of this rank's questions; the gradient is in the parameters.
 
     Source: Sachan et al. 2023, section 2 (equations 1 to 5).
     """
     batch = [[questions[i] for i in micro.questions] for micro in micro_batches]
 
     # 1. Retrieve with the current question tower (without dropout) from the last index.
-    with clock("retrieve"), distributed.fail_together():
+    with timer("retrieve"), distributed.fail_together():
         rows = propose(batch)  # [n, K]
 
     # 2. Score: how likely is the question given each passage, says the frozen language model.
-    with clock("score"):
-        scored = scorer.score([text for texts in batch for text in texts], rows)
+    with timer("score"):
+        scored = teacher.score([text for texts in batch for text in texts], rows)
     log_likelihoods = torch.from_numpy(scored.scores).to(retriever.device)  # [n, K]
-    figures = StepFigures(len(rows), scored.num_requested, scored.num_known, rows=rows)
+    metrics = StepStatistics(len(rows), scored.num_requested, scored.num_known, rows=rows)
 
     model.train()
     encode = partial(encoded, model, retriever, seed=seed, step=step, chunk_tokens=chunk_tokens)
@@ -126,14 +126,14 @@ def art_step(
         distinct, place = np.unique(micro_rows, return_inverse=True)
         own = torch.from_numpy(place.reshape(micro_rows.shape)).to(retriever.device)
         with (
-            clock("learn"),
+            timer("learn"),
             encode(
                 [_inputs(retriever, micro.number, texts, distinct, passage_tokens)],
                 average=micro is micro_batches[-1],
             ) as (question_vectors, vectors),
         ):
             scores = similarity(question_vectors, vectors[own], temperature=retriever.temperature)
-            # 4. Learn: pull the retriever's distribution over the K passages to the scorer's.
+            # 4. Learn: pull the retriever's distribution over the K passages to the teacher's.
             log_labels = log_soft_labels(
                 likelihoods.to(scores.dtype), temperature=soft_label_temperature
             )
@@ -141,8 +141,8 @@ def art_step(
             # × W because the gradients of W processes are averaged, and the loss is a sum.
             loss = divergence.sum() * distributed.world_size() / questions_per_step
             loss.backward()  # type: ignore[no-untyped-call]
-            figures.add(**_describe(divergence, log_labels, scores, likelihoods))
-    return figures
+            metrics.add(**_describe(divergence, log_labels, scores, likelihoods))
+    return metrics
 
 
 def _inputs(
@@ -166,7 +166,7 @@ def _describe(
         "soft_label_entropy": entropy(log_labels).sum().item(),
         "agreement": agreement * len(scores),
         "retriever_spread": (scores.amax(-1) - scores.amin(-1)).sum().item(),
-        "scorer_spread": (log_labels.amax(-1) - log_labels.amin(-1)).sum().item(),
+        "teacher_spread": (log_labels.amax(-1) - log_labels.amin(-1)).sum().item(),
     }
 
 
@@ -178,9 +178,9 @@ def dpr_step(
     retriever: Retriever,
     seed: int,
     step: int,
-    clock: Clock,
+    timer: PhaseTimer,
     chunk_tokens: int | None = None,
-) -> StepFigures:
+) -> StepStatistics:
     """Accumulate the gradient of loss = −(1/G) Σ_q log softmax(s(q, ·))[the positive of q].
 
     Every question is told apart from the positives and hard negatives of all G questions, whatever
@@ -193,11 +193,11 @@ def dpr_step(
         retriever: both towers and τ.
         seed: of the run.
         step: optimiser steps done before this one.
-        clock: collects the seconds spent in each phase.
+        timer: collects the seconds spent in each phase.
         chunk_tokens: see `gradient_cache.encoded`; several micro-batches are chunks in any case.
 
     Returns:
-        Figures of this rank's questions; the gradient is in the parameters.
+        Metrics of this rank's questions; the gradient is in the parameters.
 
     Raises:
         ArtError: the step has one question without a negative, and so nothing to learn from.
@@ -205,7 +205,7 @@ def dpr_step(
     Source: Karpukhin et al. 2020 (DPR), section 3.2.
     """
     # 1. Read the questions with their passages. Those of all processes are columns of the scores.
-    with clock("read"), distributed.fail_together():
+    with timer("read"), distributed.fail_together():
         batch = [items(micro.questions) for micro in micro_batches]
     own = [item for some in batch for item in some]
     columns = _columns(own)
@@ -221,7 +221,7 @@ def dpr_step(
     # 2. Encode this rank's questions and passages. Those of the other ranks are constants here.
     model.train()
     with (
-        clock("learn"),
+        timer("learn"),
         encoded(
             model,
             retriever,
@@ -242,9 +242,9 @@ def dpr_step(
         targets, excluded = columns.targets.to(scores.device), columns.excluded.to(scores.device)
         losses = contrastive_loss(scores, targets, excluded)  # [G]
         (losses.mean() * distributed.world_size()).backward()  # type: ignore[no-untyped-call]
-    figures = StepFigures(len(own))
-    figures.add(**_describe_contrast(losses, scores, columns))
-    return figures
+    metrics = StepStatistics(len(own))
+    metrics.add(**_describe_contrast(losses, scores, columns))
+    return metrics
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,9 +1,9 @@
-"""What a finished run was worth: BM25, before, after, and the scorer re-ordering BM25's top 20.
+"""What a finished run was worth: BM25, before, after, and the teacher re-ordering BM25's top 20.
 
 python tests/benchmarks/comparison.py --config runs/x/config.yaml --questions labelled.jsonl
 
 Prints a table with 95 % intervals, exact paired tests, the seconds by phase of the training, and
-one line of JSON with every figure.
+one line of JSON with every metric.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> None:
     seconds = seconds_by_phase(Path(config.output.folder) / "metrics.jsonl")
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     print(report.comparison(results))
-    print("\n".join(verdict(results, figure) for figure in ("top_1", "top_5", "top_20")))
+    print("\n".join(verdict(results, metric) for metric in ("top_1", "top_5", "top_20")))
     print("seconds: " + ", ".join(f"{name} {value:.0f}" for name, value in seconds.items()))
     print(f"machine: {machine}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     tables = {name: result.table() for name, result in results.items()}

@@ -51,7 +51,7 @@ from art.data.cloze import inverse_cloze
 from art.data.contrastive import ContrastiveItem
 from art.demo.corpus import iter_passages
 from art.retriever.loading import create_retriever
-from art.training.progress import Clock
+from art.training.progress import PhaseTimer
 from art.training.schedule import MicroBatch
 from art.training.steps import dpr_step
 
@@ -186,16 +186,16 @@ def ours(folder: Path, length: int, dropout: float) -> Side:
             ContrastiveItem(question, passages, own, own[:1])
             for question, *passages, own in zip(*ids, keys, strict=True)
         ]
-        figures = dpr_step(
+        metrics = dpr_step(
             [MicroBatch(0, tuple(range(len(items))))],
             lambda positions: [items[i] for i in positions],
             model=retriever,
             retriever=retriever,
             seed=0,
             step=step,
-            clock=Clock(),
+            timer=PhaseTimer(),
         )
-        return figures.sums["loss"] / len(items)
+        return metrics.sums["loss"] / len(items)
 
     return Side(retriever, learn)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from art.scorer.likelihood import Scorer
+from art.teacher.likelihood import LanguageModelTeacher
 
 SLICE, MULTIPLE = 16, 8  # of the release
 
@@ -31,13 +31,13 @@ def padded(sequences: Ids) -> tuple[torch.Tensor, torch.Tensor]:
     return ids, mask
 
 
-def slice_scores(scorer: Scorer, contexts: Ids, targets: Ids) -> torch.Tensor:
+def slice_scores(teacher: LanguageModelTeacher, contexts: Ids, targets: Ids) -> torch.Tensor:
     """Score one slice over the whole vocabulary in float32, at every position read."""
-    device = scorer.device
-    if scorer.family == "causal":
+    device = teacher.device
+    if teacher.family == "causal":
         whole = [context + target for context, target in zip(contexts, targets, strict=True)]
         ids, mask = padded(whole)
-        logits = scorer.model(
+        logits = teacher.model(
             input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False
         ).logits[:, :-1]
         labels, counted = ids[:, 1:], mask[:, 1:].clone()
@@ -46,8 +46,8 @@ def slice_scores(scorer: Scorer, contexts: Ids, targets: Ids) -> torch.Tensor:
     else:
         ids, mask = padded(contexts)
         labels, counted = padded(targets)
-        start = torch.full((len(targets), 1), scorer.model.config.decoder_start_token_id)
-        logits = scorer.model(
+        start = torch.full((len(targets), 1), teacher.model.config.decoder_start_token_id)
+        logits = teacher.model(
             input_ids=ids.to(device),
             attention_mask=mask.to(device),
             decoder_input_ids=torch.cat([start, labels[:, :-1]], dim=1).to(device),
@@ -59,28 +59,30 @@ def slice_scores(scorer: Scorer, contexts: Ids, targets: Ids) -> torch.Tensor:
     return (tokens * counted).sum(dim=1) / counted.sum(dim=1)
 
 
-def in_slices(scorer: Scorer, pairs: Pairs, order: list[list[int]]) -> NDArray[np.float32]:
+def in_slices(
+    teacher: LanguageModelTeacher, pairs: Pairs, order: list[list[int]]
+) -> NDArray[np.float32]:
     scores = np.empty(len(pairs.contexts), dtype=np.float32)
     with torch.inference_mode():
         for some in order:
             found = slice_scores(
-                scorer, [pairs.contexts[i] for i in some], [pairs.targets[i] for i in some]
+                teacher, [pairs.contexts[i] for i in some], [pairs.targets[i] for i in some]
             )
             scores[some] = found.cpu().numpy()
     return scores
 
 
-def release(scorer: Scorer, pairs: Pairs) -> NDArray[np.float32]:
+def release(teacher: LanguageModelTeacher, pairs: Pairs) -> NDArray[np.float32]:
     order = [
         list(range(start, min(start + SLICE, question + pairs.top_k)))
         for question in range(0, len(pairs.contexts), pairs.top_k)
         for start in range(question, question + pairs.top_k, SLICE)
     ]
-    return in_slices(scorer, pairs, order)
+    return in_slices(teacher, pairs, order)
 
 
-def release_sorted(scorer: Scorer, pairs: Pairs) -> NDArray[np.float32]:
+def release_sorted(teacher: LanguageModelTeacher, pairs: Pairs) -> NDArray[np.float32]:
     lengths = [len(a) + len(b) for a, b in zip(pairs.contexts, pairs.targets, strict=True)]
     by_length = np.argsort(lengths, kind="stable")[::-1].tolist()
     order = [by_length[start : start + SLICE] for start in range(0, len(by_length), SLICE)]
-    return in_slices(scorer, pairs, order)
+    return in_slices(teacher, pairs, order)

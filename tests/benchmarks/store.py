@@ -183,7 +183,7 @@ def memory() -> tuple[float, float]:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Return the figures as a table for the README."""
+    """Return the metrics as a table for the README."""
     heads = ["passages", "on disk, MB"]
     heads += [f"{stage}: s / own MB / mapped MB" for stage in STAGES]
     lines = [heads, ["---"] * len(heads)]

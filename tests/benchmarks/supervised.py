@@ -102,7 +102,7 @@ def measure(stage: str, file: Path) -> dict[str, float]:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Return the figures as a table for the README."""
+    """Return the metrics as a table for the README."""
     lines = [["MB", "questions", *(f"{stage}: s / peak MB" for stage in STAGES)], ["---"] * 4]
     for one in results:
         cells = [

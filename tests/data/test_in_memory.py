@@ -94,22 +94,22 @@ def test_a_file_that_is_there_is_left_as_it_is_and_others_get_other_names(tmp_pa
 @pytest.mark.parametrize(
     ("kind", "rows", "said"),
     [
-        ("passages", ["x", "  "], "argument[1]: the text is empty, and there is no title (mend"),
-        ("passages", ["x", 5], "argument[1]: a text or a mapping is expected, not 5 (mend that"),
+        ("passages", ["x", "  "], "argument[1]: the text is empty, and there is no title (repair"),
+        ("passages", ["x", 5], "argument[1]: a text or a mapping is expected, not 5 (repair that"),
         ("passages", [{"body": "x"}], "argument[0]: no 'text' or 'contents' in the row (it has 'b"),
-        ("passages", ["x", {"text": 5}], "argument[1]: the text is not a string but 5 (mend"),
-        ("passages", ["x\ud800"], "argument[0]: the text holds half a surrogate pair (mend"),
+        ("passages", ["x", {"text": 5}], "argument[1]: the text is not a string but 5 (repair"),
+        ("passages", ["x\ud800"], "argument[0]: the text holds half a surrogate pair (repair"),
         ("passages", ["x" * (16 << 20)], "argument[0]: a row is longer than 16 MiB (split it)"),
         (
             "passages",
             [{"id": "b", "text": "x"}, "y", {"id": 1, "text": "z"}],
             "argument[2]: passage id '1' occurs in argument[1] already (give every passage an id",
         ),
-        ("questions", ["who ?", ""], "argument[1]: the question is empty (mend that row)"),
+        ("questions", ["who ?", ""], "argument[1]: the question is empty (repair that row)"),
         (
             "questions",
             [{"question": "who ?", "answers": "he"}],
-            "argument[0]: 'answers' is not a list but 'he' (mend that row)",
+            "argument[0]: 'answers' is not a list but 'he' (repair that row)",
         ),
         (
             "questions",

@@ -5,7 +5,7 @@ from damage import spoil
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from art import checked
+from art import integrity
 from art.data import passages as passages_module
 from art.data.formats import Passage
 from art.data.passages import PassageStore
@@ -135,7 +135,7 @@ def test_a_store_whose_corpus_has_changed_is_not_built_again_under_its_name(tmp_
 
 
 def test_damage_beyond_the_blocks_that_are_read_does_not_show(corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(checked, "BLOCK_BYTES", 256)
+    monkeypatch.setattr(integrity, "BLOCK_BYTES", 256)
     build(corpus, tmp_path / "store")
     spoil(tmp_path / "store" / "text.bin", "flipped")
     store = PassageStore.open(tmp_path / "store")

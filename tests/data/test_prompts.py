@@ -4,7 +4,7 @@ import pytest
 from tokenizers import ByteLevelBPETokenizer, Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from art.data.prompts import PAPER_PASSAGE_PROMPT, RetrieverTemplate, ScorerTemplate
+from art.data.prompts import PAPER_PASSAGE_PROMPT, LikelihoodTemplate, RetrieverTemplate
 from art.errors import ArtError, ConfigError, DataError
 
 TITLE, TEXT = "Moon river", "the stone bridge, in winter . turns"
@@ -190,7 +190,7 @@ def test_a_tokenizer_without_a_fast_backend_is_refused():
         RetrieverTemplate(object(), max_length=9)
 
 
-# The scorer's input
+# The teacher's input
 
 
 def whole_prompt(title, text):
@@ -200,7 +200,7 @@ def whole_prompt(title, text):
 
 @pytest.mark.parametrize("title", [TITLE, ""])
 def test_t5_pieces_are_the_ids_of_the_whole_prompt(t5, title):
-    template = ScorerTemplate(t5, family="encoder-decoder")
+    template = LikelihoodTemplate(t5, family="encoder-decoder")
     (passage,) = template.passages([title], [TEXT])
     assert template.context(passage) == ids(t5, whole_prompt(title, TEXT))
     assert template.target("who built it ?") == ids(t5, "Question: who built it ?")
@@ -208,7 +208,7 @@ def test_t5_pieces_are_the_ids_of_the_whole_prompt(t5, title):
 
 @pytest.mark.parametrize("title", [TITLE, ""])
 def test_byte_level_pieces_are_the_ids_of_the_whole_prompt(llama, title):
-    template = ScorerTemplate(llama, family="causal")
+    template = LikelihoodTemplate(llama, family="causal")
     (passage,) = template.passages([title], [TEXT])
     whole = whole_prompt(title, TEXT) + " Question: who built it ?"
     assert [*template.context(passage), *template.target(" who built it ?")] == ids(llama, whole)
@@ -218,7 +218,7 @@ def test_prompts_of_every_shape_give_the_ids_of_the_whole(llama):
     for prompt in ("{passage}", "{passage} :", "Passage:\n{passage}\nAsk:", "moon river {passage}"):
         for prefix in ("Question:", ""):
             options = {"passage_prompt": prompt, "question_prefix": prefix}
-            template = ScorerTemplate(llama, family="causal", **options)
+            template = LikelihoodTemplate(llama, family="causal", **options)
             (passage,) = template.passages([TITLE], [TEXT])
             whole = prompt.replace("{passage}", f"{TITLE} {TEXT}") + " " * bool(prefix) + prefix
             found = [*template.context(passage), *template.target("who")]
@@ -227,37 +227,37 @@ def test_prompts_of_every_shape_give_the_ids_of_the_whole(llama):
 
 def test_only_the_passage_is_cut_and_exactly_at_the_limit_nothing_is(t5, llama):
     for tokenizer, family in ((t5, "encoder-decoder"), (llama, "causal")):
-        long = ScorerTemplate(tokenizer, family=family, max_length=10_000)
+        long = LikelihoodTemplate(tokenizer, family=family, max_length=10_000)
         (passage,) = long.passages([TITLE], [TEXT * 50])
         full = long.context(passage)
-        exact = ScorerTemplate(tokenizer, family=family, max_length=len(full))
+        exact = LikelihoodTemplate(tokenizer, family=family, max_length=len(full))
         assert exact.context(passage) == full
-        over = ScorerTemplate(tokenizer, family=family, max_length=len(full) - 1)
+        over = LikelihoodTemplate(tokenizer, family=family, max_length=len(full) - 1)
         assert over.context(passage) == long.context(passage[:-1])
-        short = ScorerTemplate(tokenizer, family=family, max_length=120)
+        short = LikelihoodTemplate(tokenizer, family=family, max_length=120)
         assert len(short.context(passage)) == 120
         assert short.context(passage)[-20:] == full[-20:]
 
 
 def test_targets_are_cut_and_keep_their_end(t5, llama):
-    whole = ScorerTemplate(t5, family="encoder-decoder").target(TEXT)
-    cut = ScorerTemplate(t5, family="encoder-decoder", question_length=9).target(TEXT)
+    whole = LikelihoodTemplate(t5, family="encoder-decoder").target(TEXT)
+    cut = LikelihoodTemplate(t5, family="encoder-decoder", question_length=9).target(TEXT)
     assert cut == [*whole[:8], t5.eos_token_id]
-    causal = ScorerTemplate(llama, family="causal")
+    causal = LikelihoodTemplate(llama, family="causal")
     assert (
-        ScorerTemplate(llama, family="causal", question_length=4).target(TEXT)
+        LikelihoodTemplate(llama, family="causal", question_length=4).target(TEXT)
         == causal.target(TEXT)[:4]
     )
     assert llama.decode(causal.target("who")) == " who"
     with pytest.raises(DataError, match="no tokens"):
-        ScorerTemplate(
+        LikelihoodTemplate(
             llama, family="causal", passage_prompt="{passage}\n", question_prefix=""
         ).target(" ")
 
 
 def test_markup_in_passages_and_questions_is_never_a_special_token(t5, llama):
     for tokenizer, family in ((t5, "encoder-decoder"), (llama, "causal")):
-        template = ScorerTemplate(tokenizer, family=family)
+        template = LikelihoodTemplate(tokenizer, family=family)
         special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
         (passage,) = template.passages([MARKUP], [MARKUP])
         target = template.target(MARKUP)
@@ -266,7 +266,7 @@ def test_markup_in_passages_and_questions_is_never_a_special_token(t5, llama):
 
 
 def test_the_chat_template_wraps_the_prompt_and_the_prefix_begins_the_answer(llama):
-    template = ScorerTemplate(llama, family="causal", chat_template=True)
+    template = LikelihoodTemplate(llama, family="causal", chat_template=True)
     (passage,) = template.passages([TITLE], [TEXT])
     turn = [{"role": "user", "content": whole_prompt(TITLE, TEXT)}]
     rendered = llama.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
@@ -274,7 +274,7 @@ def test_the_chat_template_wraps_the_prompt_and_the_prefix_begins_the_answer(lla
     expected = ids(llama, whole, add_special_tokens=False)
     assert [*template.context(passage), *template.target("who")] == expected
     options = {"passage_prompt": template.prompt, "question_prefix": ""}
-    again = ScorerTemplate(llama, family="causal", **options)
+    again = LikelihoodTemplate(llama, family="causal", **options)
     assert again.context(passage) == template.context(passage)
 
 
@@ -285,7 +285,7 @@ def test_a_beginning_of_sequence_stands_once(llama):
         single="<|im_start|> $A", special_tokens=[("<|im_start|>", first)]
     )
     for chat in (False, True):
-        template = ScorerTemplate(beginning, family="causal", chat_template=chat)
+        template = LikelihoodTemplate(beginning, family="causal", chat_template=chat)
         context = template.context([])
         assert context[0] == first and context[1] != first
 
@@ -296,9 +296,9 @@ def test_passages_are_shared_between_prompts_and_lengths(llama):
         {"max_length": 99, "passage_prompt": "Read: {passage} ."},
         {"chat_template": True},
     ]
-    templates = [ScorerTemplate(llama, family="causal", **one) for one in options]
+    templates = [LikelihoodTemplate(llama, family="causal", **one) for one in options]
     assert len({one.fingerprint for one in templates}) == 1
-    other = ScorerTemplate(llama, family="causal", passage_prompt="{passage} Ask:")
+    other = LikelihoodTemplate(llama, family="causal", passage_prompt="{passage} Ask:")
     assert other.fingerprint != templates[0].fingerprint
     assert pickle.loads(pickle.dumps(other)).passages(["a"], ["b"]) == other.passages(["a"], ["b"])
 
@@ -306,12 +306,12 @@ def test_passages_are_shared_between_prompts_and_lengths(llama):
 def test_prompts_that_cannot_work_are_refused(t5, llama, bert):
     for prompt in ("no place", "{passage} {passage}"):
         with pytest.raises(ConfigError, match="exactly once"):
-            ScorerTemplate(llama, family="causal", passage_prompt=prompt)
+            LikelihoodTemplate(llama, family="causal", passage_prompt=prompt)
     with pytest.raises(ConfigError, match="no room"):
-        ScorerTemplate(t5, family="encoder-decoder", max_length=20)
+        LikelihoodTemplate(t5, family="encoder-decoder", max_length=20)
     with pytest.raises(ConfigError, match="no room"):
-        ScorerTemplate(t5, family="encoder-decoder", question_length=1)
+        LikelihoodTemplate(t5, family="encoder-decoder", question_length=1)
     with pytest.raises(ConfigError, match="decoder-only"):
-        ScorerTemplate(t5, family="encoder-decoder", chat_template=True)
+        LikelihoodTemplate(t5, family="encoder-decoder", chat_template=True)
     with pytest.raises(ConfigError, match="no chat template"):
-        ScorerTemplate(bert, family="causal", chat_template=True)
+        LikelihoodTemplate(bert, family="causal", chat_template=True)

@@ -199,7 +199,7 @@ def test_what_is_not_json_within_a_list_ends_the_file_all_the_same(tmp_path, bro
     path = tmp_path / "a.json"
     path.write_text(f"[{labelled('q')}, 7, {broken}, {labelled('r')}]")
     bad_rows = BadRows()
-    with pytest.raises(DataError, match=r"entry 3: .*\(.*mend the file|is the file complete"):
+    with pytest.raises(DataError, match=r"entry 3: .*\(.*repair the file|is the file complete"):
         list(read_supervised(path, bad_rows))
     assert bad_rows.count == 1
 

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 
 from art.data.formats import Passage
 from art.data.passages import PassageStore
-from art.data.prompts import RetrieverTemplate, ScorerTemplate
+from art.data.prompts import LikelihoodTemplate, RetrieverTemplate
 from art.data.tokens import TokenStore, pad
 from art.errors import ArtError
 
@@ -138,8 +138,8 @@ def test_padding_keeps_the_sequences_on_their_side(sequences):
         assert (edge.int().diff(dim=1) <= 0).all()
 
 
-def test_the_scorer_template_is_an_encoder_of_passages(store, tiny_t5, tmp_path):
-    template = ScorerTemplate(AutoTokenizer.from_pretrained(tiny_t5), family="encoder-decoder")
+def test_the_teacher_template_is_an_encoder_of_passages(store, tiny_t5, tmp_path):
+    template = LikelihoodTemplate(AutoTokenizer.from_pretrained(tiny_t5), family="encoder-decoder")
     tokens = TokenStore.open_or_build(
         store, template, cache=tmp_path, num_workers=0, progress=False
     )

@@ -32,7 +32,7 @@ def tiny_demo(tiny_bert, tiny_llama, monkeypatch) -> None:
     def tiny(folder: Path) -> Config:
         document = original(folder).model_dump(mode="json")
         document["retriever"] |= {"model": str(tiny_bert), "passage_length": 32}
-        document["scorer"] |= {"model": str(tiny_llama), "dtype": "float32", "max_length": 96}
+        document["teacher"] |= {"model": str(tiny_llama), "dtype": "float32", "max_length": 96}
         document["training"] |= {"max_steps": 1, "questions_per_step": 4, "top_k": 4}
         document["training"] |= {"questions_per_micro_batch": 4}
         return check_config(document, source="test")
@@ -43,7 +43,7 @@ def tiny_demo(tiny_bert, tiny_llama, monkeypatch) -> None:
 def test_the_demonstration_prints_an_honest_table_and_goes_on(tiny_demo, tmp_path, capsys) -> None:
     run.run_demo(tmp_path / "demo")
     printed = capsys.readouterr().out
-    for line in ("BM25", "before training", "after training", "scorer re-ordering BM25's top 20"):
+    for line in ("BM25", "before training", "after training", "teacher re-ordering BM25's top 20"):
         assert f"\n{line} " in printed
     assert re.search(r"On this machine that takes \d+ to \d+ minutes", printed)
     assert "390 questions: % answered within the first k (95 % interval)" in printed
@@ -82,7 +82,7 @@ def test_questions_that_changed_are_shown_side_by_side() -> None:
         )
         first = hits.index(True) + 1 if True in hits else None
         return KeptRanking(
-            id="q", question="why ?", figures={}, depth=3, first_hit=first, passages=passages
+            id="q", question="why ?", metrics={}, depth=3, first_hit=first, passages=passages
         )
 
     before, after = [ranking(False, False, True)], [ranking(True, False, False)]

@@ -1,4 +1,4 @@
-"""BM25, retrievers and the scorer side by side: what is left out changes no figure."""
+"""BM25, retrievers and the teacher side by side: what is left out changes no metric."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pytest
 from art.data.formats import Passage, Question
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
-from art.evaluation.ceiling import in_order, score_rows
 from art.evaluation.comparison import answered_somewhere, compare, evaluate_bm25
 from art.evaluation.evaluate import evaluate_rows
+from art.evaluation.rerank import in_order, score_rows
 from art.retriever.bm25 import BM25
-from art.scorer.cache import CachedScorer
-from art.scorer.likelihood import load_scorer
+from art.teacher.cache import CachedTeacher
+from art.teacher.likelihood import load_language_model
 
 DEPTH = 5
-ROW = f"scorer re-ordering BM25's top {DEPTH}"
+ROW = f"teacher re-ordering BM25's top {DEPTH}"
 
 
 @pytest.fixture
@@ -39,9 +39,9 @@ def questions_of(store: PassageStore, numbers: range, *, away: int) -> list[Ques
     ]
 
 
-def asked(scorer_folder: Path, store: PassageStore) -> CachedScorer:
-    scorer = load_scorer(str(scorer_folder), dtype="float32", device="cpu")
-    return CachedScorer(scorer, None, TokenStore.open_or_build(store, scorer.template))
+def asked(teacher_folder: Path, store: PassageStore) -> CachedTeacher:
+    teacher = load_language_model(str(teacher_folder), dtype="float32", device="cpu")
+    return CachedTeacher(teacher, None, TokenStore.open_or_build(store, teacher.template))
 
 
 def test_scoring_only_what_bm25_answers_gives_the_figures_of_scoring_everything(
@@ -52,21 +52,21 @@ def test_scoring_only_what_bm25_answers_gives_the_figures_of_scoring_everything(
         *questions_of(store, range(20, 29), away=31),
         Question("unlabelled", "who built the bridge"),
     ]
-    scorer = asked(tiny_llama, store)
-    results = compare({}, store, questions, scorer=scorer, ks=(1, 3, 5), depth=DEPTH)
+    teacher = asked(tiny_llama, store)
+    results = compare({}, store, questions, teacher=teacher, ks=(1, 3, 5), depth=DEPTH)
 
     texts = [question.text for question in questions]
     _, rows = BM25.build(store).search(texts, DEPTH)
     every = score_rows(asked(tiny_llama, store), texts, rows)
     expected = evaluate_rows(*in_order(rows, every), store, questions, ks=(1, 3, 5))
     assert results[ROW].table() == expected.table()
-    assert results[ROW].table() != results["BM25"].table()  # the scorer does move something
+    assert results[ROW].table() != results["BM25"].table()  # the teacher does move something
     num_answered = len(answered_somewhere(results["BM25"]))
     assert 0 < num_answered < len(questions) - 1
-    assert scorer.num_scores == num_answered * DEPTH
+    assert teacher.num_scores == num_answered * DEPTH
 
 
-def test_where_bm25_finds_no_answer_the_scorer_is_not_asked(store, tiny_llama) -> None:
+def test_where_bm25_finds_no_answer_the_teacher_is_not_asked(store, tiny_llama) -> None:
     found = evaluate_bm25(store, questions_of(store, range(8), away=0), depth=len(store))
     never = [row for row in range(len(store)) if row not in found.rows[:, :DEPTH]]
     gold = store[never[0]].passage_id
@@ -74,7 +74,7 @@ def test_where_bm25_finds_no_answer_the_scorer_is_not_asked(store, tiny_llama) -
         Question(str(i), q.text, positive_passage_ids=(gold,))
         for i, q in enumerate(found.questions)
     ]
-    scorer = asked(tiny_llama, store)
-    results = compare({}, store, questions, scorer=scorer, ks=(1, 5), depth=DEPTH)
-    assert scorer.num_scores == 0
+    teacher = asked(tiny_llama, store)
+    results = compare({}, store, questions, teacher=teacher, ks=(1, 5), depth=DEPTH)
+    assert teacher.num_scores == 0
     np.testing.assert_array_equal(results[ROW].rows, results["BM25"].rows)

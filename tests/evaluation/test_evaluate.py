@@ -1,4 +1,4 @@
-"""What decides a figure, what is left out and said, and that processes only share the work."""
+"""What decides a metric, what is left out and said, and that processes only share the work."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from art.data.formats import Passage, Question
 from art.data.passages import PassageStore
 from art.errors import ArtError
 from art.evaluation import evaluate as module
-from art.evaluation.ceiling import in_order, score_rows
 from art.evaluation.evaluate import evaluate, evaluate_rows
+from art.evaluation.rerank import in_order, score_rows
 
 N = 30
 
@@ -49,7 +49,7 @@ class PlainRetriever:
         return np.array(numbers, np.float32) % 7 - 3
 
 
-class PlainScorer:
+class PlainTeacher:
     """Likes a passage by its row and the question's length."""
 
     def score(self, questions: list[str], rows: np.ndarray) -> Any:
@@ -73,7 +73,7 @@ def test_gold_passages_decide_where_present_and_answers_elsewhere(store: Passage
     ]
     result = by_rows([[0, 5, 6], [1, 0, 2], [2, 3, 4]], store, questions, ks=(1, 2, 3))
     assert result.hits.tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 0]]
-    assert result.figures == {"top_1": 1 / 3, "top_2": 2 / 3, "top_3": 2 / 3}
+    assert result.metrics == {"top_1": 1 / 3, "top_2": 2 / 3, "top_3": 2 / 3}
     assert result.primary == ("top_3", 2 / 3)
     assert result.per_question["top_1"].tolist() == [0, 1, 0]
     assert result.notes == [] and result.num_questions == 3
@@ -92,7 +92,7 @@ def test_questions_without_labels_are_left_out_and_said(store: PassageStore):
     questions = [Question("a", "?"), Question("b", "?", ("number1",)), Question("c", "?")]
     result = by_rows([[0, 1], [1, 0], [2, 3]], store, questions, ks=(1,))
     assert [question.question_id for question in result.questions] == ["b"]
-    assert result.rows.tolist() == [[1, 0]] and result.figures == {"top_1": 1.0}
+    assert result.rows.tolist() == [[1, 0]] and result.metrics == {"top_1": 1.0}
     assert result.notes == ["2 of 3 questions have no label and are left out (a, c)"]
 
 
@@ -100,7 +100,7 @@ def test_labels_that_can_never_be_found_are_counted_and_said(store: PassageStore
     gold = frozenset({"p1", "lost1", "lost2", "lost3", "lost4"})
     questions = [Question("a", "?", ("",), gold), Question("b", "?", ("", "\u200b", "number0"))]
     result = by_rows([[0, 1], [1, 0]], store, questions, ks=(2,))
-    assert result.figures == {"top_2": 1.0}
+    assert result.metrics == {"top_2": 1.0}
     missing, empty = result.notes
     assert "4 of 5 passages named by positive_passage_ids" in missing
     assert "(lost1, lost2, lost3, …)" in missing
@@ -109,18 +109,18 @@ def test_labels_that_can_never_be_found_are_counted_and_said(store: PassageStore
 
 def test_regular_expressions_match_when_asked(store: PassageStore):
     questions = [Question("a", "?", (r"number\d+ OF",))]
-    assert by_rows([[3]], store, questions, ks=(1,)).figures == {"top_1": 0.0}
-    assert by_rows([[3]], store, questions, ks=(1,), regex_answers=True).figures == {"top_1": 1.0}
+    assert by_rows([[3]], store, questions, ks=(1,)).metrics == {"top_1": 0.0}
+    assert by_rows([[3]], store, questions, ks=(1,), regex_answers=True).metrics == {"top_1": 1.0}
 
 
-def test_without_labels_the_scorer_judges_the_first_passage(store: PassageStore):
+def test_without_labels_the_teacher_judges_the_first_passage(store: PassageStore):
     questions = [Question("a", "one"), Question("b", "other")]
     rows = [[4, 9], [8, 2]]
-    result = by_rows(rows, store, questions, scorer=PlainScorer())
+    result = by_rows(rows, store, questions, teacher=PlainTeacher())
     expected = [-((4 * 7 + 3) % 5), -((8 * 7 + 5) % 5)]
-    assert result.per_question["scorer_log_likelihood"].tolist() == expected
-    assert result.primary == ("scorer_log_likelihood", np.mean(expected))
-    assert result.hits is None and list(result.figures) == ["scorer_log_likelihood"]
+    assert result.per_question["teacher_log_likelihood"].tolist() == expected
+    assert result.primary == ("teacher_log_likelihood", np.mean(expected))
+    assert result.hits is None and list(result.metrics) == ["teacher_log_likelihood"]
     assert type(result.primary[1]) is float
     with pytest.raises(ArtError, match="no question has answers"):
         by_rows(rows, store, questions)
@@ -131,14 +131,14 @@ def test_judgements_add_their_figures_and_choose_only_without_other_labels(store
     questions = [Question("a", "?"), Question("b", "?"), Question("c", "?")]
     rows = [list(range(20))] * 3
     result = by_rows(rows, store, questions, qrels=qrels)
-    assert list(result.figures) == ["ndcg@10", "mrr@10", "map"]  # 20 of 30: too few for Recall@100
-    assert result.figures["mrr@10"] == pytest.approx((1 + 1 / 4) / 2)
-    assert result.primary == ("ndcg@10", result.figures["ndcg@10"])
+    assert list(result.metrics) == ["ndcg@10", "mrr@10", "map"]  # 20 of 30: too few for Recall@100
+    assert result.metrics["mrr@10"] == pytest.approx((1 + 1 / 4) / 2)
+    assert result.primary == ("ndcg@10", result.metrics["ndcg@10"])
     assert [note.split(" (")[0] for note in result.notes] == [
         "1 of 3 judged questions are not asked",
         "1 of 3 questions have no label and are left out",
         "1 of 3 passages named by judgements are not in the store, "
-        "so the figures are lower than they should be",
+        "so the metrics are lower than they should be",
     ]
     labelled = [Question("a", "?", ("number1",)), Question("b", "?")]
     both = by_rows(rows[:2], store, labelled, qrels=qrels, ks=(1, 2))
@@ -165,9 +165,9 @@ def test_a_questions_own_passage_is_dropped_when_asked(store: PassageStore):
 
 def test_depths_beyond_the_ranking_are_left_out_unless_it_is_the_whole_store(store: PassageStore):
     questions = [Question("a", "?", ("number29",))]
-    assert list(by_rows([list(range(6))], store, questions).figures) == ["top_1", "top_5"]
+    assert list(by_rows([list(range(6))], store, questions).metrics) == ["top_1", "top_5"]
     whole = by_rows([list(range(N))], store, questions)
-    assert whole.figures == {"top_1": 0, "top_5": 0, "top_20": 0, "top_50": 1, "top_100": 1}
+    assert whole.metrics == {"top_1": 0, "top_5": 0, "top_20": 0, "top_50": 1, "top_100": 1}
     with pytest.raises(ArtError, match="3 passages a question"):
         by_rows([[0, 1, 2]], store, questions, ks=(5,))
 
@@ -177,7 +177,7 @@ def test_the_table_holds_wilson_intervals_of_shares_only(store: PassageStore):
     qrels = {"q0": {"p0": 1}}
     rows = [[i if i < 3 else 20] for i in range(10)]
     first, *others = by_rows(rows, store, questions, ks=(1,), qrels=qrels).table()
-    assert (first["figure"], first["value"], first["num_questions"]) == ("top_1", 0.3, 10)
+    assert (first["metric"], first["value"], first["num_questions"]) == ("top_1", 0.3, 10)
     assert (first["low"], first["high"]) == pytest.approx((0.1078, 0.6032), abs=1e-4)
     assert all(line["low"] is None for line in others)
 
@@ -206,7 +206,7 @@ def test_searching_and_judging_a_given_ranking_give_the_same(store: PassageStore
     assert searched.rows.shape == (13, 5)
     for other in (from_vectors, given):
         assert (other.rows == searched.rows).all() and (other.scores == searched.scores).all()
-        assert other.figures == searched.figures and other.notes == searched.notes
+        assert other.metrics == searched.metrics and other.notes == searched.notes
 
 
 def test_the_search_is_as_deep_as_the_figures_need(store: PassageStore):
@@ -256,12 +256,14 @@ def test_several_processes_give_what_one_gives(size, labelled, store, monkeypatc
                  for q in questions]  # fmt: skip
 
     def work():
-        scorer = PlainScorer()
-        return evaluate(PlainRetriever(), PlainIndex(), store, questions, ks=(1, 5), scorer=scorer)
+        teacher = PlainTeacher()
+        return evaluate(
+            PlainRetriever(), PlainIndex(), store, questions, ks=(1, 5), teacher=teacher
+        )
 
     alone = work()
     for result in in_world(size, work, monkeypatch):
-        assert result.figures == alone.figures and result.notes == alone.notes
+        assert result.metrics == alone.metrics and result.notes == alone.notes
         assert (result.rows == alone.rows).all() and (result.scores == alone.scores).all()
         assert labelled == (result.hits is not None)
         assert (
@@ -271,9 +273,9 @@ def test_several_processes_give_what_one_gives(size, labelled, store, monkeypatc
         )
 
 
-def test_reranking_puts_the_scorers_favourites_first_and_keeps_order_among_equals():
+def test_reranking_puts_the_teachers_favourites_first_and_keeps_order_among_equals():
     rows = np.array([[4, 9, 1, 6, 2], [3, 8, 13, 0, 5]])
-    ordered, scores = in_order(rows, score_rows(PlainScorer(), ["one", "other"], rows))
+    ordered, scores = in_order(rows, score_rows(PlainTeacher(), ["one", "other"], rows))
     for line, (question, before) in enumerate(zip(["one", "other"], rows, strict=True)):
         liked = {row: -float((row * 7 + len(question)) % 5) for row in before.tolist()}
         assert ordered[line].tolist() == sorted(before.tolist(), key=lambda row: -liked[row])

@@ -9,12 +9,12 @@ import numpy as np
 from art.data.formats import Passage, Question
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
-from art.evaluation.ceiling import in_order, score_rows
 from art.evaluation.evaluate import evaluate, evaluate_rows
+from art.evaluation.rerank import in_order, score_rows
 from art.retriever.embedding import embed_passages
 from art.retriever.loading import create_retriever
-from art.scorer.cache import CachedScorer
-from art.scorer.likelihood import load_scorer
+from art.teacher.cache import CachedTeacher
+from art.teacher.likelihood import load_language_model
 
 
 def test_figures_of_a_real_index_are_those_of_brute_force(
@@ -42,19 +42,19 @@ def test_figures_of_a_real_index_are_those_of_brute_force(
     )
     ranks = 1 + above.sum(axis=1)
     for k in (1, 5, 20):
-        assert result.figures[f"top_{k}"] == (ranks <= k).mean()
+        assert result.metrics[f"top_{k}"] == (ranks <= k).mean()
     assert result.primary[0] == "top_20" and result.rows.shape == (20, 20)
 
 
-def test_a_real_scorer_judges_and_reorders(
+def test_a_real_teacher_judges_and_reorders(
     tiny_llama: Path, corpus: list[tuple[str, str, str]], tmp_path: Path
 ):
     store = PassageStore.build(
         [Passage(*one) for one in corpus], tmp_path / "store", source="test", progress=False
     )
-    model = load_scorer(str(tiny_llama), dtype="float32")
+    model = load_language_model(str(tiny_llama), dtype="float32")
     tokens = TokenStore.open_or_build(store, model.template, cache=tmp_path, progress=False)
-    scorer = CachedScorer(model, None, tokens)
+    teacher = CachedTeacher(model, None, tokens)
     questions = ["who built the moon ?", "where is the river"]
     rows = np.array([[5, 0, 17, 3], [2, 17, 30, 59]])
     plain = np.array(
@@ -66,11 +66,11 @@ def test_a_real_scorer_judges_and_reorders(
             for question, line in zip(questions, rows.tolist(), strict=True)
         ]
     )
-    ordered, scores = in_order(rows, score_rows(scorer, questions, rows))
+    ordered, scores = in_order(rows, score_rows(teacher, questions, rows))
     assert (np.sort(ordered, axis=1) == np.sort(rows, axis=1)).all()
     assert (np.diff(scores, axis=1) <= 0).all()
     np.testing.assert_allclose(scores, -np.sort(-plain, axis=1), atol=1e-5)
     asked = [Question(str(i), text) for i, text in enumerate(questions)]
-    result = evaluate_rows(ordered, scores, store, asked, scorer=scorer)
-    assert result.primary == ("scorer_log_likelihood", float(scores[:, 0].astype(float).mean()))
-    assert score_rows(scorer, [], rows[:0]).shape == (0, 4)  # a process may have no share
+    result = evaluate_rows(ordered, scores, store, asked, teacher=teacher)
+    assert result.primary == ("teacher_log_likelihood", float(scores[:, 0].astype(float).mean()))
+    assert score_rows(teacher, [], rows[:0]).shape == (0, 4)  # a process may have no share

@@ -1,4 +1,4 @@
-"""Figures against trec_eval, SciPy and hand calculations."""
+"""Metrics against trec_eval, SciPy and hand calculations."""
 
 from __future__ import annotations
 
@@ -129,11 +129,11 @@ def ranking_and_qrels(seed: int, num_questions: int = 20, depth: int = 130):
 
 def test_judged_figures_follow_their_formulas():
     ranking, qrels = ranking_and_qrels(0)
-    figures = judged(qrels, ranking)
-    assert list(figures) == ["ndcg@10", "mrr@10", "recall@100", "map"]
-    for name in figures:
-        assert figures[name].keys() == ranking.keys() & qrels.keys()
-    for question, values in figures["ndcg@10"].items():
+    metrics = judged(qrels, ranking)
+    assert list(metrics) == ["ndcg@10", "mrr@10", "recall@100", "map"]
+    for name in metrics:
+        assert metrics[name].keys() == ranking.keys() & qrels.keys()
+    for question, values in metrics["ndcg@10"].items():
         gains = [max(qrels[question].get(p, 0), 0) for p in ranking[question]]
         best = sorted((max(g, 0) for g in qrels[question].values()), reverse=True)
         discounts = 1 / np.log2(np.arange(2, 12))
@@ -141,10 +141,10 @@ def test_judged_figures_follow_their_formulas():
         ranks = np.flatnonzero(np.array(gains) > 0) + 1
         relevant = sum(g > 0 for g in qrels[question].values())
         first = ranks[0] if len(ranks) else 999
-        assert figures["mrr@10"][question] == pytest.approx(1 / first if first <= 10 else 0)
-        assert figures["recall@100"][question] == pytest.approx((ranks <= 100).sum() / relevant)
+        assert metrics["mrr@10"][question] == pytest.approx(1 / first if first <= 10 else 0)
+        assert metrics["recall@100"][question] == pytest.approx((ranks <= 100).sum() / relevant)
         precisions = (np.arange(len(ranks)) + 1) / ranks
-        assert figures["map"][question] == pytest.approx(precisions.sum() / relevant)
+        assert metrics["map"][question] == pytest.approx(precisions.sum() / relevant)
 
 
 def test_trec_eval_on_the_written_scores_sees_our_order_even_with_ties():

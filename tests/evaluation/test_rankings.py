@@ -43,7 +43,7 @@ def test_each_question_keeps_its_first_hit_its_figures_and_its_first_passages(
     assert [(one.id, one.question) for one in found] == [(q.question_id, q.text) for q in LABELLED]
     assert [one.first_hit for one in found] == [6, None, 1]
     assert {one.depth for one in found} == {7}
-    assert [one.figures for one in found] == [
+    assert [one.metrics for one in found] == [
         {"top_1": 0, "top_5": 0}, {"top_1": 0, "top_5": 0}, {"top_1": 1, "top_5": 1}
     ]  # fmt: skip
     for one, rows, scores in zip(found, ROWS, SCORES, strict=True):
@@ -67,9 +67,9 @@ def test_without_labels_there_are_no_hits(store, tmp_path) -> None:
     found = read_rankings(write(tmp_path / "r.jsonl", store, questions, qrels=judged))
     assert [one.first_hit for one in found] == [None, None, 1]
     assert {passage.hit for one in found[:2] for passage in one.passages} == {None}
-    assert found[0].figures["top_1"] is None
-    assert found[1].figures["mrr@10"] == 1
-    assert found[2].figures["mrr@10"] is None
+    assert found[0].metrics["top_1"] is None
+    assert found[1].metrics["mrr@10"] == 1
+    assert found[2].metrics["mrr@10"] is None
 
 
 def test_the_same_evaluation_gives_the_same_bytes(store, tmp_path) -> None:

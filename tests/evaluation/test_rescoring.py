@@ -1,4 +1,4 @@
-"""Results re-ordered by a scorer: as Hugging Face's losses order them, killed and resumed alike."""
+"""Results re-ordered by a teacher: as Hugging Face's losses order them, killed and resumed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from art.evaluation import rescoring
 from art.evaluation.rescoring import match_run, rescore_run
 from art.evaluation.runs import Run, read_run
 from art.files import lock
-from art.scorer import by_passage
-from art.scorer.by_passage import scores_by_passage
-from art.scorer.cache import CachedScorer, ScoreLog
-from art.scorer.likelihood import Scorer, load_scorer
+from art.teacher import grouped
+from art.teacher.cache import CachedTeacher, ScoreLog
+from art.teacher.grouped import grouped_scores
+from art.teacher.likelihood import LanguageModelTeacher, load_language_model
 
 QUESTIONS = [
     Question("a", "who built the stone bridge ?", answers=("river",)),
@@ -40,22 +40,26 @@ def store(corpus, tmp_path_factory: pytest.TempPathFactory) -> PassageStore:
     )
 
 
-def scorer_of(folder: Path) -> Scorer:
+def teacher_of(folder: Path) -> LanguageModelTeacher:
     # So few tokens at once that there are several blocks.
-    return load_scorer(str(folder), dtype="float32", device="cpu", batch_tokens=64)
+    return load_language_model(str(folder), dtype="float32", device="cpu", batch_tokens=64)
 
 
-def rescore(folder: Path, store: PassageStore, output: Path, scorer: Scorer | None = None) -> None:
-    scorer = scorer or scorer_of(folder)
-    tokens = TokenStore.open_or_build(store, scorer.template, progress=False)
-    rescore_run(scorer, tokens, QUESTIONS, ROWS, store, output, progress=False)
+def rescore(
+    folder: Path, store: PassageStore, output: Path, teacher: LanguageModelTeacher | None = None
+) -> None:
+    teacher = teacher or teacher_of(folder)
+    tokens = TokenStore.open_or_build(store, teacher.template, progress=False)
+    rescore_run(teacher, tokens, QUESTIONS, ROWS, store, output, progress=False)
 
 
-def by_hugging_face(folder: Path, scorer: Scorer, passage: Passage, question: str) -> float:
+def by_hugging_face(
+    folder: Path, teacher: LanguageModelTeacher, passage: Passage, question: str
+) -> float:
     """Minus the loss that transformers computes for one pair."""
-    (ids,) = scorer.template.passages([passage.title], [passage.text])
-    context, target = scorer.template.context(ids), scorer.template.target(question)
-    causal = scorer.family == "causal"
+    (ids,) = teacher.template.passages([passage.title], [passage.text])
+    context, target = teacher.template.context(ids), teacher.template.target(question)
+    causal = teacher.family == "causal"
     kind = AutoModelForCausalLM if causal else AutoModelForSeq2SeqLM
     model = kind.from_pretrained(folder, dtype=torch.float32).eval()
     inputs = torch.tensor([context + target if causal else context])
@@ -73,7 +77,7 @@ def test_the_order_and_the_scores_are_those_of_hugging_faces_losses(
     output = tmp_path / f"out.{ending}"
     rescore(folder, store, output)
     found = read_run(output)
-    scorer = scorer_of(folder)
+    teacher = teacher_of(folder)
     positions = {"a": 0, "b": 1, "none": 2, "c": 3}
     assert found.question_ids == [n for n in positions if ending == "json" or n != "none"]
     for name, passages, scores in zip(
@@ -82,7 +86,8 @@ def test_the_order_and_the_scores_are_those_of_hugging_faces_losses(
         rows = [row for row in ROWS[positions[name]].tolist() if row >= 0]
         text = QUESTIONS[positions[name]].text
         expected = {
-            store[row].passage_id: by_hugging_face(folder, scorer, store[row], text) for row in rows
+            store[row].passage_id: by_hugging_face(folder, teacher, store[row], text)
+            for row in rows
         }
         assert passages == sorted(expected, key=lambda passage: -expected[passage])
         np.testing.assert_allclose(
@@ -100,8 +105,8 @@ def test_a_killed_job_goes_on_and_writes_the_same_file(
     class Killed(BaseException):
         pass
 
-    scorer, asked = scorer_of(tiny_llama), []
-    original = scorer.score_pairs
+    teacher, asked = teacher_of(tiny_llama), []
+    original = teacher.score_pairs
 
     def dies_at_the_second_block(pairs):
         asked.append(len(pairs))
@@ -109,21 +114,21 @@ def test_a_killed_job_goes_on_and_writes_the_same_file(
             raise Killed
         return original(pairs)
 
-    monkeypatch.setattr(scorer, "score_pairs", dies_at_the_second_block)
+    monkeypatch.setattr(teacher, "score_pairs", dies_at_the_second_block)
     with pytest.raises(Killed):
-        rescore(tiny_llama, store, cut, scorer)
+        rescore(tiny_llama, store, cut, teacher)
     assert asked == [1, 1] and not cut.exists()
     kept = tmp_path / "cut.json.scores"
     # A kill in the middle of writing leaves more than the last whole block.
     with open(kept / "scores.log", "ab") as file:
         file.write(b"half of the next block")
-    rescore(tiny_llama, store, cut, scorer)
+    rescore(tiny_llama, store, cut, teacher)
     assert asked == [1, 1, 1, 1, 2, 2, 1, 1]  # nothing of the first block again
     assert cut.read_bytes() == whole.read_bytes()
     assert not kept.exists()
 
 
-def test_scores_of_another_scorer_beside_the_output_are_refused(
+def test_scores_of_another_teacher_beside_the_output_are_refused(
     tiny_llama: Path, tiny_t5: Path, store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "out.json"
@@ -131,7 +136,7 @@ def test_scores_of_another_scorer_beside_the_output_are_refused(
     with monkeypatch.context() as patch, refuse:
         patch.setattr(rescoring, "write_run", lambda *_: (_ for _ in ()).throw(ArtError("full")))
         rescore(tiny_llama, store, output)
-    with pytest.raises(MismatchError, match=r"out\.json\.scores.*of the scorer"):
+    with pytest.raises(MismatchError, match=r"out\.json\.scores.*of the teacher"):
         rescore(tiny_t5, store, output)
     rescore(tiny_llama, store, output)
     assert len(json.loads(output.read_text())) == 4
@@ -140,34 +145,34 @@ def test_scores_of_another_scorer_beside_the_output_are_refused(
 def test_scores_known_elsewhere_are_not_made_again(
     tiny_llama: Path, store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scorer = scorer_of(tiny_llama)
-    tokens = TokenStore.open_or_build(store, scorer.template, progress=False)
-    elsewhere = ScoreLog(tmp_path / "scores.log", fingerprint=scorer.fingerprint)
+    teacher = teacher_of(tiny_llama)
+    tokens = TokenStore.open_or_build(store, teacher.template, progress=False)
+    elsewhere = ScoreLog(tmp_path / "scores.log", fingerprint=teacher.fingerprint)
     texts = [question.text for question in QUESTIONS]
     # All but one, so that the job still has something to do.
     kept = ROWS.copy()
     kept[3, 1] = -1
     kept = np.where(kept < 0, 5, kept)
-    expected = CachedScorer(scorer, elsewhere, tokens).score(texts, kept).scores
+    expected = CachedTeacher(teacher, elsewhere, tokens).score(texts, kept).scores
     elsewhere.close()
     asked: list[int] = []
-    original = scorer.score_pairs
+    original = teacher.score_pairs
 
     def counted(pairs):
         asked.append(len(pairs))
         return original(pairs)
 
-    monkeypatch.setattr(scorer, "score_pairs", counted)
+    monkeypatch.setattr(teacher, "score_pairs", counted)
     output = tmp_path / "out.json"
     rescore_run(
-        scorer, tokens, QUESTIONS, ROWS, store, output, known_scores=[tmp_path], progress=False
+        teacher, tokens, QUESTIONS, ROWS, store, output, known_scores=[tmp_path], progress=False
     )
     assert sum(asked) == 1
     found = read_run(output)
     assert found.scores[0].tolist() == sorted(expected[0].tolist(), reverse=True)
-    with pytest.raises(MismatchError, match=r"scores\.log: .* of the scorer"):
+    with pytest.raises(MismatchError, match=r"scores\.log: .* of the teacher"):
         rescore_run(
-            load_scorer(str(tiny_llama), dtype="float32", device="cpu", reduction="sum"),
+            load_language_model(str(tiny_llama), dtype="float32", device="cpu", reduction="sum"),
             tokens,
             QUESTIONS,
             ROWS,
@@ -187,15 +192,15 @@ def test_two_jobs_never_write_the_same_output(tiny_llama: Path, store, tmp_path:
 
 
 def test_blocks_do_not_show(tiny_t5: Path, store, monkeypatch: pytest.MonkeyPatch) -> None:
-    scorer = scorer_of(tiny_t5)
-    tokens = TokenStore.open_or_build(store, scorer.template, progress=False)
+    teacher = teacher_of(tiny_t5)
+    tokens = TokenStore.open_or_build(store, teacher.template, progress=False)
     texts = [question.text for question in QUESTIONS]
 
     def scores() -> np.ndarray:
-        return scores_by_passage(CachedScorer(scorer, None, tokens), texts, ROWS, progress=False)
+        return grouped_scores(CachedTeacher(teacher, None, tokens), texts, ROWS, progress=False)
 
     in_blocks = scores()
-    monkeypatch.setattr(by_passage, "_BATCHES_AT_ONCE", 1000)
+    monkeypatch.setattr(grouped, "_BATCHES_AT_ONCE", 1000)
     np.testing.assert_allclose(scores(), in_blocks, rtol=0, atol=1e-5)
     assert (np.isfinite(in_blocks) == (ROWS >= 0)).all()
 

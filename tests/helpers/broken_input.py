@@ -39,7 +39,7 @@ class Tally:
     failures: list[str] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
 
-    def figures(self) -> dict[str, int]:
+    def metrics(self) -> dict[str, int]:
         """Return the counts."""
         return {name: getattr(self, name) for name in ("cases", "tracebacks", "hangs", "lost_rows")}
 
@@ -85,7 +85,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
     def hang(*_: object) -> None:
         raise _Hang
 
-    # Seconds of this process, which a busy machine does not shorten; and of the clock, for waits.
+    # Seconds of this process, which a busy machine does not shorten; and of the timer, for waits.
     timers = ((signal.SIGPROF, signal.ITIMER_PROF, 1), (signal.SIGALRM, signal.ITIMER_REAL, 12))
     before = [signal.signal(number, hang) for number, _, _ in timers]
     for _, timer, times in timers:

@@ -1,4 +1,4 @@
-"""A run that keeps account of its scorer; as a script, one process of several.
+"""A run that keeps account of its teacher; as a script, one process of several.
 
 python tests/helpers/counted_training.py CONFIG FOLDER     # leaves FOLDER/account-RANK.json
 """
@@ -15,14 +15,14 @@ import pytest
 
 from art import distributed
 from art.config import Config, read_config
-from art.scorer.cache import CachedScorer, ScoredPairs
-from art.scorer.teacher import Teacher
+from art.teacher.base import Teacher
+from art.teacher.cache import CachedTeacher, ScoredPairs
 from art.training.loop import train
 
 
 @dataclass
 class Account:
-    """What one process asked its scorer for, and what the model was given.
+    """What one process asked its teacher for, and what the model was given.
 
     Attributes:
         asked: question and row of each pair of a step.
@@ -35,9 +35,9 @@ class Account:
 
 def train_and_count(config: Config) -> Account:
     account = Account()
-    score, score_pairs = CachedScorer.score, Teacher.score_pairs
+    score, score_pairs = CachedTeacher.score, Teacher.score_pairs
 
-    def asking(self: CachedScorer, questions: list[str], rows: np.ndarray) -> ScoredPairs:
+    def asking(self: CachedTeacher, questions: list[str], rows: np.ndarray) -> ScoredPairs:
         if np.shape(rows)[1] > 1:  # a step's; what is scored ahead is asked for pair by pair
             for question, of_question in zip(questions, rows, strict=True):
                 account.asked += [(question, int(row)) for row in of_question]
@@ -49,7 +49,7 @@ def train_and_count(config: Config) -> Account:
         return score_pairs(self, pairs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CachedScorer, "score", asking)
+        patch.setattr(CachedTeacher, "score", asking)
         patch.setattr(Teacher, "score_pairs", scoring)
         train(config)
     return account

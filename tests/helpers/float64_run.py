@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from language_model_pairs import one_pair_at_a_time
 from safetensors.torch import load_file
-from scorer_world import one_pair_at_a_time
 
 from art.training import setup
 
 
 def in_float64() -> None:
-    """Let training compute in float64, and the scorer take one pair at a time.
+    """Let training compute in float64, and the teacher take one pair at a time.
 
     Sums then differ in the sixteenth digit only, and a score not at all, however the questions are
     dealt out to processes.

@@ -28,7 +28,7 @@ from art.evaluation.runs import read_run
 from art.retriever.embedding import embed_passages
 from art.retriever.index import Index
 from art.retriever.loading import create_retriever, load_retriever
-from art.scorer.cache import ScoreLog
+from art.teacher.cache import ScoreLog
 
 _FINGERPRINT = "0" * 32
 
@@ -205,7 +205,7 @@ data:
   passages: p.tsv
   questions: [a.txt, "b.txt"]
 retriever: {model: m, temperature: auto, tied: false}
-scorer:
+teacher:
   model: 'pip:x'
   passage_prompt: "Passage: {passage} ."
 training:
@@ -246,7 +246,9 @@ def model_folders(folder: Path) -> list[Whole]:
     """Build a store, a retriever and an index; return them as files to be broken."""
     words = "the moon of a river stone bridge".split()
     bert = save_tiny_bert(folder / "bert", words)
-    retriever = create_retriever(str(bert), passage_length=32, question_length=16, head_size=8)
+    retriever = create_retriever(
+        str(bert), passage_length=32, question_length=16, projection_size=8
+    )
     retriever.save(folder / "retriever")
     passages = [Passage(f"p{i}", "", " ".join(words[i % 5 :])) for i in range(12)]
     store = PassageStore.build(passages, folder / "store", source="here", progress=False)

@@ -39,7 +39,7 @@ def tiny_run(
             "supervised": str(data / "labelled.jsonl"),
         },
         "retriever": {"model": str(bert), "passage_length": 64},
-        "scorer": {"model": str(t5), "dtype": "float32", "temperature": 0.05},
+        "teacher": {"model": str(t5), "dtype": "float32", "temperature": 0.05},
         "training": {
             "questions_per_step": 4,
             "questions_per_micro_batch": 2,

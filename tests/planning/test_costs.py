@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from teacher_world import make_reranker
+from tiny_teachers import make_reranker
 from torch.utils.flop_counter import FlopCounterMode
 
 from art.data.formats import Passage
@@ -16,16 +16,16 @@ from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.planning import costs
 from art.planning.shapes import (
-    published_scorer,
+    published_teacher,
     published_tower,
     retriever_shape,
-    scorer_shape,
+    teacher_shape,
     tower_shape,
 )
 from art.retriever.embedding import embed_passages
 from art.retriever.loading import create_retriever
-from art.scorer.likelihood import load_scorer
-from art.scorer.reranker import load_reranker
+from art.teacher.likelihood import load_language_model
+from art.teacher.reranker import load_reranker
 
 
 def counted(run) -> int:
@@ -42,10 +42,10 @@ def eager(retriever):
 
 
 @pytest.mark.parametrize("model", ["tiny_bert", "tiny_llama", "tiny_t5"])
-@pytest.mark.parametrize("head_size", [None, 8])
-def test_a_towers_operations_are_those_counted(model, head_size, request) -> None:
+@pytest.mark.parametrize("projection_size", [None, 8])
+def test_a_towers_operations_are_those_counted(model, projection_size, request) -> None:
     source = str(request.getfixturevalue(model))
-    retriever = eager(create_retriever(source, head_size=head_size, passage_length=64))
+    retriever = eager(create_retriever(source, projection_size=projection_size, passage_length=64))
     tower, shape = retriever.passage_tower, retriever_shape(retriever)
     ids, mask = torch.full((3, 17), 7), torch.ones(3, 17, dtype=torch.bool)
     with torch.no_grad():
@@ -65,32 +65,34 @@ def test_learning_costs_three_forward_passes_or_four(checkpointing, tiny_bert) -
 
 
 def test_a_frozen_tower_costs_its_forward_pass() -> None:
-    assert costs.training_flops(5.0, learns=False) == 5.0
+    assert costs.training_flops(5.0, trainable=False) == 5.0
 
 
 @pytest.mark.parametrize("model", ["tiny_t5", "tiny_llama"])
 def test_a_pairs_operations_are_those_counted(model, request) -> None:
-    scorer = load_scorer(
+    teacher = load_language_model(
         str(request.getfixturevalue(model)), dtype="float32", attention="eager", device="cpu"
     )
     contexts = [[5 + i] * 23 for i in range(4)]  # distinct: shared ones are read once
     targets = [[6] * 9] * 4
-    expected = 4 * scorer_shape(scorer).flops(23, 9)
-    assert counted(lambda: scorer.log_likelihoods(contexts, targets)) == expected
+    expected = 4 * teacher_shape(teacher).flops(23, 9)
+    assert counted(lambda: teacher.log_likelihoods(contexts, targets)) == expected
 
 
 @pytest.mark.parametrize(("model", "tolerance"), [("tiny_t5", 0.0), ("tiny_llama", 0.1)])
 def test_a_passage_that_is_read_already_saves_about_its_operations(
     model, tolerance, request
 ) -> None:
-    scorer = load_scorer(
+    teacher = load_language_model(
         str(request.getfixturevalue(model)), dtype="float32", attention="eager", device="cpu"
     )
-    scorer.log_likelihoods([[5] * 23], [[6] * 9])  # finds out whether contexts can be shared
-    assert scorer.reads_passages_apart
-    shape = scorer_shape(scorer)
+    teacher.log_likelihoods([[5] * 23], [[6] * 9])  # finds out whether contexts can be shared
+    assert teacher.reads_passages_apart
+    shape = teacher_shape(teacher)
     expected = shape.flops(23, 9) + 3 * shape.flops_again(23, 9)
-    found = counted(lambda: scorer.log_likelihoods([[5] * 23] * 4, [[6 + i] * 9 for i in range(4)]))
+    found = counted(
+        lambda: teacher.log_likelihoods([[5] * 23] * 4, [[6 + i] * 9 for i in range(4)])
+    )
     assert found == pytest.approx(expected, rel=tolerance) and found < 4 * shape.flops(23, 9)
 
 
@@ -105,7 +107,7 @@ def test_a_cross_encoders_operations_are_those_counted(
         str(folder), dtype="float32", attention="eager", device="cpu", max_length=64
     )
     pairs = [Pair([5 + i] * 7, [6] * 23) for i in range(4)]
-    shape = scorer_shape(reranker)
+    shape = teacher_shape(reranker)
     assert counted(lambda: reranker.score_pairs(pairs)) == 4 * shape.flops(7, 23)
     assert shape.num_parameters == sum(one.numel() for one in reranker.model.parameters())
 
@@ -115,12 +117,12 @@ def test_an_answers_operations_are_those_counted(model, request) -> None:
     folder = str(request.getfixturevalue(model))
     answers = {f"who {word} it ?": word for word in ("built", "found", "wrote", "keeps")}
     settings = {"dtype": "float32", "attention": "eager", "device": "cpu"}
-    scorer = load_scorer(folder, answers=answers, batch_tokens=1, **settings)
-    (passage,) = scorer.template([""], ["the winter garden"])
-    pairs = [scorer.template.pair(scorer.template.asked(text), passage) for text in answers]
-    shape = scorer_shape(scorer)
+    teacher = load_language_model(folder, answers=answers, batch_tokens=1, **settings)
+    (passage,) = teacher.template([""], ["the winter garden"])
+    pairs = [teacher.template.pair(teacher.template.asked(text), passage) for text in answers]
+    shape = teacher_shape(teacher)
     expected = sum(shape.flops(len(pair.first), len(pair.second)) for pair in pairs)
-    assert counted(lambda: scorer.score_pairs(pairs)) == expected
+    assert counted(lambda: teacher.score_pairs(pairs)) == expected
 
 
 def test_a_table_of_word_vectors_multiplies_nothing(tmp_path) -> None:
@@ -136,13 +138,13 @@ def test_published_shapes_have_the_published_sizes() -> None:
     bert = published_tower("bert-base-uncased")
     assert bert.num_parameters == 108_891_648  # 109,482,240 with the pooler of 768 × 769
     assert bert.embedding_size == 768
-    half = published_tower("bert-base-uncased", num_layers=6, head_size=128)
+    half = published_tower("bert-base-uncased", num_layers=6, projection_size=128)
     assert half.stack.matrix_parameters * 2 == bert.stack.matrix_parameters
     assert (half.embedding_size, half.head_parameters) == (128, 768 * 128)
-    t0 = published_scorer("bigscience/T0_3B")
+    t0 = published_teacher("bigscience/T0_3B")
     assert t0.num_parameters == pytest.approx(2.85e9, rel=0.01)
     assert t0.head_parameters == 2048 * 32128
-    assert published_tower("nobody/model") is published_scorer("nobody/model") is None
+    assert published_tower("nobody/model") is published_teacher("nobody/model") is None
 
 
 def test_the_longest_of_a_batch_is_the_mean_over_all_batches() -> None:

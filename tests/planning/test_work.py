@@ -66,7 +66,7 @@ def run(tiny_bert, tiny_t5, corpus, tmp_path_factory) -> tuple[Config, Path]:
             "questions": str(folder / "questions.txt"),
         },
         "retriever": {"model": str(tiny_bert), "passage_length": 64},
-        "scorer": {"model": str(tiny_t5), "dtype": "float32"},
+        "teacher": {"model": str(tiny_t5), "dtype": "float32"},
         "training": {
             "questions_per_step": 4,
             "questions_per_micro_batch": 2,
@@ -92,7 +92,7 @@ def test_counted_work_is_what_a_run_does(run) -> None:
         schedule_of(config, 30 - num_evaluated),
         num_passages=60,
         num_evaluated=num_evaluated,
-        judged_by_scorer=True,
+        judged_by_teacher=True,
     )
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     kinds = [line["kind"] for line in lines]
@@ -135,8 +135,8 @@ def test_the_files_of_a_run_are_no_larger_than_planned(run) -> None:
 def test_counted_work_of_a_supervised_run_is_what_it_does(run, tiny_bert, tmp_path) -> None:
     from tiny_run import write_labelled
 
-    from art.planning.at_hand import WhatIf, find
     from art.planning.forecast import forecast
+    from art.planning.inventory import WhatIf, find
     from art.training.loop import train
 
     config, _ = run
@@ -168,7 +168,7 @@ def test_counted_work_of_a_supervised_run_is_what_it_does(run, tiny_bert, tmp_pa
     assert (work.pooled_questions, work.pairs_most, work.num_passages) == (16, 0, 0)
     assert planned.seconds is not None
     assert {name for name, (_, most) in planned.seconds.items() if most} == {"learn", "evaluate"}
-    assert not any("scorer" in name for name in planned.memory.needed)
+    assert not any("teacher" in name for name in planned.memory.needed)
     assert find(supervised, WhatIf()).num_questions == 24
 
 
@@ -235,7 +235,7 @@ def test_noise_in_measured_searches_gives_no_negative_rates(small, large, many) 
 
 def test_reference_rates_are_operations_over_what_is_sustained() -> None:
     rates = reference_rates(
-        REFERENCE, UNIT, retriever_dtype="float32", scorer_dtype="bfloat16", index_dtype="float32"
+        REFERENCE, UNIT, retriever_dtype="float32", teacher_dtype="bfloat16", index_dtype="float32"
     )
     assert rates.pair == 5e11 / REFERENCE.flops["bfloat16"]
     assert rates.passage == 2e10 / REFERENCE.flops["float32"]

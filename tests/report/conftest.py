@@ -25,7 +25,7 @@ def labelled(tiny_bert, tiny_t5, corpus, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def unlabelled(tiny_bert, tiny_t5, corpus, tmp_path_factory) -> Path:
-    """A finished run that the scorer judged."""
+    """A finished run that the teacher judged."""
     from art.training.loop import train
 
     folder = tmp_path_factory.mktemp("runs") / "unlabelled"

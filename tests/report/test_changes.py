@@ -9,9 +9,9 @@ from art.report.changes import won_and_lost
 def ranking(name: int, first_hit: int | None, *, labelled: bool = True, value: float = 0):
     hit = first_hit == 1 if labelled else None
     passage = KeptPassage(id="p", title="", text="", score=1.0, hit=hit)
-    figures = {"top_5": float(bool(first_hit))} if labelled else {"likelihood": value}
+    metrics = {"top_5": float(bool(first_hit))} if labelled else {"likelihood": value}
     return KeptRanking(
-        id=str(name), question="?", figures=figures, depth=100, first_hit=first_hit,
+        id=str(name), question="?", metrics=metrics, depth=100, first_hit=first_hit,
         passages=(passage,),
     )  # fmt: skip
 

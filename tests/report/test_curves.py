@@ -75,7 +75,7 @@ def test_a_single_runs_depths_share_a_chart_and_several_runs_have_one_each(label
     assert alone == [
         "Questions answered within the first k, %",
         "Loss",
-        "Agreement of retriever and scorer",
+        "Agreement of retriever and teacher",
         "How stale the index was, %",
         "Pairs scored before, %",
         "Seconds of a step",

@@ -133,7 +133,7 @@ def test_the_tables_figures_are_those_of_the_metrics_with_their_intervals(labell
 def test_the_paired_test_is_that_of_the_questions(labelled, page) -> None:
     best = json.loads((labelled / "result.json").read_text())["best_step"]
     after, before = (
-        [one["figures"]["top_5"] > 0 for one in kept(labelled, step)] for step in (best, 0)
+        [one["metrics"]["top_5"] > 0 for one in kept(labelled, step)] for step in (best, 0)
     )
     test = mcnemar(after, before)
     said = f"{test.only_first} won, {test.only_second} lost (exact McNemar p = {test.p_value:.2g})"
@@ -179,10 +179,10 @@ def test_questions_are_shown_with_what_they_found_before_and_after(labelled, pag
             place = found.index(f"{passage['score']:.3f}", place)
 
 
-def test_without_labels_the_scorers_judgement_is_shown(unlabelled) -> None:
+def test_without_labels_the_teachers_judgement_is_shown(unlabelled) -> None:
     page = page_of(unlabelled)
     found = Page(page)
-    value = records(unlabelled, "evaluation")[0]["scorer_log_likelihood"]
+    value = records(unlabelled, "evaluation")[0]["teacher_log_likelihood"]
     assert found.row("before training (step 0)") == [f"{value:.3f}"]
     assert "McNemar" not in page
     assert "hit</span>" not in page

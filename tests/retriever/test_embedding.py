@@ -1,4 +1,4 @@
-"""Embedding a store into shards: bits, resuming, mending, what is refused."""
+"""Embedding a store into shards: bits, resuming, repairing, what is refused."""
 
 from __future__ import annotations
 

@@ -79,8 +79,8 @@ def test_normalised_vectors_have_length_one(tiny_bert):
 
 
 def test_bfloat16_is_near_float32_and_keeps_weights_and_vectors_float32(tiny_bert):
-    plain = create_retriever(str(tiny_bert), head_size=8, **SHORT)
-    half = create_retriever(str(tiny_bert), head_size=8, dtype="bfloat16", **SHORT)
+    plain = create_retriever(str(tiny_bert), projection_size=8, **SHORT)
+    half = create_retriever(str(tiny_bert), projection_size=8, dtype="bfloat16", **SHORT)
     assert {p.dtype for p in half.parameters()} == {torch.float32}
     ids, mask = batch(half.tokenizer)
     vectors = half.question_tower(ids, mask)
@@ -101,7 +101,7 @@ def test_half_precision_checkpoints_are_trained_in_float32(tiny_bert, tmp_path):
 @pytest.mark.parametrize("pooling", ["cls", "mean", "last"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_double_model_stays_double_end_to_end(tiny_bert, pooling, dtype):
-    options = {"pooling": pooling, "dtype": dtype, "head_size": 8, "normalize": True, **SHORT}
+    options = {"pooling": pooling, "dtype": dtype, "projection_size": 8, "normalize": True, **SHORT}
     retriever = create_retriever(str(tiny_bert), **options).double()
     ids, mask = batch(retriever.tokenizer)
     vectors = retriever.question_tower(ids, mask)
@@ -149,7 +149,7 @@ def test_embedding_does_not_depend_on_batches_and_gives_each_module_its_mode_bac
 
 def test_every_parameter_that_requires_a_gradient_gets_one(tiny_bert, tiny_llama, tiny_t5):
     for folder in (tiny_bert, tiny_llama, tiny_t5):
-        retriever = create_retriever(str(folder), num_layers=1, head_size=8, **SHORT).train()
+        retriever = create_retriever(str(folder), num_layers=1, projection_size=8, **SHORT).train()
         ids = torch.arange(3, 15).view(3, 4)
         questions, passages = retriever(ids, ids > 0, ids, ids > 0)
         (questions * passages).sum().backward()
@@ -186,8 +186,8 @@ def test_fingerprint_follows_all_that_shapes_passage_vectors_and_nothing_else(ti
         {"pooling": "last"},
         {"normalize": True},
         {"num_layers": 1},
-        {"head_size": 8},
-        {"head_size": 8, "seed": 5},
+        {"projection_size": 8},
+        {"projection_size": 8, "seed": 5},
     ]
     found = [made(**one).fingerprint() for one in others]
     assert len({plain, *found}) == len(others) + 1

@@ -179,8 +179,8 @@ def test_half_of_a_dpr_pair_alone_is_an_ordinary_bert_before_its_projection(dpr_
 
 def test_projections_that_do_not_fit_are_refused(make_dpr_pair):
     question, passage = map(str, make_dpr_pair(24))
-    with pytest.raises(ConfigError, match="head_size is 8, but the model's own projection"):
-        create_retriever(question, passage_model=passage, head_size=8, **SHORT)
+    with pytest.raises(ConfigError, match="projection_size is 8, but the model's own projection"):
+        create_retriever(question, passage_model=passage, projection_size=8, **SHORT)
     for other in (0, 16):
         question, passage = map(str, make_dpr_pair(24, other))
         with pytest.raises(ConfigError, match="have vectors of different sizes"):
@@ -196,7 +196,7 @@ def test_half_a_dpr_pair_is_refused_and_so_is_a_swapped_one(dpr_pair):
 
 
 def test_untied_towers_are_exact_copies_and_tied_ones_one_object(tiny_bert, tmp_path):
-    options = {"head_size": 8, **SHORT}
+    options = {"projection_size": 8, **SHORT}
     untied = create_retriever(str(tiny_bert), **options)
     pairs = zip(untied.question_tower.parameters(), untied.passage_tower.parameters(), strict=True)
     for ours, theirs in pairs:
@@ -218,7 +218,7 @@ def test_untied_towers_are_exact_copies_and_tied_ones_one_object(tiny_bert, tmp_
 
 def test_temperature_auto_is_the_papers_root_or_a_twentieth(tiny_bert):
     assert create_retriever(str(tiny_bert), **SHORT).temperature == pytest.approx(32**0.5)
-    assert create_retriever(str(tiny_bert), head_size=16, **SHORT).temperature == 4.0
+    assert create_retriever(str(tiny_bert), projection_size=16, **SHORT).temperature == 4.0
     assert create_retriever(str(tiny_bert), normalize=True, **SHORT).temperature == 0.05
     assert create_retriever(str(tiny_bert), temperature=2.5, **SHORT).temperature == 2.5
 
@@ -252,7 +252,7 @@ def test_frozen_towers_ask_for_no_gradient(tiny_bert):
         {},
         {"tied": True, "pooling": "mean"},
         {"pooling": "last", "normalize": True, "dtype": "bfloat16"},
-        {"head_size": 8, "num_layers": 1, "temperature": 0.3, "dropout": 0.2},
+        {"projection_size": 8, "num_layers": 1, "temperature": 0.3, "dropout": 0.2},
         {"question_prefix": "query: ", "passage_prefix": "passage: ", "passage_length": 40},
     ],
 )
@@ -277,7 +277,9 @@ def test_a_saved_retriever_comes_back_bit_for_bit(tiny_bert, tmp_path, options):
 
 
 def test_a_folder_of_ours_keeps_its_settings_except_those_that_are_named(tiny_bert, tmp_path):
-    create_retriever(str(tiny_bert), pooling="mean", head_size=8, **SHORT).save(tmp_path / "r")
+    create_retriever(str(tiny_bert), pooling="mean", projection_size=8, **SHORT).save(
+        tmp_path / "r"
+    )
     folder = str(tmp_path / "r")
     saved = load_retriever(folder)
     assert create_retriever(folder).settings == saved.settings
@@ -285,8 +287,8 @@ def test_a_folder_of_ours_keeps_its_settings_except_those_that_are_named(tiny_be
     expected = {"temperature": 2.0, "question_length": 16, "num_layers": 1}
     assert changed.settings == dataclasses.replace(saved.settings, **expected)
     assert create_retriever(folder, normalize=True).temperature == 0.05
-    with pytest.raises(ConfigError, match="head_size is 4"):
-        create_retriever(folder, head_size=4)
+    with pytest.raises(ConfigError, match="projection_size is 4"):
+        create_retriever(folder, projection_size=4)
     with pytest.raises(ConfigError, match="two towers"):
         create_retriever(folder, tied=True)
 

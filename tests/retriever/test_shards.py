@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from art import checked
+from art import integrity
 from art.errors import ArtError, CorruptionError, MismatchError
 from art.retriever.index import Index
 
@@ -51,7 +51,7 @@ def test_open_refuses_a_shard_of_another_size(tmp_path, damage, write_index):
 
 
 def test_a_flipped_bit_is_found_when_its_block_is_read(tmp_path, monkeypatch, write_index):
-    monkeypatch.setattr(checked, "BLOCK_BYTES", 1000)  # rows of 32 bytes straddle blocks
+    monkeypatch.setattr(integrity, "BLOCK_BYTES", 1000)  # rows of 32 bytes straddle blocks
     index = write_index(tmp_path, normal(100, 8), shard_rows=64)
     assert [len(blocks) for blocks in index.manifest.blocks] == [3, 2]
     path = tmp_path / "shard-00000.bin"
@@ -69,13 +69,13 @@ def test_a_flipped_bit_is_found_when_its_block_is_read(tmp_path, monkeypatch, wr
 def test_each_block_is_hashed_once_per_opened_index(tmp_path, monkeypatch, write_index):
     write_index(tmp_path, normal(100, 8), shard_rows=64)
     hashed = []
-    checksum = checked._checksum
+    checksum = integrity._checksum
 
     def recording(contents, block):
         hashed.append(block)
         return checksum(contents, block)
 
-    monkeypatch.setattr(checked, "_checksum", recording)
+    monkeypatch.setattr(integrity, "_checksum", recording)
     index = Index.open(tmp_path)
     for _ in range(3):
         index.search(normal(2, 8), 60)

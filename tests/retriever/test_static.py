@@ -76,9 +76,11 @@ def test_a_tokenizer_larger_than_its_table_is_refused(package, tmp_path):
 
 def test_a_text_is_the_mean_of_its_words_and_trains_like_any_encoder(package, tmp_path):
     table, _ = package
-    retriever = create_retriever(str(convert_packaged_table("words", cache=tmp_path)), head_size=4)
+    retriever = create_retriever(
+        str(convert_packaged_table("words", cache=tmp_path)), projection_size=4
+    )
     assert retriever.settings.pooling == "mean"
-    head = retriever.question_tower.head.weight.detach().numpy()
+    head = retriever.question_tower.projection.weight.detach().numpy()
     rows = table.astype(np.float32)
     first, second = retriever.embed_questions(["moon river stone", "bridge"])
     np.testing.assert_allclose(first, rows[[8, 9, 10]].mean(0) @ head.T, atol=1e-6)

@@ -48,7 +48,7 @@ def main() -> None:
     else:
         print(folder)
     print(dict(sorted(tally.refused.items())))
-    print(json.dumps(tally.figures()))
+    print(json.dumps(tally.metrics()))
     sys.exit(bool(tally.failures))
 
 

@@ -24,7 +24,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent / "helpers"))
 
 from forked import DurableCalls, fork
-from run_world import configure, left_behind, tiny_settings
+from whole_run import configure, left_behind, tiny_settings
 
 _PATIENCE = 600  # seconds; soaking goes on beside other work
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_world import configure, tiny_settings
+from whole_run import configure, tiny_settings
 
 from art.training.loop import train
 

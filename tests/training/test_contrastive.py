@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from contrastive_world import (
+from contrastive_batches import (
     CASES,
     ITEMS,
     gradients,
@@ -23,11 +23,11 @@ from processes import run_processes
 from art.data.contrastive import ContrastiveItem
 from art.errors import ArtError
 from art.retriever.encoders import Retriever
-from art.training.progress import Clock
+from art.training.progress import PhaseTimer
 from art.training.schedule import MicroBatch
 from art.training.steps import dpr_step
 
-WORLD = Path(__file__).parent.parent / "helpers" / "contrastive_world.py"
+WORLD = Path(__file__).parent.parent / "helpers" / "contrastive_batches.py"
 
 
 class Recorder(torch.nn.Module):
@@ -83,7 +83,7 @@ def named(name: str) -> Callable[[str], str]:
 
 def test_loss_gradient_and_figures_equal_plain_tensors(tiny_bert) -> None:
     retriever = make_retriever(tiny_bert, dropout=0.0)
-    figures, found = take_step(retriever, in_micro_batches(8))
+    metrics, found = take_step(retriever, in_micro_batches(8))
 
     def alone(tower, ids):
         return tower(torch.from_numpy(ids)[None], torch.ones(1, len(ids), dtype=torch.bool))[0]
@@ -97,10 +97,10 @@ def test_loss_gradient_and_figures_equal_plain_tensors(tiny_bert) -> None:
     )
     loss.backward()
     assert_equal(found, gradients(retriever), 1e-10)
-    assert figures.num_questions == 8
-    assert figures.sums["loss"] / 8 == pytest.approx(loss.item(), rel=1e-12)
-    assert figures.sums["average_rank"] == sum(ranks) > 0
-    assert figures.sums["in_batch_accuracy"] == ranks.count(0)
+    assert metrics.num_questions == 8
+    assert metrics.sums["loss"] / 8 == pytest.approx(loss.item(), rel=1e-12)
+    assert metrics.sums["average_rank"] == sum(ranks) > 0
+    assert metrics.sums["in_batch_accuracy"] == ranks.count(0)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-11), ("float32", 1e-5)])
@@ -112,7 +112,7 @@ def test_cached_gradient_equals_the_plain_one_with_the_same_dropout(
 ) -> None:
     retriever = make_retriever(tiny_bert).to(getattr(torch, dtype))
     recorder = Recorder(retriever)
-    figures, found = take_step(
+    metrics, found = take_step(
         retriever, in_micro_batches(size), recorder, chunk_tokens=chunk_tokens
     )
     passes = [[call for call in recorder.calls if call[0] is which] for which in (False, True)]
@@ -122,7 +122,7 @@ def test_cached_gradient_equals_the_plain_one_with_the_same_dropout(
     states = {bytes(state.numpy()) for _, state, *_ in recorder.calls}
     assert len(states) == len(passes[0])  # each chunk has its own
     loss, expected = replayed(recorder)
-    assert figures.sums["loss"] / 8 == pytest.approx(loss, rel=tolerance)
+    assert metrics.sums["loss"] / 8 == pytest.approx(loss, rel=tolerance)
     assert_equal(found, expected, tolerance)
 
 
@@ -188,16 +188,16 @@ def item(question: list[int], passages: list[list[int]], keys: list[int]) -> Con
 
 
 def loss_of(retriever: Retriever, items: list[ContrastiveItem]) -> float:
-    figures = dpr_step(
+    metrics = dpr_step(
         [MicroBatch(0, tuple(range(len(items))))],
         lambda positions: [items[i] for i in positions],
         model=retriever,
         retriever=retriever,
         seed=1,
         step=0,
-        clock=Clock(),
+        timer=PhaseTimer(),
     )
-    return figures.sums["loss"]
+    return metrics.sums["loss"]
 
 
 def test_questions_with_the_same_positive_are_not_told_apart(tiny_bert) -> None:

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from damage import spoil
 from killed_run import kill
-from run_world import NUM_STEPS, configure, records, weights
+from whole_run import NUM_STEPS, configure, records, weights
 
 from art.config import Config
 from art.errors import CorruptionError
 from art.retriever.index import Index
 from art.retriever.loading import load_retriever
-from art.scorer.records import RECORD, read_log
+from art.teacher.log_file import RECORD, read_log
 from art.training import loop
 from art.training.checkpoints import load_state
 from art.training.loop import train
@@ -111,7 +111,7 @@ def test_scores_that_are_gone_count_as_a_damaged_checkpoint(
     config = killed(tmp_path / "run")
     log = tmp_path / "run" / "scores.log"
     state = load_state(RunFolder(tmp_path / "run"), 3)
-    counted = read_log(log, fingerprint=state.fingerprints["scorer"], length=state.num_scores)
+    counted = read_log(log, fingerprint=state.fingerprints["teacher"], length=state.num_scores)
     log.write_bytes(log.read_bytes()[: counted.num_bytes - 2 * RECORD.itemsize])
     train(config)
     (note,) = notes(capsys)

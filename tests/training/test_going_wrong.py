@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 from killed_run import KilledError
-from run_world import NUM_STEPS, configure, records, weights
 from safetensors.torch import load_file, save_file
+from whole_run import NUM_STEPS, configure, records, weights
 
 from art.errors import ArtError
 from art.training import collapse, loop
@@ -28,11 +28,11 @@ def poison(monkeypatch, *steps: int, killed_at: int | None = None) -> None:
     def poisoned(*args: Any, **kwargs: Any) -> Any:
         if kwargs["step"] + 1 == killed_at:
             raise KilledError
-        figures = original(*args, **kwargs)
+        metrics = original(*args, **kwargs)
         if kwargs["step"] + 1 in steps:
             gradient = next(kwargs["retriever"].passage_tower.parameters()).grad
             gradient[0] = torch.inf
-        return figures
+        return metrics
 
     monkeypatch.setattr(loop, "art_step", poisoned)
 

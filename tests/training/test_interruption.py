@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from forked import Strike, finish
-from run_world import configure, left_behind
+from whole_run import configure, left_behind
 
 from art.training.checkpoints import load_state
 from art.training.interruption import Interrupted, Interruption
@@ -20,8 +20,8 @@ from art.training.run_folder import RunFolder
 
 
 def command(settings, folder: Path) -> list[object]:
-    # Few tokens at once, so that scoring ahead takes several blocks.
-    config = configure(settings, folder / "run", scorer={"batch_tokens": 128})
+    # Few tokens at once, so that prefetching scores takes several blocks.
+    config = configure(settings, folder / "run", teacher={"batch_tokens": 128})
     (folder / "config.yaml").write_text(config.to_yaml())
     return ["train", "--config", folder / "config.yaml"]
 
@@ -61,13 +61,13 @@ def test_a_signal_in_a_step_saves_it_and_the_run_goes_on_to_the_same_bits(
 def test_a_signal_keeps_the_scores_made_ahead_and_the_run_goes_on_to_the_same_bits(
     call, settings, whole, tmp_path
 ) -> None:
-    strike = Strike("art.scorer.by_passage", "_share", call, signal.SIGTERM)
+    strike = Strike("art.teacher.grouped", "_share", call, signal.SIGTERM)
     [(status, said)] = finish(command(settings, tmp_path), tmp_path, before=[strike])
     assert status == 75, said
     run = RunFolder(tmp_path / "run")
     state = load_state(run, run.steps()[-1])
     assert f"step {state.step} is finished and saved" in said and "Traceback" not in said
-    assert state.due == ("score ahead",) and state.is_scoring_ahead
+    assert state.due == ("prefetch",) and state.is_prefetching
     assert state.score_mark is not None and state.num_scores > state.score_mark
     [(status, said)] = finish(command(settings, tmp_path), tmp_path)
     assert status == 0, said
@@ -102,9 +102,9 @@ def test_a_signal_between_steps_ends_at_once_and_the_run_goes_on_to_the_same_bit
         ("art.training.steps", "soft_label_divergence", 10),
         ("torch", "save", 4),
         ("art.retriever.embedding", "write_shard", 5),
-        ("art.scorer.by_passage", "_share", 9),
+        ("art.teacher.grouped", "_share", 9),
     ],
-    ids=["in a step", "in a save", "in a refresh", "scoring ahead"],
+    ids=["in a step", "in a save", "in a refresh", "prefetching scores"],
 )
 def test_a_killed_process_goes_on_to_the_same_bits(
     owner, name, call, settings, whole, tmp_path

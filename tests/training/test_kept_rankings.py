@@ -29,7 +29,7 @@ def always_better(monkeypatch) -> None:
     def rising(*args: Any, **kwargs: Any) -> Any:
         result = original(*args, **kwargs)
         name = result.primary[0]
-        return replace(result, figures={**result.figures, name: float(next(values))})
+        return replace(result, metrics={**result.metrics, name: float(next(values))})
 
     monkeypatch.setattr(job_module, "evaluate", rising)
 
@@ -41,11 +41,11 @@ def kept(folder: Path) -> dict[str, bytes]:
 def test_a_run_keeps_the_rankings_of_the_start_and_of_the_chosen_step(config, tmp_path) -> None:
     result = train(moved(config, tmp_path / "run"))
     run = RunFolder(tmp_path / "run")
-    for step, figures in ((0, result.before), (result.best_step, result.after)):
+    for step, metrics in ((0, result.before), (result.best_step, result.after)):
         rankings = read_rankings(run.rankings_file(step))
         assert len(rankings) == result.num_questions
-        for name, value in figures.items():
-            mean = sum(one.figures[name] for one in rankings) / len(rankings)
+        for name, value in metrics.items():
+            mean = sum(one.metrics[name] for one in rankings) / len(rankings)
             assert mean == pytest.approx(value, rel=1e-6)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from killed_run import kill
 from processes import run_processes
-from run_world import NUM_STEPS, configure, records, weights
 from safetensors.numpy import load_file
+from whole_run import NUM_STEPS, configure, records, weights
 
 from art.config import Config, read_stages
 from art.errors import ArtError, ConfigFaults, MismatchError
@@ -34,7 +34,7 @@ def test_a_run_leaves_a_retriever_figures_and_two_checkpoints(finished, settings
     assert steps == [0, 4, NUM_STEPS]
     trained = [record for record in records(finished) if record["kind"] == "train"]
     assert [record["step"] for record in trained] == list(range(1, NUM_STEPS + 1))
-    expected = {"loss", "soft_label_entropy", "agreement", "retriever_spread", "scorer_spread"}
+    expected = {"loss", "soft_label_entropy", "agreement", "retriever_spread", "teacher_spread"}
     assert expected <= set(trained[0])
     assert trained[0]["known_share"] < trained[-1]["known_share"]
     assert RunFolder(finished).steps() == [6, NUM_STEPS]
@@ -76,7 +76,7 @@ def test_a_finished_run_says_its_result_again_without_training(
     monkeypatch.setattr(loop, "set_up", lambda *_: pytest.fail("it trained again"))
     result = train(configure(settings, finished))
     assert result.last_step == NUM_STEPS
-    assert result.figure == "top_20"
+    assert result.metric == "top_20"
     assert set(result.before) == set(result.after) == {"top_1", "top_5", "top_20"}
 
 
@@ -165,14 +165,14 @@ def test_a_first_attempt_that_failed_does_not_lock_the_folder(settings, tmp_path
 def test_a_template_that_prints_the_date_still_resumes(
     settings, tiny_llama, tmp_path, monkeypatch
 ) -> None:
-    scorer = tmp_path / "scorer"
-    shutil.copytree(tiny_llama, scorer)
-    template = scorer / "chat_template.jinja"
+    teacher = tmp_path / "teacher"
+    shutil.copytree(tiny_llama, teacher)
+    template = teacher / "chat_template.jinja"
     template.write_text("{{ messages[0]['content'] }} 2026-01-01 ")
-    sections = {"scorer": {"model": str(scorer), "chat_template": True}}
+    sections = {"teacher": {"model": str(teacher), "chat_template": True}}
     # The date is the model's own code's to insert; a changed file stands for the changed day.
     config = interrupted(settings, tmp_path / "run", **sections)
-    prompt = load_state(RunFolder(tmp_path / "run"), 3).scorer_prompt
+    prompt = load_state(RunFolder(tmp_path / "run"), 3).teacher_prompt
     assert "2026-01-01" in prompt
     monkeypatch.setattr(
         "art.data.prompts._causal_prompt",
@@ -245,7 +245,7 @@ def test_one_process_that_fails_ends_all_with_one_message(settings, tmp_path) ->
     assert not any("Traceback" in said for _, said in statuses)
 
 
-def test_without_labels_the_scorer_chooses_on_held_out_questions(settings, tmp_path) -> None:
+def test_without_labels_the_teacher_chooses_on_held_out_questions(settings, tmp_path) -> None:
     config = configure(
         settings,
         tmp_path,
@@ -253,8 +253,8 @@ def test_without_labels_the_scorer_chooses_on_held_out_questions(settings, tmp_p
         training={"max_steps": 1, "questions_per_step": 4, "candidates": "both"},
     )
     result = train(config)
-    assert result.figure == "scorer_log_likelihood"
-    assert result.before["scorer_log_likelihood"] < 0
+    assert result.metric == "teacher_log_likelihood"
+    assert result.before["teacher_log_likelihood"] < 0
 
 
 def test_patience_stops_a_run_that_does_not_get_better(settings, tmp_path) -> None:

@@ -54,7 +54,7 @@ def test_soft_labels_carry_no_gradient() -> None:
     st.floats(0.05, 5.0),
     st.integers(0, 10_000),
 )
-def test_divergence_is_never_negative_and_zero_only_for_the_scorers_own_scores(
+def test_divergence_is_never_negative_and_zero_only_for_the_teachers_own_scores(
     top_k: int, temperature: float, seed: int
 ) -> None:
     likelihoods = random(3, top_k, seed=seed)

@@ -23,12 +23,12 @@ WARMUP: Edit = {"training": {"method": "warmup"}, "data": {"questions": [], "sup
 
 @pytest.fixture
 def configure(tiny_bert, tiny_t5, corpus, tmp_path):
-    """Settings of a run without a scorer, unless an edit brings one."""
+    """Settings of a run without a teacher, unless an edit brings one."""
 
     def of(name: str, edit: Edit, **training: Any) -> Config:
         whole = tiny_run(tmp_path / name, tiny_bert, tiny_t5, corpus, labelled=False, **training)
         document = whole.model_dump(mode="json")
-        document["scorer"] = None
+        document["teacher"] = None
         for section, values in edit.items():
             document[section] = {**(document[section] or {}), **(values or {})}
         return check_config(document, source="test")
@@ -37,7 +37,7 @@ def configure(tiny_bert, tiny_t5, corpus, tmp_path):
 
 
 @pytest.fixture
-def scorer(tiny_t5) -> dict[str, Any]:
+def teacher(tiny_t5) -> dict[str, Any]:
     return {"model": str(tiny_t5), "dtype": "float32", "temperature": 0.05}
 
 
@@ -47,10 +47,10 @@ def lines(config: Config, kind: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("edit", [DPR, WARMUP], ids=["dpr", "warmup"])
-def test_each_method_learns_what_it_is_taught_without_index_or_scorer(
+def test_each_method_learns_what_it_is_taught_without_index_or_teacher(
     edit, configure, monkeypatch
 ) -> None:
-    monkeypatch.setattr(setup, "load_teacher", lambda **_: pytest.fail("a scorer was loaded"))
+    monkeypatch.setattr(setup, "load_teacher", lambda **_: pytest.fail("a teacher was loaded"))
     # Means of shared word vectors: a tiny encoder without training can learn from those.
     easy = {"retriever": {"pooling": "mean", "normalize": True, "tied": True, "dropout": 0.0}}
     config = configure(
@@ -61,7 +61,7 @@ def test_each_method_learns_what_it_is_taught_without_index_or_scorer(
     losses = [line["loss"] for line in lines(config, "train")]
     assert len(losses) == 24
     assert np.mean(losses[-4:]) < 0.9 * np.mean(losses[:4])
-    assert result.figure == "pooled_mrr"
+    assert result.metric == "pooled_mrr"
     assert result.after["pooled_mrr"] > result.before["pooled_mrr"]
     assert set(result.after) == {"pooled_mrr", "pooled_top_1", "pooled_average_rank"}
     assert result.num_questions == 16
@@ -79,7 +79,7 @@ def test_labelled_questions_of_the_corpus_choose_and_the_index_is_refreshed_for_
     edit = DPR | {"data": {"passages": passages}, "evaluation": {"questions": [str(dev)]}}
     config = configure("run", edit, refresh_steps=1, evaluate_steps=2, max_steps=4)
     result = train(config)
-    assert result.figure == "top_20"
+    assert result.metric == "top_20"
     assert [line["step"] for line in lines(config, "refresh")] == [0, 2, 4]
     assert all(line["top_k_changed"] is None for line in lines(config, "refresh"))
 
@@ -95,12 +95,12 @@ def test_a_pool_beside_labels_of_the_corpus_is_told_but_does_not_choose(
         "evaluation": {"questions": [str(dev)], "supervised": [labelled]},
     }
     result = train(configure("run", edit, max_steps=1))
-    assert result.figure == "top_20"
+    assert result.metric == "top_20"
     assert {"top_20", "pooled_average_rank"} <= set(result.after)
 
 
-def test_steps_on_labels_come_in_their_share_and_are_told_apart(configure, scorer) -> None:
-    edit = {"scorer": scorer}
+def test_steps_on_labels_come_in_their_share_and_are_told_apart(configure, teacher) -> None:
+    edit = {"teacher": teacher}
     config = configure("run", edit, labelled_share=0.5, max_steps=4, questions_per_step=4)
     train(config)
     found = lines(config, "train")
@@ -110,9 +110,9 @@ def test_steps_on_labels_come_in_their_share_and_are_told_apart(configure, score
 
 
 def test_a_question_that_chooses_trains_in_neither_way(
-    configure, scorer, corpus, monkeypatch
+    configure, teacher, corpus, monkeypatch
 ) -> None:
-    config = configure("run", {"scorer": scorer}, labelled_share=0.5, max_steps=2)
+    config = configure("run", {"teacher": teacher}, labelled_share=0.5, max_steps=2)
     asked = Path(config.data.questions[0])
     labelled = Path(config.data.supervised[0]).read_text().splitlines()
     asked.write_text("\n".join(json.loads(line)["question"] for line in labelled))
@@ -136,13 +136,13 @@ def test_places_count_only_those_that_train() -> None:
     assert split.training(range(6)) == [1, 2, 5, 6, 7, 8]
 
 
-def test_questions_without_labels_need_a_scorer_to_judge(configure, tmp_path) -> None:
+def test_questions_without_labels_need_a_teacher_to_judge(configure, tmp_path) -> None:
     data = tmp_path / "run data"
     edit = DPR | {
         "data": {"passages": str(data / "passages.jsonl")},
         "evaluation": {"questions": [str(data / "questions.txt")]},
     }
-    with pytest.raises(ConfigFaults, match=r"scorer: evaluation\.questions have no labels"):
+    with pytest.raises(ConfigFaults, match=r"teacher: evaluation\.questions have no labels"):
         train(configure("run", edit, max_steps=1))
 
 
@@ -159,12 +159,12 @@ def test_labelled_questions_that_changed_under_a_run_are_noticed(configure, monk
 
 @pytest.mark.parametrize("method", ["art", "dpr"])
 def test_too_few_questions_are_told_before_the_corpus_is_built(
-    method, configure, scorer, tmp_path
+    method, configure, teacher, tmp_path
 ) -> None:
     dev = tmp_path / "dev.jsonl"
     dev.write_text(json.dumps({"question": "who", "positive_passage_ids": ["p0"]}))
     edit: Edit = {
-        "scorer": scorer if method == "art" else None,
+        "teacher": teacher if method == "art" else None,
         "training": {"method": method, "questions_per_step": 500},
         "data": {"cache_folder": str(tmp_path / "cache")},
         "evaluation": {"questions": [str(dev)]},

@@ -11,7 +11,7 @@ import pytest
 import torch
 from float64_run import in_float64
 from forked import Strike, finish
-from run_world import configure, left_behind, weights
+from whole_run import configure, left_behind, weights
 
 from art.training.run_folder import RunFolder
 
@@ -78,7 +78,7 @@ def test_in_float32_the_gradient_of_three_processes_is_that_of_one(settings, tmp
     # After one step a tenth of the clipped gradient. The weights would say less: where the gradient
     # is nothing but rounding (a bias that all passages share), Adam makes a whole step of it.
     for one, three in zip(*averages, strict=True):
-        # Three processes share the passages that the scorer reads, so it has other batches.
+        # Three processes share the passages that the teacher reads, so it has other batches.
         torch.testing.assert_close(three, one, rtol=0, atol=1e-6)
     assert max(average.abs().max() for average in averages[0]) > 1e-3
 

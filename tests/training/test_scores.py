@@ -12,13 +12,13 @@ import pytest
 from counted_training import Account, train_and_count
 from killed_run import kill
 from processes import run_processes
-from run_world import NUM_STEPS, configure, records
+from whole_run import NUM_STEPS, configure, records
 
 from art.errors import CorruptionError, MismatchError
-from art.scorer import by_passage
-from art.scorer.cache import CachedScorer, ScoredPairs, ScoreLog
-from art.scorer.records import RECORD, read_log
-from art.scorer.teacher import Teacher
+from art.teacher import grouped
+from art.teacher.base import Teacher
+from art.teacher.cache import CachedTeacher, ScoredPairs, ScoreLog
+from art.teacher.log_file import RECORD, read_log
 from art.training.checkpoints import load_state
 from art.training.loop import train
 from art.training.run_folder import RunFolder
@@ -31,7 +31,7 @@ def of_kind(folder: Path, kind: str) -> list[dict[str, Any]]:
 def num_in_log(folder: Path) -> int:
     run = RunFolder(folder)
     state = load_state(run, run.steps()[-1])
-    log = read_log(run.scores_file, fingerprint=state.fingerprints["scorer"])
+    log = read_log(run.scores_file, fingerprint=state.fingerprints["teacher"])
     assert len(log.records) == state.num_scores
     return len(set(log.records["hash"].tolist()))
 
@@ -91,8 +91,8 @@ def check_account(account: Account, folder: Path) -> None:
     assert epochs[0]["known_share"] < epochs[-1]["known_share"]
 
 
-class Forgetful(CachedScorer):
-    """A scorer that remembers nothing from one call to the next."""
+class Forgetful(CachedTeacher):
+    """A teacher that remembers nothing from one call to the next."""
 
     def score(self, questions: Any, rows: Any) -> ScoredPairs:
         self.log = ScoreLog(None, fingerprint=self.fingerprint)
@@ -102,7 +102,7 @@ class Forgetful(CachedScorer):
 def test_kept_scores_leave_the_losses_of_a_run_as_they_are(
     finished, settings, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("art.training.setup.CachedScorer", Forgetful)
+    monkeypatch.setattr("art.training.setup.CachedTeacher", Forgetful)
     train(configure(settings, tmp_path))
     with_log, without = of_kind(finished, "train"), of_kind(tmp_path, "train")
     assert max(step["known_share"] for step in without) == 0 < with_log[-1]["known_share"]
@@ -122,13 +122,13 @@ def test_epochs_are_counted_whatever_is_logged(finished, settings, tmp_path) -> 
     assert of_kind(tmp_path, "epoch") == epochs and len(of_kind(tmp_path, "train")) == 1
 
 
-def test_a_run_that_begins_with_anothers_scores_needs_no_scorer(
+def test_a_run_that_begins_with_anothers_scores_needs_no_teacher(
     finished, settings, tmp_path, monkeypatch, capfd
 ) -> None:
     other = tmp_path / "other"
     other.mkdir()
     shutil.copy(finished / "scores.log", other)
-    config = configure(settings, tmp_path / "run", scorer={"known_scores": str(other)})
+    config = configure(settings, tmp_path / "run", teacher={"known_scores": str(other)})
     monkeypatch.setattr(Teacher, "score_pairs", lambda *_: pytest.fail("it scored again"))
     kill(config, 4)
     assert f"{num_in_log(finished)} scores taken over" in capfd.readouterr().err
@@ -141,11 +141,11 @@ def test_a_run_that_begins_with_anothers_scores_needs_no_scorer(
     assert num_in_log(tmp_path / "run") == num_in_log(finished)
 
 
-def test_scores_of_another_scorer_are_refused_before_anything_is_done(
+def test_scores_of_another_teacher_are_refused_before_anything_is_done(
     finished, settings, tmp_path
 ) -> None:
-    sections = {"scorer": {"known_scores": [str(finished)], "reduction": "sum"}}
-    with pytest.raises(MismatchError, match=r"scores\.log: the log holds scores of the scorer "):
+    sections = {"teacher": {"known_scores": [str(finished)], "reduction": "sum"}}
+    with pytest.raises(MismatchError, match=r"scores\.log: the log holds scores of the teacher "):
         train(configure(settings, tmp_path, **sections))
     assert not RunFolder(tmp_path).steps()
 
@@ -158,13 +158,13 @@ def test_behind_a_damaged_stretch_of_the_log_the_checkpoint_before_goes_on(
     run = RunFolder(tmp_path)
     before, newest = (load_state(run, step) for step in run.steps()[-2:])
     assert before.num_scores < newest.num_scores
-    scorer = newest.fingerprints["scorer"]
-    counted = read_log(run.scores_file, fingerprint=scorer, length=newest.num_scores)
+    teacher = newest.fingerprints["teacher"]
+    counted = read_log(run.scores_file, fingerprint=teacher, length=newest.num_scores)
     damaged = bytearray(run.scores_file.read_bytes())
     damaged[counted.num_bytes - 2 * RECORD.itemsize] ^= 16  # in the newest checkpoint's last score
     run.scores_file.write_bytes(damaged)
     with pytest.raises(CorruptionError, match=r"scores\.log: the log is damaged"):
-        ScoreLog(run.scores_file, fingerprint=scorer, length=newest.num_scores)
+        ScoreLog(run.scores_file, fingerprint=teacher, length=newest.num_scores)
     train(config)
     assert records(tmp_path) == records(finished)
 
@@ -172,14 +172,14 @@ def test_behind_a_damaged_stretch_of_the_log_the_checkpoint_before_goes_on(
 def test_a_kill_costs_the_scores_made_ahead_since_the_last_save(
     settings, tmp_path, monkeypatch
 ) -> None:
-    scorer = {"batch_tokens": 128}  # so that there are several blocks
-    train(configure(settings, tmp_path / "whole", scorer=scorer))
-    config = configure(settings, tmp_path / "run", scorer=scorer)
+    teacher = {"batch_tokens": 128}  # so that there are several blocks
+    train(configure(settings, tmp_path / "whole", teacher=teacher))
+    config = configure(settings, tmp_path / "run", teacher=teacher)
     monkeypatch.setattr("art.training.job._SECONDS_BETWEEN_SAVES", 0.0)
-    kill(config, 4, owner=by_passage, name="_share")
+    kill(config, 4, owner=grouped, name="_share")
     run = RunFolder(tmp_path / "run")
     state = load_state(run, run.steps()[-1])
-    assert (state.step, state.is_scoring_ahead, state.due) == (0, True, ("score ahead",))
+    assert (state.step, state.is_prefetching, state.due) == (0, True, ("prefetch",))
     assert state.num_scores == num_in_log(tmp_path / "run") > 0
     train(config)
     assert records(tmp_path / "run") == records(tmp_path / "whole")

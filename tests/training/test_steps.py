@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 from processes import run_processes
-from step_world import QUESTIONS, K, World, build_world, gradients
+from tiny_step import QUESTIONS, K, World, build_world, gradients
 from transformers import AutoTokenizer, BertModel, T5ForConditionalGeneration
 
 from art.retriever.loading import create_retriever
 from art.training.candidates import half_and_half
 from art.training.schedule import MicroBatch
 
-WORLD = Path(__file__).parent.parent / "helpers" / "step_world.py"
+WORLD = Path(__file__).parent.parent / "helpers" / "tiny_step.py"
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +72,9 @@ def named(name: str) -> Callable[[str], str]:
 def test_loss_and_gradient_equal_the_papers_equations(world, tiny_bert, tiny_t5, corpus) -> None:
     expected_loss, expected = reference(world, tiny_bert, tiny_t5, corpus)
     loss, grads = gradients(world, [MicroBatch(0, (0, 1)), MicroBatch(1, (2, 3))])
-    assert loss == pytest.approx(expected_loss, rel=1e-5)  # the scorer computes in float32
+    assert loss == pytest.approx(expected_loss, rel=1e-5)  # the teacher computes in float32
     assert set(grads) == set(expected)
-    # The scorer computes in float32, and its rounding is divided by the temperature.
+    # The teacher computes in float32, and its rounding is divided by the temperature.
     largest = max(grad.abs().max().item() for grad in expected.values())
     for name, grad in grads.items():
         torch.testing.assert_close(
@@ -103,9 +103,9 @@ def test_chunks_of_any_size_give_the_same_gradient(world) -> None:
         torch.testing.assert_close(parts[1][name], grad, rtol=1e-8, atol=1e-12, msg=named(name))
 
 
-def test_the_scorer_is_asked_once_per_pair(world) -> None:
+def test_the_teacher_is_asked_once_per_pair(world) -> None:
     gradients(world, [MicroBatch(0, (0, 1, 2, 3))])
-    scored = world.scorer.score(QUESTIONS, world.propose([QUESTIONS]))
+    scored = world.teacher.score(QUESTIONS, world.propose([QUESTIONS]))
     assert (scored.num_requested, scored.num_known) == (4 * K, 4 * K)
 
 

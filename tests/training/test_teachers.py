@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from killed_run import kill
-from teacher_world import make_reranker
+from tiny_teachers import make_reranker
 
 from art.config import check_config
 from art.errors import DataError, MismatchError
@@ -31,7 +31,7 @@ def files(corpus, tmp_path_factory) -> Path:
     return folder
 
 
-def document(files: Path, bert: Path, output: Path, questions: str, **scorer: Any) -> dict:
+def document(files: Path, bert: Path, output: Path, questions: str, **teacher: Any) -> dict:
     return {
         "data": {
             "passages": str(files / "passages.jsonl"),
@@ -39,7 +39,7 @@ def document(files: Path, bert: Path, output: Path, questions: str, **scorer: An
             "cache_folder": str(files / "cache"),
         },
         "retriever": {"model": str(bert), "passage_length": 64},
-        "scorer": {"dtype": "float32", "temperature": 0.05, **scorer},
+        "teacher": {"dtype": "float32", "temperature": 0.05, **teacher},
         "training": {
             "questions_per_step": 4,
             "questions_per_micro_batch": 4,
@@ -56,7 +56,7 @@ def document(files: Path, bert: Path, output: Path, questions: str, **scorer: An
 
 
 @pytest.fixture(scope="module")
-def scorers(tiny_bert, tiny_t5, tiny_llama, tmp_path_factory) -> dict[str, dict[str, Any]]:
+def teachers(tiny_bert, tiny_t5, tiny_llama, tmp_path_factory) -> dict[str, dict[str, Any]]:
     reranker = make_reranker(tiny_bert, tmp_path_factory.mktemp("r") / "bert", "bert", 2)
     return {
         "t5 answers": {"model": str(tiny_t5), "kind": "answer-likelihood"},
@@ -71,24 +71,24 @@ def scorers(tiny_bert, tiny_t5, tiny_llama, tmp_path_factory) -> dict[str, dict[
 
 @pytest.mark.parametrize("name", ["t5 answers", "llama answers", "reranker"])
 def test_a_killed_run_with_every_kind_of_teacher_goes_on_to_its_end(
-    name: str, files, tiny_bert, scorers, tmp_path
+    name: str, files, tiny_bert, teachers, tmp_path
 ) -> None:
     questions = "plain.txt" if name == "reranker" else "answered.jsonl"
-    settings = document(files, tiny_bert, tmp_path / "run", questions, **scorers[name])
+    settings = document(files, tiny_bert, tmp_path / "run", questions, **teachers[name])
     kill(check_config(settings, source="test"), 2)
     result = train(check_config(settings, source="test"))
-    assert result.figure == "scorer_log_likelihood"  # what else judges questions without labels
+    assert result.metric == "teacher_log_likelihood"  # what else judges questions without labels
     assert load_retriever(tmp_path / "run" / "retriever").settings.passage_length == 64
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     trained = [one for line in lines if (one := json.loads(line))["kind"] == "train"]
     assert len(trained) == 3 and all(one["loss"] > 0 for one in trained)
 
 
-def test_other_answers_are_another_run(files, tiny_bert, scorers, tmp_path) -> None:
+def test_other_answers_are_another_run(files, tiny_bert, teachers, tmp_path) -> None:
     own = tmp_path / "questions.jsonl"
     text = (files / "answered.jsonl").read_text()
     own.write_text(text)
-    settings = document(files, tiny_bert, tmp_path / "run", "", **scorers["t5 answers"])
+    settings = document(files, tiny_bert, tmp_path / "run", "", **teachers["t5 answers"])
     settings["data"]["questions"] = str(own)
     kill(check_config(settings, source="test"), 2)
     own.write_text(text.replace('"answers": ["', '"answers": ["orange ', 1))
@@ -96,11 +96,11 @@ def test_other_answers_are_another_run(files, tiny_bert, scorers, tmp_path) -> N
         train(check_config(settings, source="test"))
 
 
-def test_answers_are_asked_of_whatever_the_scorer_will_see(
-    files, tiny_bert, scorers, tmp_path
+def test_answers_are_asked_of_whatever_the_teacher_will_see(
+    files, tiny_bert, teachers, tmp_path
 ) -> None:
     def questions(training: str, chosen_on: str | None = None) -> Any:
-        settings = document(files, tiny_bert, tmp_path, training, **scorers["t5 answers"])
+        settings = document(files, tiny_bert, tmp_path, training, **teachers["t5 answers"])
         if chosen_on:
             settings["evaluation"]["questions"] = str(files / chosen_on)
         return read_run_questions(check_config(settings, source="test"))

@@ -1,0 +1,53 @@
+"""A retriever from a name: trained, or to begin with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from art.api.calls import briefly, join
+from art.config import RETRIEVER_FOLDER, check_config
+from art.errors import ArtError
+from art.retriever.encoders import MANIFEST, Retriever
+from art.retriever.loading import create_retriever
+from art.training.run_folder import RunFolder
+
+
+@briefly
+def load(model: str | Path, *, cpu: bool = False, **settings: Any) -> Retriever:
+    """Return a retriever, trained or not, in evaluation mode and on the GPU if there is one.
+
+    Args:
+        model: a folder that `Retriever.save` wrote; the folder of a finished run; or a start, as
+            the setting `retriever.model`: a hub name, a model folder, `pip:wordllama`, ….
+        cpu: stay on the CPU.
+        settings: others of the section `retriever`, such as `pooling="mean"`.
+
+    Raises:
+        ArtError: it cannot be loaded, the run has not finished, or a setting is wrong.
+    """
+    document = {
+        "data": {"supervised": "-"},  # nothing is read: only the section is checked
+        "retriever": {**settings, "model": str(finished_retriever(Path(model)) or model)},
+        "training": {"method": "dpr"},
+        "output": {"folder": "-"},
+    }
+    config = check_config(document, source="art.load")
+    return create_retriever(**config.retriever.model_dump()).to(join(cpu=cpu))
+
+
+def finished_retriever(run: Path) -> Path | None:
+    """Return the retriever of a run folder, None for the folder of something else.
+
+    Raises:
+        ArtError: the run has not finished.
+    """
+    if (run / RETRIEVER_FOLDER / MANIFEST).is_file():
+        return run / RETRIEVER_FOLDER
+    if RunFolder(run).config_file.is_file() and RunFolder(run).steps():
+        raise ArtError(
+            "this run has not finished, so it has no retriever yet",
+            where=run,
+            hint="train it to the end: the same call or command goes on",
+        )
+    return None

@@ -1,0 +1,145 @@
+"""An index of passages, the questions it is asked, and how well it answers them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from art import distributed
+from art.api.calls import DATA_FOLDER, briefly, join
+from art.api.loading import load
+from art.data.formats import read_questions
+from art.data.in_memory import Rows, questions_of, write_rows
+from art.data.passages import PassageStore
+from art.data.tokens import TokenStore
+from art.errors import tell
+from art.evaluation.evaluate import evaluate
+from art.retriever.embedding import embed_passages
+from art.retriever.encoders import Retriever
+from art.retriever.index import Index
+
+
+class Hit(NamedTuple):
+    """A passage that was found."""
+
+    passage_id: str
+    title: str
+    text: str
+    score: float
+
+
+class Searcher:
+    """A retriever, the index it made, and the passages: what questions are asked of.
+
+    Args:
+        retriever: its question tower embeds.
+        index: of the passages under this retriever.
+        store: the passages.
+    """
+
+    def __init__(self, retriever: Retriever, index: Index, store: PassageStore) -> None:
+        self.retriever = retriever
+        self.index = index
+        self.store = store
+
+    @briefly
+    def search(self, questions: str | Rows, top_k: int = 5) -> list[list[Hit]]:
+        """Return for each question the passages with the largest inner products, best first.
+
+        Args:
+            questions: one text, or several as for `train`.
+            top_k: how many passages each.
+
+        Raises:
+            ArtError: a question is malformed, or `top_k` below 1.
+        """
+        asked = questions_of([questions] if isinstance(questions, str) else questions, "questions")
+        vectors = self.retriever.embed_questions([question.text for question in asked])
+        scores, rows = self.index.search(vectors, top_k)
+        return [
+            [self._hit(row, score) for row, score in zip(*found, strict=True)]
+            for found in zip(rows.tolist(), scores.tolist(), strict=True)
+        ]
+
+    def _hit(self, row: int, score: float) -> Hit:
+        passage = self.store[row]
+        return Hit(passage.passage_id, passage.title, passage.text, score)
+
+    @briefly
+    def evaluate(self, questions: str | Path | Rows) -> dict[str, float]:
+        """Return the share of questions that the first 1, 5, 20, 50 and 100 passages answer.
+
+        Args:
+            questions: labelled with `answers` or `positive_passage_ids`; a file, or in memory.
+
+        Returns:
+            `top_1`, `top_5`, …; what a reader of them must know besides is told as a note.
+
+        Raises:
+            ArtError: a question is malformed, or none has a label.
+        """
+        asked = (
+            read_questions(questions)
+            if isinstance(questions, str | Path)
+            else questions_of(questions, "questions")
+        )
+        found = evaluate(self.retriever, self.index, self.store, asked)
+        for note in found.notes:
+            tell(note)
+        return found.metrics
+
+
+@briefly
+def index(
+    retriever: str | Path | Retriever, passages: str | Path | Rows, folder: str | Path
+) -> Searcher:
+    """Embed a corpus and return what searches it; the same call goes on where one was interrupted.
+
+    Args:
+        retriever: what `load` takes or returned.
+        passages: a file, or in memory, as for `train`.
+        folder: of the index. Passages from memory are kept there too, so that it can be moved.
+
+    Raises:
+        ArtError: the passages are malformed, or the disk refuses the index.
+    """
+    folder = Path(folder)
+    model = retriever if isinstance(retriever, Retriever) else load(retriever)
+    join(cpu=model.device.type == "cpu")
+    source, cache = passages, None
+    with distributed.fail_together():
+        if not isinstance(passages, str | Path):
+            cache = folder / DATA_FOLDER
+            if distributed.is_main():
+                source = write_rows("passages", passages, cache, argument="passages")
+    source = distributed.broadcast_object(source)
+    assert isinstance(source, str | Path)
+    progress = distributed.is_main()
+    with distributed.fail_together():
+        store = PassageStore.open_or_build(source, cache=cache, progress=progress)
+        tokens = TokenStore.open_or_build(store, model.passage_template, progress=progress)
+    return Searcher(model, embed_passages(model, tokens, folder, store=store), store)
+
+
+@briefly
+def load_index(
+    folder: str | Path,
+    retriever: str | Path | Retriever,
+    *,
+    passages: str | Path | None = None,
+) -> Searcher:
+    """Open what `index` or `art embed` made.
+
+    Args:
+        folder: of the index.
+        retriever: that made it: what `load` takes or returned.
+        passages: the corpus file, where it is no longer where the index found it.
+
+    Raises:
+        ArtError: there is no index, its passages are gone, or another retriever made it.
+    """
+    model = retriever if isinstance(retriever, Retriever) else load(retriever)
+    opened = Index.open(folder, retriever_fingerprint=model.fingerprint())
+    beside = Path(folder) / DATA_FOLDER / "stores" / opened.store_folder.name
+    moved = not opened.store_folder.exists() and beside.exists()
+    return Searcher(model, opened, opened.open_store(beside if moved else passages))

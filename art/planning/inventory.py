@@ -1,0 +1,346 @@
+"""What of a run is on this machine: questions, passages, models; and the sizes of what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from art.config import Config, TeacherConfig
+from art.data.formats import read_qrels
+from art.data.passages import PassageStore
+from art.data.supervised_store import SupervisedStore
+from art.errors import ArtError, ConfigError
+from art.evaluation.labels import is_labelled
+from art.planning import shapes
+from art.planning.costs import TeacherShape, TowerShape
+from art.retriever.encoders import Retriever
+from art.retriever.loading import create_retriever
+from art.teacher.base import Teacher
+from art.teacher.log_file import read_known
+from art.teacher.models import automatic_dtype
+from art.teacher.registry import load_teacher
+from art.training.items import Split
+from art.training.plan import (
+    Questions,
+    asks_corpus,
+    holds_out_items,
+    learns_from_labels,
+    needs_teacher,
+    num_held_out,
+    read_run_questions,
+    reads_passages,
+)
+from art.training.run_data import cache_folder, split_items, training_sizes
+
+T = TypeVar("T")
+Model = TypeVar("Model", Retriever, Teacher)
+
+_ASSUMED_EVALUATED = 500
+_NONE = Questions([], [], held_out=False)
+_ASSUMED_POOL = 50  # passages that each labelled question brings
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """What is not at hand but planned with; None for what is.
+
+    Attributes:
+        num_passages: N.
+        num_questions: training questions.
+        num_gpus: GPUs, one process each.
+    """
+
+    num_passages: int | None = None
+    num_questions: int | None = None
+    num_gpus: int | None = None
+
+
+@dataclass
+class Inventory:
+    """What of a run is at hand.
+
+    Attributes:
+        config: the run's settings.
+        questions: None where their files are not here.
+        store: the passages; None where they are not here.
+        retriever: None where its model is not here.
+        teacher: None where its model is not here, or the run needs none.
+        teacher_settings: of the teacher; None where the run needs none.
+        labelled: the labelled questions that train; None where there are none here.
+        choosing: the labelled questions that choose in a pool; None where there are none here.
+        num_questions: to train on (labelled ones, or passages, where those do), planned with or
+            counted.
+        num_labelled: labelled questions beside those.
+        num_passages: N, planned with or counted.
+        basis: what the estimates rest on, a sentence each.
+    """
+
+    config: Config
+    questions: Questions | None
+    store: PassageStore | None
+    retriever: Retriever | None
+    teacher: Teacher | None
+    teacher_settings: TeacherConfig | None
+    labelled: SupervisedStore | None
+    choosing: SupervisedStore | None
+    num_questions: int
+    num_labelled: int
+    num_passages: int
+    basis: list[str] = field(default_factory=list)
+
+    @cached_property
+    def tower(self) -> TowerShape | None:
+        """The passage tower's shape; None where nothing is known of it."""
+        if self.retriever is not None:
+            return shapes.retriever_shape(self.retriever)
+        settings = self.config.retriever
+        return shapes.published_tower(
+            settings.model, num_layers=settings.num_layers, projection_size=settings.projection_size
+        )
+
+    @cached_property
+    def teacher_shape(self) -> TeacherShape | None:
+        """The teacher's shape; None where nothing is known of it."""
+        if self.teacher is not None:
+            return shapes.teacher_shape(self.teacher)
+        if self.teacher_settings is None or self.teacher_settings.kind == "cross-encoder":
+            return None  # no published one of these is known here
+        return shapes.published_teacher(self.teacher_settings.model)
+
+    @property
+    def num_evaluated(self) -> int:
+        """Questions that the run asks the corpus to choose on."""
+        if not asks_corpus(self.config):
+            return 0
+        if self.questions is not None:
+            return len(self.questions.evaluation)
+        if self.config.evaluation.questions:
+            return _ASSUMED_EVALUATED
+        return num_held_out(self.num_questions)
+
+    @property
+    def pooled(self) -> tuple[int, int]:
+        """Questions and passages of the pool that the run chooses on."""
+        if self.choosing is not None:
+            return len(self.choosing), len(self.choosing.contexts)
+        if self.config.evaluation.supervised:
+            return _ASSUMED_EVALUATED, _ASSUMED_EVALUATED * _ASSUMED_POOL
+        if not holds_out_items(self.config):
+            return 0, 0
+        if self.config.training.method == "warmup":
+            return (num_held_out(self.num_passages),) * 2
+        held_out, each = num_held_out(self.num_questions), float(_ASSUMED_POOL)
+        if self.labelled is not None:
+            held_out = num_held_out(len(self.labelled))
+            each = len(self.labelled.contexts) / len(self.labelled)
+        return held_out, round(held_out * each)
+
+    @property
+    def labelled_stores(self) -> list[SupervisedStore]:
+        """Those that are here."""
+        return [one for one in (self.labelled, self.choosing) if one is not None]
+
+    @property
+    def judged_by_teacher(self) -> bool:
+        """Whether the teacher judges evaluations, because no question has a label."""
+        if self.teacher_settings is None or not asks_corpus(self.config):
+            return False
+        if self.questions is None:
+            return not self.config.evaluation.questions
+        if self.config.evaluation.qrels:
+            return False
+        return not any(map(is_labelled, self.questions.evaluation))
+
+    @property
+    def num_parameters(self) -> tuple[int, int]:
+        """The retriever's parameters, and how many of them learn."""
+        if self.retriever is not None:
+            parameters = list(self.retriever.parameters())
+            learning = sum(one.numel() for one in parameters if one.requires_grad)
+            return sum(one.numel() for one in parameters), learning
+        size = self.tower.num_parameters if self.tower else 0
+        num_towers = 1 if self.config.retriever.tied else 2
+        return num_towers * size, (num_towers - bool(self.config.retriever.freeze)) * size
+
+    @property
+    def vocab_sizes(self) -> tuple[int, int]:
+        """Tokens that the retriever and the teacher know."""
+        few = 1 << 16  # as most of those have that are not here
+        return (
+            self.retriever.passage_template.vocab_size if self.retriever else few,
+            self.teacher.template.vocab_size if self.teacher else few,
+        )
+
+    def dtypes(self, *, on_gpu: bool) -> tuple[str, str]:
+        """Return what the retriever and the teacher compute in."""
+        automatic = "bfloat16" if on_gpu else automatic_dtype(torch.device("cpu"))
+        wanted = self.config.teacher.dtype if self.config.teacher else "auto"
+        return (
+            self.config.retriever.dtype or "float32",
+            automatic if wanted == "auto" else wanted,
+        )
+
+
+def find(config: Config, asked: WhatIf) -> Inventory:
+    """Read and load everything that a run would, as far as it is here; nothing is downloaded.
+
+    Args:
+        config: the run's settings.
+        asked: numbers of what need not be here.
+
+    Raises:
+        ArtError: something cannot be read or does not fit together.
+    """
+    basis: list[str] = []
+    cache = cache_folder(config)
+    asks = config.training.method == "art"
+    files = [*(config.data.questions if asks else []), *config.evaluation.questions]
+    num_asked = asked.num_questions if asks else None
+    questions = _unless_assumed(
+        lambda: read_run_questions(config), files, num_asked, "questions", basis
+    )
+    skip = config.data.skip_bad_rows
+    training_files = config.data.supervised if learns_from_labels(config) else []
+    labelled, choosing = (
+        _labelled(some, asked.num_questions, skip, cache, basis)
+        for some in (training_files, config.evaluation.supervised)
+    )
+    if config.evaluation.qrels and questions is not None:
+        read_qrels(config.evaluation.qrels, questions.bad_rows if skip else None)
+    store = None
+    if (passages := config.data.passages) is not None and reads_passages(config):
+        store = _unless_assumed(
+            lambda: PassageStore.open_or_build(passages, skip_bad_rows=skip, cache=cache),
+            [passages],
+            asked.num_passages,
+            "passages",
+            basis,
+        )
+    read = (store, questions, labelled, choosing)
+    basis += [one.bad_rows.report() for one in read if one and one.bad_rows.count]
+    device = "cuda" if torch.cuda.is_available() and not config.training.cpu else "cpu"
+    retriever = _unless_elsewhere(
+        lambda: create_retriever(
+            **config.retriever.model_dump(), seed=config.training.seed, cache=cache
+        ).to(device),
+        config.retriever.model,
+        basis,
+    )
+    teacher_settings = config.teacher if needs_teacher(config, questions) else None
+    teacher = None
+    if teacher_settings is not None:
+        teacher = _load_teacher(teacher_settings, questions, device, cache, basis)
+    unknown = (
+        questions is None and config.evaluation.questions,
+        choosing is None and config.evaluation.supervised,
+    )
+    if any(unknown):
+        basis.append(f"{_ASSUMED_EVALUATED} questions to choose on, assumed")
+    split = split_items(config, questions or _NONE, labelled, store)
+    return Inventory(
+        config,
+        questions,
+        store,
+        retriever,
+        teacher,
+        teacher_settings,
+        labelled,
+        choosing,
+        **_sizes(config, asked, questions or _NONE, split),
+        num_passages=asked.num_passages or len(store or ()) if reads_passages(config) else 0,
+        basis=list(dict.fromkeys(basis)),
+    )
+
+
+def _load_teacher(
+    settings: TeacherConfig,
+    questions: Questions | None,
+    device: str,
+    cache: Path | None,
+    basis: list[str],
+) -> Teacher | None:
+    teacher = _unless_elsewhere(
+        lambda: load_teacher(
+            **settings.model_dump(exclude={"temperature", "known_scores"}),
+            answers=questions.answers if questions else None,
+            device=device,
+            cache=cache,
+        ),
+        settings.model,
+        basis,
+    )
+    if teacher is not None and settings.known_scores:
+        known = read_known(settings.known_scores, teacher.fingerprint)
+        basis.append(f"{len(known):,} scores are known from other runs, which is not counted on")
+    return teacher
+
+
+def _labelled(
+    files: Sequence[str], count: int | None, skip: bool, cache: Path | None, basis: list[str]
+) -> SupervisedStore | None:
+    if not files:
+        return None
+    return _unless_assumed(
+        lambda: SupervisedStore.open_or_build(files, skip_bad_rows=skip, cache=cache),
+        files,
+        count,
+        "questions",
+        basis,
+    )
+
+
+def _sizes(
+    config: Config, asked: WhatIf, questions: Questions, split: Split | None
+) -> dict[str, int]:
+    """Return the sizes of the training sets, as planned with where they are."""
+    sizes = {"num_labelled": 0} | training_sizes(config, questions, split)
+    if config.training.method == "warmup":
+        if (size := asked.num_passages) is not None:
+            held_out = num_held_out(size) if holds_out_items(config) else 0
+            sizes["num_questions"] = size - held_out
+    elif asked.num_questions is not None:
+        sizes["num_questions"] = asked.num_questions
+        if config.training.labelled_share and split is None:
+            sizes["num_labelled"] = asked.num_questions
+    return sizes
+
+
+def _unless_assumed(
+    read: Callable[[], T], sources: Sequence[str], count: int | None, what: str, basis: list[str]
+) -> T | None:
+    """Read what is there; what is not may be missing if its number is given."""
+    if count is None:
+        try:
+            return read()
+        except ArtError as error:
+            if all(source.startswith("hf:") or Path(source).exists() for source in sources):
+                raise
+            hint = f"or plan for a number of them: --dry-run --{what} NUMBER"
+            raise type(error)(error.what, where=error.where, hint=hint) from error
+    if any(not Path(source).exists() for source in sources):
+        basis.append(f"{count:,} {what} as given; the files are not all here")
+        return None
+    basis.append(f"{count:,} {what} as given, like those of the files")
+    return read()
+
+
+def _unless_elsewhere(load: Callable[[], Model], model: str, basis: list[str]) -> Model | None:
+    """Load a model unless it is one of the hub's that is not on this machine."""
+    try:
+        return load()
+    except ConfigError:
+        raise
+    except ArtError:
+        if (
+            Path(model).exists()
+            or model.startswith(("pip:", "/", ".", "~"))
+            or (model.lower().endswith(".gguf"))
+        ):
+            raise
+    basis.append(f"{model} is not on this machine and was not downloaded")
+    return None

@@ -1,0 +1,107 @@
+"""A tiny student, teacher and corpus for the step tests; as a script, one process of several."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from language_model_pairs import one_pair_at_a_time
+
+from art import distributed
+from art.data.formats import Passage
+from art.data.passages import PassageStore
+from art.data.tokens import TokenStore
+from art.retriever.loading import create_retriever
+from art.teacher.cache import CachedTeacher
+from art.teacher.likelihood import load_language_model
+from art.training.progress import PhaseTimer
+from art.training.schedule import MicroBatch
+from art.training.steps import art_step
+
+QUESTIONS = [
+    "what is the moon",
+    "who built the stone bridge in the north ?",
+    "where does the music of the island lie",
+    "how was the paper engine found",
+]
+K = 5
+
+
+@dataclass
+class World:
+    retriever: object
+    teacher: CachedTeacher
+    tokens: TokenStore
+    temperature: float = 0.05
+
+    def propose(self, batch: Sequence[Sequence[str]]) -> np.ndarray:
+        # Fixed candidates that overlap between questions: what search finds is tested elsewhere.
+        starts = [QUESTIONS.index(question) * 3 for questions in batch for question in questions]
+        return np.array([[start + 2 * k for k in range(K)] for start in starts])
+
+
+def build_world(bert: Path, t5: Path, corpus, folder: Path, *, dropout: float = 0.0) -> World:
+    store = PassageStore.build(
+        [Passage(*one) for one in corpus], folder / "store", source="test", progress=False
+    )
+    retriever = create_retriever(str(bert), passage_length=128, dropout=dropout).double()
+    teacher = load_language_model(str(t5), dtype="float32")
+    tokens = TokenStore.open_or_build(store, retriever.passage_template, cache=folder)
+    teacher_tokens = TokenStore.open_or_build(store, teacher.template, cache=folder)
+    return World(retriever, CachedTeacher(teacher, None, teacher_tokens), tokens)
+
+
+def gradients(
+    world: World,
+    micro_batches: list[MicroBatch],
+    model: torch.nn.Module | None = None,
+    *,
+    chunk_tokens: int | None = None,
+) -> tuple[float, dict[str, torch.Tensor]]:
+    world.retriever.zero_grad(set_to_none=True)
+    metrics = art_step(
+        micro_batches,
+        QUESTIONS,
+        model=model or world.retriever,
+        retriever=world.retriever,
+        propose=world.propose,
+        teacher=world.teacher,
+        passage_tokens=world.tokens,
+        soft_label_temperature=world.temperature,
+        questions_per_step=len(QUESTIONS),
+        seed=1,
+        step=7,
+        timer=PhaseTimer(),
+        chunk_tokens=chunk_tokens,
+    )
+    named = world.retriever.named_parameters()
+    loss = metrics.sums["loss"] / len(QUESTIONS)
+    return loss, {name: p.grad.clone() for name, p in named if p.grad is not None}
+
+
+def main() -> None:
+    bert, t5, corpus, folder = json.loads(Path(sys.argv[1]).read_text())
+    distributed.start(cpu=True)
+    rank, size = distributed.rank(), distributed.world_size()
+    own = Path(folder) / f"of-{rank}-{size}"
+    world = build_world(Path(bert), Path(t5), corpus, own, dropout=0.2)
+    one_pair_at_a_time(world.teacher.teacher)  # or the last bits depend on who shares a batch
+    model = world.retriever
+    if size > 1:
+        model = torch.nn.parallel.DistributedDataParallel(model)
+    share = 2 // size
+    micro_batches = [MicroBatch(0, (0, 1)), MicroBatch(1, (2, 3))]
+    _, grads = gradients(world, micro_batches[rank * share : (rank + 1) * share], model)
+    if rank == 0:
+        arrays = {name: grad.numpy() for name, grad in grads.items()}
+        np.savez(Path(folder) / f"gradient-{size}.npz", **arrays)
+    distributed.stop()
+
+
+if __name__ == "__main__":
+    main()
