@@ -2,7 +2,8 @@
 
 The rooms, in the order of the method; each imports only from those before it:
 
-- `art.errors`, `art.files`: what a user is told; writes that survive a kill
+- `art.errors`, `art.registry`, `art.files`: messages for the user; what is chosen by name; atomic
+  writes
 - `art.config`: every setting, declared once
 - `art.integrity`: checksums, and what can be built again
 - `art.distributed`: the processes of one job
