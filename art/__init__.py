@@ -43,7 +43,7 @@ _FRONT_DOOR = {
     "create_retriever": "art.retriever.loading",
     "load_language_model": "art.teacher.likelihood",
     "load_teacher": "art.teacher.registry",
-    "read_config": "art.config",
+    "read_config": "art.training.settings",
 }
 
 __all__ = ["__version__", *_FRONT_DOOR]  # noqa: PLE0604 (names that __getattr__ provides)

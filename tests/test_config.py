@@ -7,17 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from art.config import (
-    Config,
-    check_config,
-    commented_yaml,
-    differences,
-    fields,
-    read_config,
-    read_stages,
-)
+from art.config import Config, commented_yaml, differences, fields
 from art.errors import ConfigError, ConfigFaults
 from art.training.plan import describe, plan_run
+from art.training.settings import check_config, read_config, read_stages
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = sorted(ROOT.glob("configs/**/*.yaml")) + sorted(ROOT.glob("art/**/*.yaml"))

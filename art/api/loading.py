@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from art.api.calls import briefly, join
-from art.config import RETRIEVER_FOLDER, check_config
+from art.config import RETRIEVER_FOLDER
 from art.errors import ArtError
 from art.retriever.encoders import MANIFEST, Retriever
 from art.retriever.loading import create_retriever
 from art.training.run_folder import RunFolder
+from art.training.settings import check_config
 
 
 @briefly

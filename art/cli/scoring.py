@@ -145,7 +145,6 @@ def diagnose(
 ) -> None:
     """Find out in minutes what a teacher could teach, and what training with it would take."""
     from art import distributed, report
-    from art.config import read_config
     from art.data.formats import read_questions
     from art.data.passages import PassageStore
     from art.data.tokens import PassageEncoder, TokenStore
@@ -157,14 +156,16 @@ def diagnose(
     from art.retriever.loading import create_retriever
     from art.teacher.cache import CachedTeacher
     from art.teacher.registry import answers_for, load_teacher
-    from art.training.plan import check_passages, plan_run, read_run_questions
+    from art.training.methods import method_of
+    from art.training.plan import check_corpus, plan_run, read_run_questions
+    from art.training.settings import read_config
 
     wanted = read_config(config) if config else None
     cache = Path(wanted.data.cache_folder) if wanted and wanted.data.cache_folder else None
     skip = skip_bad_rows or bool(wanted and wanted.data.skip_bad_rows)
     given = read_rows(read_questions, questions, skip_bad_rows=skip)
     asked = choose_questions(given, num_questions, seed=_SEED)
-    if wanted and (wanted.training.method != "art" or wanted.teacher is None):
+    if wanted and (not method_of(wanted).uses_teacher or wanted.teacher is None):
         raise ArtError(
             f"training.method {wanted.training.method} has no teacher to diagnose", where=config
         )
@@ -208,7 +209,7 @@ def diagnose(
                     num_questions=len(of_run.training),
                     world_size=distributed.world_size(),
                 )
-                check_passages(planned, len(store))
+                check_corpus(planned, len(store))
 
         def tokens(template: PassageEncoder) -> TokenStore:
             return TokenStore.open_or_build(store, template, cache=cache, progress=progress)
@@ -252,7 +253,7 @@ def _changed(
     config: Config, *, passages: str, retriever: dict[str, Any], teacher: dict[str, Any], cpu: bool
 ) -> Config:
     """Return the settings of a run with what the command line says instead."""
-    from art.config import check_config
+    from art.training.settings import check_config
 
     document = config.model_dump(mode="json")
     document["data"]["passages"] = passages

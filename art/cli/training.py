@@ -44,7 +44,7 @@ def train(
 
 
 def _run(config: Path, overrides: list[str], interruption: Interruption) -> None:
-    from art.config import read_stages
+    from art.training.settings import read_stages
 
     stages = read_stages(config, overrides)
     from art import distributed
@@ -107,7 +107,7 @@ def _plan_run(
     if int(os.environ.get("RANK", "0")):
         return  # a launcher started several; one of them is enough to plan
     os.environ["HF_HUB_OFFLINE"] = "1"  # a plan downloads nothing
-    from art.config import read_stages
+    from art.training.settings import read_stages
 
     stages = read_stages(config, overrides)
     from art.planning import format as format_plan

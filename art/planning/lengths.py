@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from art.config import TeacherConfig
-from art.data.cloze import inverse_cloze, random_crops
 from art.data.formats import Passage
 from art.data.pairs import Ids
 from art.planning.inventory import Inventory
@@ -85,20 +84,13 @@ def sample_texts(parts: Inventory) -> tuple[Sample | None, Lengths]:
 
 def _some_texts(parts: Inventory) -> tuple[list[str], list[Passage]] | None:
     """Return some of the run's questions and passages; None where they are not here."""
-    config, questions = parts.config, parts.questions.training if parts.questions else []
-    rng = np.random.default_rng(config.training.seed)
-    asked: Sequence[str] = questions
-    store = parts.store
-    if config.training.method == "dpr" and parts.labelled is not None:
-        asked, store = parts.labelled.questions, parts.labelled.contexts
-    if store is None or not (asked or config.training.method == "warmup"):
-        return None
-    if config.training.method == "warmup":
-        chosen = [store[int(row)] for row in rng.integers(len(store), size=_SAMPLED)]
-        cut = inverse_cloze if config.warmup.pairs == "inverse-cloze" else random_crops
-        return [cut(one.text, rng)[0] or one.title for one in chosen], chosen
-    texts = [asked[i] for i in rng.integers(len(asked), size=_SAMPLED).tolist()]
-    return texts, [store[int(row)] for row in rng.integers(len(store), size=_SAMPLED)]
+    return parts.method.sample(
+        parts.questions.training if parts.questions else [],
+        parts.labelled,
+        parts.store,
+        rng=np.random.default_rng(parts.config.training.seed),
+        count=_SAMPLED,
+    )
 
 
 def _assumed_pair(teacher: TeacherConfig) -> tuple[int, int]:

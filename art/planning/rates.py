@@ -17,7 +17,6 @@ from art.data.pairs import Asked, Ids
 from art.data.tokens import pad
 from art.planning.work import Rates, UnitFlops
 from art.retriever.encoders import Retriever
-from art.retriever.padding import learning_limits
 from art.retriever.search import search
 from art.retriever.shards import Shards, VectorType, stored_type, write_shard
 from art.teacher.base import Teacher
@@ -217,7 +216,7 @@ def _micro_batch_seconds(
     retriever: Retriever, sample: Sample, *, num_questions: int, num_passages: int
 ) -> float:
     """Return the seconds of B questions with so many passages each, from fewer if it is slow."""
-    limits = learning_limits(retriever)
+    limits = retriever.training_limits
 
     def learn(count: int) -> None:
         questions = pad(_some(sample.questions, count), pad_id=retriever.pad_id)

@@ -14,7 +14,7 @@ from art.planning import costs
 from art.planning.inventory import Inventory
 from art.planning.lengths import Lengths
 from art.planning.rates import REFERENCE
-from art.planning.work import Work, passages_per_item
+from art.planning.work import Work
 
 _ASSUMED_TEXT_BYTES = 700  # of a passage, where none are here
 
@@ -77,7 +77,7 @@ def _memory_of_the_retriever(
     config, tower = parts.config, parts.tower
     if tower is None:
         return {}
-    each = [passages_per_item(config)] * (work.num_contrastive_steps > 0)
+    each = [parts.method.passages_per_item] * (work.num_contrastive_steps > 0)
     each += [config.training.top_k] * (work.num_asking_steps > 0)
     num_passages = config.training.questions_per_micro_batch * max(each)
     tokens = num_passages * costs.expected_longest(lengths.passages, num_passages)

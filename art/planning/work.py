@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from art.config import Config
 from art.planning.costs import search_flops
-from art.training.schedule import Schedule
+from art.training.methods import method_of
+from art.training.schedule import Action, Schedule
 
 _CROWDING = 0.75
 
@@ -136,11 +137,10 @@ def count_work(
         pooled: questions and passages of the pool that it chooses on.
     """
     due = [schedule.due(step) for step in range(schedule.num_steps + 1)]
-    num_refreshes = sum("refresh" in names for names in due)
-    num_asking = 0
-    if config.training.method == "art":
-        num_asking = schedule.num_steps - schedule.num_labelled_steps(schedule.num_steps)
-    pairs_per_step = schedule.questions_per_step * config.training.top_k
+    num_refreshes = sum(Action.REFRESH in actions for actions in due)
+    method = method_of(config)
+    num_asking = method.num_scoring_steps(schedule)
+    pairs_per_step = schedule.questions_per_step * method.pairs_per_question
     num_least = min(num_asking, schedule.steps_per_epoch)
     together = [len(schedule.prefetched(step)) for step in range(num_least)]
     return Work(
@@ -149,12 +149,12 @@ def count_work(
         micro_batches_per_step=schedule.questions_per_step // schedule.questions_per_micro_batch,
         num_passages=num_passages,
         shard_rows=config.index.shard_rows,
-        dense_candidates=config.training.candidates != "bm25",
+        dense_candidates=method.searches_index,
         # A passage tower that does not learn keeps its first index.
         num_refreshes=min(num_refreshes, 1)
         if config.retriever.freeze == "passage"
         else num_refreshes,
-        num_evaluations=sum("evaluate" in names for names in due),
+        num_evaluations=sum(Action.EVALUATE in actions for actions in due),
         questions_per_evaluation=num_evaluated,
         pairs_per_evaluation=num_evaluated if judged_by_teacher else 0,
         pairs_least=num_least * pairs_per_step,
@@ -177,11 +177,6 @@ def num_found(num_pairs: int, num_passages: int) -> float:
     """
     by_chance = num_passages * -math.expm1(-num_pairs / num_passages)
     return _CROWDING * by_chance
-
-
-def passages_per_item(config: Config) -> int:
-    """Return the passages that each question brings into a contrastive step."""
-    return 1 if config.training.method == "warmup" else 1 + config.training.hard_negatives
 
 
 def encodes_twice(config: Config, num_processes: int) -> bool:

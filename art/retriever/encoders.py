@@ -26,7 +26,7 @@ from art.config import Manifest
 from art.data.batching import BatchLimits, token_batches
 from art.data.prompts import RetrieverTemplate
 from art.data.tokens import pad
-from art.retriever.padding import by_length
+from art.retriever.padding import by_length, training_limits
 from art.retriever.projection import save_projection
 from art.weights import fingerprint_tensors, saving_weights
 
@@ -215,6 +215,11 @@ class Retriever(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are, and where token ids must be."""
         return next(self.parameters()).device
+
+    @property
+    def training_limits(self) -> BatchLimits | None:
+        """The limits of `forward` with which a training step of these towers is fast here."""
+        return training_limits(self)
 
     @property
     def pad_id(self) -> int:

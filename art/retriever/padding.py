@@ -13,15 +13,15 @@ from art.retriever.static import StaticEmbeddingModel
 
 # Tokens that keep a device busy; what is beyond is better read in the order of its length. On a CPU
 # another batch costs about as much as the padding allowed here.
-_LEARNING = {"cpu": BatchLimits(4096, padding=100), "cuda": BatchLimits(16_384)}
+_TRAINING = {"cpu": BatchLimits(4096, padding=100), "cuda": BatchLimits(16_384)}
 
 
-def learning_limits(retriever: nn.Module) -> BatchLimits | None:
+def training_limits(retriever: nn.Module) -> BatchLimits | None:
     """Return the limits of `by_length` with which a step of these towers is fast where they are."""
     if any(isinstance(module, StaticEmbeddingModel) for module in retriever.modules()):
         # Padding costs a table of word vectors nothing, but each batch a gradient of its size.
         return None
-    return _LEARNING.get(next(retriever.parameters()).device.type)
+    return _TRAINING.get(next(retriever.parameters()).device.type)
 
 
 def by_length(

@@ -1,60 +1,61 @@
-"""Who proposes the K passages of a question: the retriever (the paper), BM25, or both."""
+"""Who finds the K passages of a question: the retriever (the paper), BM25, or both."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from art.retriever.bm25 import BM25
-from art.retriever.encoders import Retriever
-from art.retriever.index import Index
+if TYPE_CHECKING:
+    from art.retriever.bm25 import BM25
+    from art.retriever.encoders import Retriever
+    from art.retriever.index import Index
 
 Candidates = Callable[[Sequence[Sequence[str]]], np.ndarray]
 """Micro-batches of questions, n in all → rows [n, K] of the store, distinct within a question."""
 
 
 def from_retriever(retriever: Retriever, index: Index, top_k: int) -> Candidates:
-    """Candidates the K nearest passages under the current question tower and the last index."""
+    """Find the K nearest passages under the current question tower and the last index."""
 
-    def propose(batch: Sequence[Sequence[str]]) -> np.ndarray:
+    def find(batch: Sequence[Sequence[str]]) -> np.ndarray:
         # Embedded by micro-batch, so that the vectors do not depend on how many a process has;
         # searched at once, because a search reads the whole index however few the questions.
         vectors = [retriever.embed_questions(list(texts)) for texts in batch]
         _, rows = index.search(np.concatenate(vectors), top_k)
         return rows
 
-    return propose
+    return find
 
 
 def from_bm25(bm25: BM25, top_k: int) -> Candidates:
-    """Candidates BM25's K best passages; a question's are looked up once and kept."""
+    """Find BM25's K best passages; a question's are looked up once and kept."""
     kept: dict[str, np.ndarray] = {}
 
-    def propose(batch: Sequence[Sequence[str]]) -> np.ndarray:
+    def find(batch: Sequence[Sequence[str]]) -> np.ndarray:
         questions = [text for texts in batch for text in texts]
         if unseen := [text for text in dict.fromkeys(questions) if text not in kept]:
             _, rows = bm25.search(unseen, top_k)
             kept.update(zip(unseen, rows, strict=True))
         return np.stack([kept[text] for text in questions])
 
-    return propose
+    return find
 
 
 def from_both(retriever: Candidates, bm25: Candidates) -> Candidates:
-    """Candidates the better half of the retriever's K and fill up with BM25's best others."""
+    """Find the better half of the retriever's K and fill up with BM25's best others."""
 
-    def propose(batch: Sequence[Sequence[str]]) -> np.ndarray:
+    def find(batch: Sequence[Sequence[str]]) -> np.ndarray:
         pairs = zip(retriever(batch), bm25(batch), strict=True)
         return np.stack([half_and_half(dense, sparse) for dense, sparse in pairs])
 
-    return propose
+    return find
 
 
-def num_from_retriever(candidates: Literal["retriever", "bm25", "both"], top_k: int) -> int:
-    """Return how many of a question's K passages the retriever proposes; they stand first."""
-    return {"retriever": top_k, "both": (top_k + 1) // 2, "bm25": 0}[candidates]
+def num_from_retriever(top_k: int) -> int:
+    """Return how many of K passages are the retriever's where both search; they stand first."""
+    return (top_k + 1) // 2
 
 
 def half_and_half(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -68,6 +69,6 @@ def half_and_half(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         Rows [K], distinct.
     """
     top_k = len(first)
-    half = first[: num_from_retriever("both", top_k)]
+    half = first[: num_from_retriever(top_k)]
     others = second[~np.isin(second, half)]
     return np.concatenate([half, others[: top_k - len(half)]])

@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,85 +15,15 @@ from art.errors import CorruptionError, MismatchError
 from art.files import atomic_folder, link
 from art.integrity import CHECKSUMS, Checksums, check_folder
 from art.training.run_folder import RunFolder, step_of
+from art.training.state import FORMAT, TrainState
 from art.weights import save_tensors, saving_weights
 
 if TYPE_CHECKING:
     from art.retriever.encoders import Retriever
 
-FORMAT = 2
 _KINDS = ("step", "best", "damaged")  # what lies under checkpoints/
 # The newest, and the one before it in case the newest turns out damaged.
 _NUM_KEPT = 2
-
-
-class Best(Manifest):
-    """The best evaluation so far."""
-
-    step: int
-    metric: str
-    value: float
-
-
-class EpochPairs(Manifest):
-    """Pairs of question and passage that the steps of this epoch asked for, over all processes.
-
-    Attributes:
-        asked: how many.
-        known: of these, those whose score was known before their step.
-    """
-
-    asked: int = 0
-    known: int = 0
-
-
-class CheckpointState(Manifest):
-    """All that a run is at one step, besides weights and optimiser; there is no random state.
-
-    Attributes:
-        format: version of this layout.
-        step: optimiser steps done.
-        due: what is still to be done at this step, in order; resuming does it first.
-        index: name under `index/` of the last finished index, None before the first.
-        metrics_bytes: length of `metrics.jsonl`.
-        num_scores: entries of the score log, which verifies for its bytes itself.
-        num_scored: pairs put through the teacher so far; the other entries were taken over.
-        score_mark: how many scores there were before those of the steps under way were added,
-            where several steps' are scored together.
-        is_prefetching: whether that was not finished.
-        epoch_pairs: asked for in the epoch under way.
-        teacher_prompt: the teacher's prompt as rendered; some chat templates insert today's date.
-        best: the best evaluation before this step.
-        evaluations_without_better: for early stopping.
-        skipped_steps: steps so far whose gradient was not finite.
-        skipped_in_a_row: of those, the ones at the end.
-        fingerprints: of what the run reads, which must not change under it.
-        versions: of the libraries that shape the numbers.
-        config: the resolved settings.
-    """
-
-    format: int = FORMAT
-    step: int
-    due: tuple[str, ...]
-    index: str | None
-    metrics_bytes: int
-    num_scores: int
-    num_scored: int
-    score_mark: int | None = None
-    is_prefetching: bool = False
-    epoch_pairs: EpochPairs
-    teacher_prompt: str
-    best: Best | None
-    evaluations_without_better: int
-    skipped_steps: int = 0
-    skipped_in_a_row: int = 0
-    fingerprints: dict[str, str]
-    versions: dict[str, str]
-    config: dict[str, Any]
-
-    @property
-    def passage_tower_is_frozen(self) -> bool:
-        """Whether every checkpoint of the run holds the weights that built its index."""
-        return bool(self.config["retriever"]["freeze"] == "passage")
 
 
 class TrainingResult(Manifest):
@@ -129,7 +59,7 @@ def versions() -> dict[str, str]:
 
 
 def save_checkpoint(
-    run: RunFolder, state: CheckpointState, retriever: Retriever, optimizer: torch.optim.Optimizer
+    run: RunFolder, state: TrainState, retriever: Retriever, optimizer: torch.optim.Optimizer
 ) -> None:
     """Write a checkpoint whole or not at all, and point `last` at it.
 
@@ -146,7 +76,7 @@ def save_checkpoint(
     link(run.path / "last", folder)
 
 
-def load_state(run: RunFolder, step: int) -> CheckpointState:
+def load_state(run: RunFolder, step: int) -> TrainState:
     """Read what a checkpoint says of its run.
 
     Raises:
@@ -154,13 +84,13 @@ def load_state(run: RunFolder, step: int) -> CheckpointState:
         MismatchError: another version wrote it.
     """
     path = run.checkpoint_folder(step) / "state.json"
-    state = CheckpointState.read(path)
+    state = TrainState.read(path)
     if state.format != FORMAT:
         raise MismatchError(f"layout {state.format}, this version reads {FORMAT}", where=path)
     return state
 
 
-def check_unchanged(run: RunFolder, state: CheckpointState, now: dict[str, str]) -> None:
+def check_unchanged(run: RunFolder, state: TrainState, now: dict[str, str]) -> None:
     """Check that what a run reads is what it was when the checkpoint was taken.
 
     Args:
@@ -232,12 +162,15 @@ def prune(run: RunFolder) -> None:
     states += newest
     kept = {run.index_folder(state.index) for state in newest if state.index}
     kept |= {run.checkpoint_folder(state.step) for state in states}
-    kept |= {run.best_folder(state.best.step) for state in states if state.best}
+    kept |= {run.best_folder(state.selection.best.step) for state in states if state.selection.best}
     for pattern in ("index/step-*", *(f"checkpoints/{kind}-*" for kind in _KINDS)):
         for folder in run.path.glob(pattern):
             if folder not in kept:
                 shutil.rmtree(folder)
-    wanted = {run.rankings_file(step) for step in (0, *(s.best.step for s in states if s.best))}
+    wanted = {
+        run.rankings_file(step)
+        for step in (0, *(s.selection.best.step for s in states if s.selection.best))
+    }
     for file in run.path.glob("evaluations/step-*.jsonl"):
         if file not in wanted:
             file.unlink()

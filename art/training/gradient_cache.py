@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,9 +23,10 @@ from torch import Tensor, nn
 from art import distributed
 from art.data.batching import token_batches
 from art.data.tokens import pad
-from art.retriever.encoders import Retriever
-from art.retriever.padding import learning_limits
 from art.training.schedule import seed_micro_batch
+
+if TYPE_CHECKING:
+    from art.retriever.encoders import Retriever
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class TowerInputs:
 
 
 @contextmanager
-def encoded(
+def grad_cached(
     model: nn.Module,
     retriever: Retriever,
     inputs: Sequence[TowerInputs],
@@ -161,9 +163,7 @@ def _read(
     for ids in chunk.ids:
         padded = pad(ids, pad_id=retriever.pad_id) if ids else (None, None)
         tensors += [None if one is None else one.to(retriever.device) for one in padded]
-    vectors: tuple[Tensor | None, Tensor | None] = model(
-        *tensors, limits=learning_limits(retriever)
-    )
+    vectors: tuple[Tensor | None, Tensor | None] = model(*tensors, limits=retriever.training_limits)
     return vectors
 
 

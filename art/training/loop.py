@@ -1,4 +1,4 @@
-"""Training, as a story: `train` sets up, hands over to `fit`, and `finish` says what came of it."""
+"""Training, in the order of events: `train` sets up, `fit` takes the steps, `finish` reports."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from art.errors import ArtError
 from art.training import checkpoints, recovery
 from art.training.checkpoints import TrainingResult
 from art.training.interruption import Interruption
-from art.training.job import Job
+from art.training.plan import describe
 from art.training.run_folder import RunFolder
-from art.training.run_log import introduce, log_step
+from art.training.run_log import introduce, log_epoch, log_step
 from art.training.setup import set_up
-from art.training.steps import StepStatistics, art_step, dpr_step
+from art.training.statistics import StepStatistics
+from art.training.trainer import Trainer
 
 
 def train(config: Config, *, interruption: Interruption | None = None) -> TrainingResult:
@@ -43,138 +44,132 @@ def train(config: Config, *, interruption: Interruption | None = None) -> Traini
         with distributed.fail_together():
             if distributed.is_main():
                 recovery.put_damaged_aside(run)
-        job = set_up(config, run, device)
-        job.interruption = interruption or job.interruption
+        trainer = set_up(config, run, device)
+        trainer.interruption = interruption or trainer.interruption
         try:
-            fit(job)
+            introduce(trainer, _plan(config, trainer))
+            fit(trainer)
         finally:
-            job.progress.close()  # so that a complaint gets a line of its own
-        return finish(job)
+            trainer.progress.close()  # so that a complaint gets a line of its own
+        return finish(trainer, seed=config.training.seed)
 
 
-def fit(job: Job) -> None:
-    """Run the optimiser steps, and before and between them whatever the schedule says is due."""
-    introduce(job)
-    with job.interruption.after_the_step():
-        job.do(job.still_due)
-        while job.step < job.schedule.num_steps and not job.stopped_early:
-            metrics = take_step(job)
-            job.step += 1
-            log_step(job, metrics)
-            due = job.schedule.due(job.step)
-            if job.stop_signal is not None:
-                job.leave(due)
-            job.do(due)
+def _plan(config: Config, trainer: Trainer) -> str:
+    num_passages, world_size = len(trainer.data.files.store or ()), distributed.world_size()
+    return describe(config, trainer.schedule, num_passages=num_passages, world_size=world_size)
 
 
-def take_step(job: Job) -> StepStatistics:
+def fit(trainer: Trainer) -> None:
+    """Take the optimiser steps, and before and between them whatever the schedule says is due."""
+    with trainer.interruption.after_the_step():
+        trainer.do(trainer.state.due)
+        while not trainer.is_done:
+            statistics = take_step(trainer)
+            # The processes tell each other what they saw, and whether a signal came to one of them.
+            by_rank = trainer.exchange(statistics)
+            trainer.advance(by_rank)
+            log_step(trainer, by_rank)
+            if trainer.ends_epoch:
+                log_epoch(trainer)
+                trainer.begin_epoch()
+            due = trainer.schedule.due(trainer.state.step)
+            if trainer.stop_signal is not None:
+                trainer.leave(due)
+            trainer.do(due)
+
+
+def take_step(trainer: Trainer) -> StepStatistics:
     """Compute the gradient of one step of G questions, clip it, and update the retriever."""
-    schedule = job.schedule
-    job.optimizer.zero_grad(set_to_none=True)
-    micro_batches = schedule.micro_batches(
-        job.step, rank=distributed.rank(), world_size=distributed.world_size()
-    )
-    shared: dict[str, Any] = {
-        "model": job.model,
-        "retriever": job.retriever,
-        "seed": schedule.seed,
-        "step": job.step,
-        "timer": job.timer,
-        "chunk_tokens": job.config.training.chunk_tokens,
-    }
+    trainer.optimizer.zero_grad(set_to_none=True)
+    step, rank, world_size = trainer.state.step, distributed.rank(), distributed.world_size()
+    micro_batches = trainer.schedule.micro_batches(step, rank=rank, world_size=world_size)
     try:
-        if job.items is not None:
-            metrics = dpr_step(micro_batches, job.items, **shared)
-        else:
-            teaching = job.config.teacher
-            assert teaching is not None and job.teacher is not None and job.tokens is not None
-            metrics = art_step(
-                micro_batches,
-                job.questions.training,
-                propose=job.propose,
-                teacher=job.teacher,
-                passage_tokens=job.tokens,
-                soft_label_temperature=teaching.temperature,
-                questions_per_step=schedule.questions_per_step,
-                **shared,
-            )
+        statistics = trainer.learner.step(
+            micro_batches, model=trainer.model, step=step, timer=trainer.timer
+        )
     except torch.OutOfMemoryError as error:
         raise ArtError(
-            f"the memory of {job.retriever.device} does not suffice for a micro-batch",
+            f"the memory of {trainer.retriever.device} does not suffice for a micro-batch",
             hint="set training.chunk_tokens or retriever.activation_checkpointing, or lower "
             "training.questions_per_micro_batch",
         ) from error
-    with job.timer("update"):
-        update(job)
-    return metrics
+    with trainer.timer("update"):
+        statistics.grad_norm = update(trainer)
+    return statistics
 
 
-def update(job: Job) -> None:
+def update(trainer: Trainer) -> float:
     """Clip the gradient and move the weights, or skip the step where the gradient is not finite.
+
+    Returns:
+        The gradient's norm before it was clipped.
 
     Raises:
         ArtError: too many steps in a row were skipped.
     """
-    config = job.config.training
-    learning = [p for p in job.retriever.parameters() if p.grad is not None]
-    norm = nn.utils.get_total_norm([p.grad for p in learning if p.grad is not None])
-    job.grad_norm = norm.item()
-    if math.isfinite(job.grad_norm):  # the same on every process: the gradient is the average
-        nn.utils.clip_grads_with_norm_(learning, config.max_grad_norm, norm)
-        for group in job.optimizer.param_groups:
-            group["lr"] = job.schedule.learning_rate(job.step)
-        job.optimizer.step()
-        job.skipped_in_a_row = 0
-        return
-    job.skipped_steps += 1
-    job.skipped_in_a_row += 1
-    if job.skipped_in_a_row > config.max_skipped_steps:
+    moving = [p for p in trainer.retriever.parameters() if p.grad is not None]
+    norm = nn.utils.get_total_norm([p.grad for p in moving if p.grad is not None])
+    if math.isfinite(norm):  # the same on every process: the gradient is the average
+        nn.utils.clip_grads_with_norm_(moving, trainer.limits.max_grad_norm, norm)
+        for group in trainer.optimizer.param_groups:
+            group["lr"] = trainer.schedule.learning_rate(trainer.state.step)
+        trainer.optimizer.step()
+    elif trainer.state.skipped_in_a_row >= trainer.limits.max_skipped_steps:
         raise ArtError(
-            _diagnosis(job),
+            _diagnosis(trainer),
             hint="in a new output.folder, lower training.learning_rate, raise "
             "training.warmup_share, or set retriever.dtype: float32",
         )
+    return norm.item()
 
 
-def _diagnosis(job: Job) -> str:
+def _diagnosis(trainer: Trainer) -> str:
     towers = {
         name.partition(".")[0].replace("_", " ")
-        for name, p in job.retriever.named_parameters()
+        for name, p in trainer.retriever.named_parameters()
         if p.grad is not None and not p.grad.isfinite().all()
     }
+    state = trainer.state
     return (
-        f"the gradients of {job.skipped_in_a_row} steps in a row, up to step {job.step + 1}, are "
-        f"not finite: {' and '.join(sorted(towers)) or 'their norm overflows'}; computed in "
-        f"{job.config.retriever.dtype or 'float32'}, learning rate "
-        f"{job.schedule.learning_rate(job.step):.3g}"
+        f"the gradients of {state.skipped_in_a_row + 1} steps in a row, up to step "
+        f"{state.step + 1}, are not finite: "
+        f"{' and '.join(sorted(towers)) or 'their norm overflows'}; computed in "
+        f"{trainer.retriever.settings.dtype}, learning rate "
+        f"{trainer.schedule.learning_rate(state.step):.3g}"
     )
 
 
-def finish(job: Job) -> TrainingResult:
-    """Put the chosen weights where the user looks for them and gather what the run has to say."""
+def finish(trainer: Trainer, *, seed: int) -> TrainingResult:
+    """Put the kept weights where the user looks for them and gather what came of the run.
+
+    Args:
+        trainer: of the run.
+        seed: of the run.
+    """
     # Not `end_training`, which also disbands the processes while there is something left to say.
-    for tracker in job.accelerator.trackers:
+    for tracker in trainer.accelerator.trackers:
         tracker.finish()
-    assert job.best is not None  # step 0 evaluates
+    best = trainer.state.selection.best
+    assert best is not None  # step 0 evaluates
     result = None
     with distributed.fail_together():
-        if job.teacher is not None:
-            job.teacher.sync()  # the last evaluation's scores are good for other runs
+        if trainer.teacher is not None:
+            trainer.teacher.sync()  # the last evaluation's scores are good for other runs
         if distributed.is_main():
-            evaluations = job.metrics.records("evaluation")
+            evaluations = trainer.metrics.records("evaluation")
             result = TrainingResult(
-                metric=job.best.metric,
-                best_step=job.best.step,
-                last_step=job.step,
+                metric=best.metric,
+                best_step=best.step,
+                last_step=trainer.state.step,
                 before=_metrics(evaluations, 0),
-                after=_metrics(evaluations, job.best.step),
+                after=_metrics(evaluations, best.step),
                 num_questions=evaluations[0]["num_questions"],
-                fingerprints=job.fingerprints,
+                fingerprints=trainer.state.fingerprints,
                 versions=checkpoints.versions(),
-                seed=job.config.training.seed,
+                seed=seed,
             )
-            checkpoints.publish(job.run, job.best.step)
-            result.write(job.run.result_file)
+            checkpoints.publish(trainer.run, best.step)
+            result.write(trainer.run.result_file)
     result = distributed.broadcast_object(result)
     assert result is not None
     return result

@@ -1,24 +1,62 @@
-"""The formulae of the method, on plain tensors: no model, no collective, no settings."""
+"""The formulae of the method, on plain tensors: no model, no collective, no settings.
+
+`LOSSES` is the table of what a student can learn from soft labels: a new loss is a function and a
+line in it.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from art.registry import Registry
 
-def similarity(question_vectors: Tensor, passage_vectors: Tensor, *, temperature: float) -> Tensor:
-    """Score each question's own passages: s(q, z) = E_q(q)·E_z(z) / τ.
+
+@dataclass(frozen=True)
+class Temperatures:
+    """Divisors of scores before they are compared.
+
+    Attributes:
+        student: τ, of the retriever's inner products; √D in the paper.
+        teacher: T, of the teacher's scores; 1.0 in the paper.
+    """
+
+    student: float
+    teacher: float = 1.0
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss of a student that learns from a teacher's scores.
+
+    Attributes:
+        name: the value of `training.loss`.
+        description: a sentence for a user.
+        function: student scores [B, K] (inner products), teacher scores [B, K] and temperatures →
+            losses [B], each ≥ 0; the loss of a step is their mean over its G questions. Gradient
+            flows through the student alone.
+    """
+
+    name: str
+    description: str
+    function: Callable[[Tensor, Tensor, Temperatures], Tensor]
+
+
+def similarity(question_vectors: Tensor, passage_vectors: Tensor) -> Tensor:
+    """Score each question's own passages: E_q(q)·E_z(z).
 
     Args:
         question_vectors: [B, D].
         passage_vectors: [B, K, D], row b holding the passages of question b.
-        temperature: τ, √D in the paper.
 
     Returns:
-        Scores [B, K].
+        Inner products [B, K].
     """
-    return torch.einsum("bd,bkd->bk", question_vectors, passage_vectors) / temperature
+    return torch.einsum("bd,bkd->bk", question_vectors, passage_vectors)
 
 
 def similarity_to_all(
@@ -37,37 +75,78 @@ def similarity_to_all(
     return question_vectors @ passage_vectors.T / temperature
 
 
-def log_soft_labels(log_likelihoods: Tensor, *, temperature: float = 1.0) -> Tensor:
-    """Turn the teacher's log-likelihoods into soft labels: log p̂(z|q) = log softmax_K(t / T).
+def log_soft_labels(teacher_scores: Tensor, *, temperature: float = 1.0) -> Tensor:
+    """Turn the teacher's scores into soft labels: log p̂(z|q) = log softmax_K(t / T).
 
-    The prior over passages is uniform, so the posterior is the softmax of the likelihoods
+    The prior over passages is uniform, so the posterior is the softmax of the log-likelihoods
     (Sachan et al. 2023, section 2.3).
 
     Args:
-        log_likelihoods: t(q, z), [B, K].
+        teacher_scores: t(q, z), [B, K].
         temperature: T, 1.0 in the paper.
 
     Returns:
         Log-probabilities [B, K]; no gradient flows through them.
     """
-    return F.log_softmax(log_likelihoods.detach() / temperature, dim=-1)
+    return F.log_softmax(teacher_scores.detach() / temperature, dim=-1)
 
 
-def soft_label_divergence(log_labels: Tensor, scores: Tensor) -> Tensor:
+def soft_label_divergence(student: Tensor, teacher: Tensor, temperatures: Temperatures) -> Tensor:
     """KL(teacher ‖ retriever) of each question: Σ_k p̂ (log p̂ − log q), q = softmax_K(s).
 
     It is a sum over the K passages and never a mean: a mean over elements, as in
     `KLDivLoss(reduction="mean")`, would shrink the gradient by K.
 
     Args:
-        log_labels: log p̂, [B, K].
-        scores: s, [B, K].
+        student: inner products, [B, K]; s is their quotient by τ.
+        teacher: t, [B, K].
+        temperatures: τ and T.
 
     Returns:
-        Divergences [B], each ≥ 0; the loss of a step is their mean over its G questions.
+        Divergences [B], each ≥ 0.
+
+    Source: Sachan et al. 2023, equation 5.
     """
-    log_retriever = F.log_softmax(scores, dim=-1)
+    log_labels = log_soft_labels(teacher, temperature=temperatures.teacher)
+    log_retriever = F.log_softmax(student / temperatures.student, dim=-1)
     return (log_labels.exp() * (log_labels - log_retriever)).sum(dim=-1)
+
+
+def margin_error(student: Tensor, teacher: Tensor, temperatures: Temperatures) -> Tensor:
+    """Mean squared error of the margins: mean over i < j of ((s_i − s_j) − (t_i − t_j) / T)².
+
+    Args:
+        student: inner products, [B, K], K ≥ 2; s is their quotient by τ.
+        teacher: t, [B, K].
+        temperatures: τ and T.
+
+    Returns:
+        Errors [B], each ≥ 0.
+
+    Source: Hofstätter et al. 2020 (margin-MSE), over all pairs of the K passages.
+    """
+    difference = student / temperatures.student - teacher.detach() / temperatures.teacher  # [B, K]
+    first, second = torch.triu_indices(
+        difference.shape[-1], difference.shape[-1], offset=1, device=difference.device
+    )
+    return (difference[..., first] - difference[..., second]).square().mean(dim=-1)
+
+
+LOSSES: Registry[Loss] = Registry("training loss")
+for _loss in (
+    Loss(
+        "kl",
+        "KL divergence of the retriever's distribution over the K passages from the soft labels "
+        "(the paper).",
+        soft_label_divergence,
+    ),
+    Loss(
+        "margin-mse",
+        "Mean squared error of the margins between every two of the K passages.",
+        margin_error,
+    ),
+):
+    LOSSES.add(_loss)
 
 
 def contrastive_loss(scores: Tensor, targets: Tensor, excluded: Tensor) -> Tensor:

@@ -14,8 +14,11 @@ from art.integrity import check_folder
 from art.retriever.encoders import Retriever
 from art.retriever.index import Index
 from art.teacher.cache import ScoreLog
-from art.training.checkpoints import CheckpointState, load_state
+from art.training.checkpoints import load_state
+from art.training.corpus import Corpus
 from art.training.run_folder import RunFolder, step_of
+from art.training.schedule import Action
+from art.training.state import TrainState
 
 
 def put_damaged_aside(run: RunFolder) -> None:
@@ -62,13 +65,13 @@ def _damage(run: RunFolder, step: int) -> CorruptionError | None:
     return None
 
 
-def _go_back(run: RunFolder, state: CheckpointState) -> None:
+def _go_back(run: RunFolder, state: TrainState) -> None:
     # The links first: whenever this is cut off, they point at something whole.
     link(run.path / "last", run.checkpoint_folder(state.step))
-    if state.best is None:
+    if state.selection.best is None:
         (run.path / "best").unlink(missing_ok=True)
     else:
-        link(run.path / "best", run.best_folder(state.best.step))
+        link(run.path / "best", run.best_folder(state.selection.best.step))
     for step in run.steps():
         if step > state.step:
             _put_aside(run.checkpoint_folder(step))
@@ -85,12 +88,11 @@ def _put_aside(folder: Path) -> None:
 
 def open_index(
     run: RunFolder,
-    state: CheckpointState,
+    state: TrainState,
     *,
-    store_fingerprint: str,
+    corpus: Corpus,
     retriever: Retriever,
     weights_at: Callable[[int], Retriever],
-    embed: Callable[[Retriever, str, str], Index],
 ) -> Index | None:
     """Open the index that a checkpoint names and read it whole; repair it if it is damaged.
 
@@ -100,10 +102,9 @@ def open_index(
     Args:
         run: the run's folder.
         state: of the checkpoint.
-        store_fingerprint: of the passages that the run reads.
+        corpus: that the run reads.
         retriever: with the checkpoint's weights.
         weights_at: loads the retriever of another checkpoint.
-        embed: embeds the corpus with a retriever into the index of this name, under a description.
 
     Returns:
         None where there is none, or where a damaged one is due to be replaced first of all.
@@ -115,19 +116,19 @@ def open_index(
         return None
     folder = run.index_folder(state.index)
     with distributed.fail_together():
-        index, damage = _whole(folder, store_fingerprint)
+        index, damage = _whole(folder, corpus.store.fingerprint)
     damage = next((one for one in distributed.gather_objects(damage) if one), None)
     if damage is None:
         return index
     step = step_of(state.index)
     if not state.passage_tower_is_frozen:
-        if "refresh" in state.due:  # the old index would only have told how much that changes
+        if Action.REFRESH in state.due:  # the old index would only have told how much that changes
             _tell_once(f"{damage}; it is about to be replaced")
             return None
         with distributed.fail_together():
             retriever = _builder(run, step, weights_at, damage)
     _tell_once(f"{damage}; embedding it again from the weights of step {step}")
-    return embed(retriever, state.index, f"index of step {step}")
+    return corpus.embed(retriever, folder, f"index of step {step}")
 
 
 def _whole(folder: Path, store_fingerprint: str) -> tuple[Index | None, str | None]:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from art import distributed
-from art.config import RETRIEVER_FOLDER, Config, differences, read_config
+from art.config import RETRIEVER_FOLDER, Config, differences
 from art.errors import CorruptionError, MismatchError, shown
 from art.files import lock, remove_leftovers, write_text
 from art.teacher.log_file import LOG_NAME
+from art.training.settings import read_config
 
 _STEP = re.compile(r"step-(\d{8})")
 

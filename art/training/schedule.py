@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
 
 from art.data.batching import epoch_order
+
+
+class Action(StrEnum):
+    """What can be due between two steps, in the order in which it is done."""
+
+    SAVE = "save"
+    REFRESH = "refresh"
+    EVALUATE = "evaluate"
+    PREFETCH = "prefetch"
 
 
 @dataclass(frozen=True)
@@ -104,19 +114,18 @@ class Schedule:
         remaining = self.num_steps - step
         return self.peak_learning_rate * remaining / max(1, self.num_steps - self.warmup_steps)
 
-    def due(self, step: int) -> tuple[str, ...]:
+    def due(self, step: int) -> tuple[Action, ...]:
         """Return what to do once `step` updates are done, in order.
 
-        That is to save, refresh, evaluate, and score ahead. A refresh or an evaluation forces the
-        save, because resuming starts by doing them again.
+        A refresh or an evaluation forces the save, because resuming starts by doing them again.
         """
         at_edge = step in (0, self.num_steps)
         refresh = self.refresh_steps is not None and (at_edge or step % self.refresh_steps == 0)
         evaluate = at_edge or step % self.evaluate_steps == 0
         save = refresh or evaluate or step % self.save_steps == 0
-        score = self.prefetch_steps > 1 and len(self.prefetched(step)) > 0
-        names = {"save": save, "refresh": refresh, "evaluate": evaluate, "prefetch": score}
-        return tuple(name for name, is_due in names.items() if is_due)
+        prefetch = self.prefetch_steps > 1 and len(self.prefetched(step)) > 0
+        due = dict(zip(Action, (save, refresh, evaluate, prefetch), strict=True))
+        return tuple(action for action, is_due in due.items() if is_due)
 
     def prefetched(self, step: int) -> range:
         """Return the steps whose pairs are scored together once `step` updates are done.

@@ -1,8 +1,8 @@
-"""From settings to a job that can run: data → models → optimiser → resume."""
+"""From settings to a trainer that can run: data → models → optimiser → resume."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,50 +12,48 @@ from accelerate.utils import DistributedType
 
 from art import distributed
 from art.config import Config
-from art.data.supervised_store import SupervisedStore
 from art.data.tokens import TokenStore
 from art.distributed import is_main
 from art.errors import ArtError
 from art.evaluation.pooled import Pool
 from art.retriever.bm25 import BM25
 from art.retriever.encoders import Retriever
-from art.retriever.index import Index
 from art.retriever.loading import create_retriever
 from art.teacher.base import Teacher
 from art.teacher.cache import CachedTeacher, ScoreLog
 from art.teacher.log_file import Records, read_known
 from art.teacher.registry import load_teacher
 from art.training import checkpoints, recovery
-from art.training.checkpoints import CheckpointState
-from art.training.items import EpochItems, cut_pairs, cut_pool, labelled_items, labelled_pool
-from art.training.job import Job
-from art.training.plan import Questions, needs_teacher
+from art.training.contrastive import labelled_pool
+from art.training.corpus import Corpus
+from art.training.methods import Learner, LearnerParts
+from art.training.plan import needs_teacher
 from art.training.progress import MetricsLog
-from art.training.run_data import RunData, cache_folder, open_data
+from art.training.run_data import RunData, open_data
+from art.training.run_files import Questions, cache_folder
 from art.training.run_folder import RunFolder
+from art.training.selection import Judge
+from art.training.state import TrainState
+from art.training.trainer import Limits, Trainer
 
 _KINDS = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
 
 
 @dataclass(frozen=True)
 class _Models:
-    """What learns and what teaches, and what they read.
+    """What learns and what teaches.
 
     Attributes:
         retriever: on its device.
         teacher: None where nothing has to be scored.
-        tokens: of the passages, as the passage tower reads them; None where no index is needed.
-        bm25: None where it proposes nothing.
-        items: what the contrastive steps read; None where there are no such steps.
-        pool: what the run is judged in; None where it is not judged in one.
+        corpus: with the token ids that the passage tower reads; None where the run reads none.
+        bm25: None where the method does not search by words.
     """
 
     retriever: Retriever
     teacher: Teacher | None
-    tokens: TokenStore | None
+    corpus: Corpus | None
     bm25: BM25 | None
-    items: EpochItems | None
-    pool: Pool | None
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class _Past:
     known: Records | None
 
 
-def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
+def set_up(config: Config, run: RunFolder, device: torch.device) -> Trainer:
     """Open the data, load the models and go back to the last checkpoint, if there is one.
 
     Raises:
@@ -90,63 +88,90 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Job:
         accelerator = _accelerator(config, run)
         optimizer = _optimizer(models.retriever, config)
         past = _resume(config, run, data, models, optimizer, state)
-        job = Job(
-            config=config,
-            run=run,
-            schedule=data.schedule,
-            questions=data.questions,
-            qrels=data.qrels,
-            store=data.store,
-            tokens=models.tokens,
-            retriever=models.retriever,
-            model=models.retriever,
-            optimizer=optimizer,
-            teacher=past.teacher,
-            bm25=models.bm25,
-            epoch_items=models.items,
-            pool=models.pool,
-            accelerator=accelerator,
-            metrics=past.metrics,
-            fingerprints=past.fingerprints,
-            notes=tuple(data.notes(config.training.hard_negatives)),
-        )
-        job.go_back_to(state)
+        learner = _learner(config, data, models, past.teacher)
+        pool = _pool(config, data, models.retriever, learner)
+        notes = [*_notes(config, data, pool)]
     # What talks to the other processes
-    if job.teacher is not None:
-        job.num_taken_over = job.teacher.log.take_over(past.known)
-    job.index = _last_index(job, state, device)
+    if past.teacher is not None and (num_taken_over := past.teacher.log.take_over(past.known)):
+        notes.append(f"{num_taken_over:,} scores taken over from other runs (teacher.known_scores)")
+    if models.corpus is not None and state is not None:
+        models.corpus.index = recovery.open_index(
+            run,
+            state,
+            corpus=models.corpus,
+            retriever=models.retriever,
+            weights_at=lambda step: _student(config, run, step).to(device),
+        )
     with distributed.noticing_lost_processes():
-        job.model = accelerator.prepare_model(models.retriever)
-    return job
+        model = accelerator.prepare_model(models.retriever)
+    return Trainer(
+        run=run,
+        data=data,
+        retriever=models.retriever,
+        model=model,
+        optimizer=optimizer,
+        learner=learner,
+        corpus=models.corpus,
+        judge=_judge(config, data, pool, past.teacher),
+        teacher=past.teacher,
+        metrics=past.metrics,
+        accelerator=accelerator,
+        limits=Limits(
+            max_grad_norm=config.training.max_grad_norm,
+            max_skipped_steps=config.training.max_skipped_steps,
+            patience=config.evaluation.patience,
+        ),
+        log_steps=config.training.log_steps,
+        notes=tuple(notes),
+        state=state or _first_state(config, data, past),
+    )
 
 
-def _last_state(run: RunFolder) -> CheckpointState | None:
+def _last_state(run: RunFolder) -> TrainState | None:
     steps = run.steps()
     return checkpoints.load_state(run, steps[-1]) if steps else None
+
+
+def _first_state(config: Config, data: RunData, past: _Past) -> TrainState:
+    return TrainState(
+        due=data.schedule.due(0),
+        teacher_prompt=past.teacher.teacher.template.prompt if past.teacher else "",
+        passage_tower_is_frozen=config.retriever.freeze == "passage",
+        fingerprints=past.fingerprints,
+        versions=checkpoints.versions(),
+        config=config.model_dump(mode="json"),
+    )
 
 
 def _load_models(
     config: Config,
     run: RunFolder,
     data: RunData,
-    state: CheckpointState | None,
+    state: TrainState | None,
     device: torch.device,
 ) -> _Models:
     """Load the models at the step from which the run goes on, and encode what they read."""
-    training = config.training
+    method, files = data.method, data.files
     retriever = _student(config, run, state.step if state else None).to(device)
     teacher = None
-    if needs_teacher(config, data.questions):
-        teacher = _teacher(config, data.questions, state, device)
+    if needs_teacher(config, method, files.questions):
+        teacher = _teacher(config, files.questions, state, device)
+    if files.store is None:
+        return _Models(retriever, teacher, None, None)
     tokens = bm25 = None
-    if data.store is not None:
-        teaches = training.method == "art"
-        if teaches or data.schedule.refresh_steps is not None:
-            tokens = _tokens_of(config)(data.store, retriever.passage_template)
-        if teaches and training.candidates != "retriever":
-            bm25 = BM25.build(data.store, cache=cache_folder(config))
-    items, pool = _contrast(config, retriever, data)
-    return _Models(retriever, teacher, tokens, bm25, items, pool)
+    if method.encodes_corpus or data.schedule.refresh_steps is not None:
+        tokens = _tokens_of(config)(files.store, retriever.passage_template)
+    if method.searches_words:
+        bm25 = BM25.build(files.store, cache=cache_folder(config))
+    settings = config.index
+    corpus = Corpus(
+        files.store,
+        tokens,
+        shard_rows=settings.shard_rows,
+        batch_tokens=settings.batch_tokens,
+        dtype=settings.dtype,
+    )
+    return _Models(retriever, teacher, corpus, bm25)
 
 
 def _resume(
@@ -155,25 +180,25 @@ def _resume(
     data: RunData,
     models: _Models,
     optimizer: torch.optim.Optimizer,
-    state: CheckpointState | None,
+    state: TrainState | None,
 ) -> _Past:
     """Bring back what was written before a checkpoint; without one, begin with nothing.
 
     Raises:
         MismatchError: what the run reads has changed.
     """
-    fingerprints = data.fingerprints(models.teacher)
+    fingerprints = data.files.fingerprints(models.teacher)
     metrics = MetricsLog(run.metrics_file)
     if state:
         checkpoints.check_unchanged(run, state, fingerprints)
         checkpoints.load_optimizer(run, state.step, optimizer)
     if is_main():
         metrics.cut_back(state.metrics_bytes if state else 0)
-    teacher = models.teacher
+    teacher, store = models.teacher, data.files.store
     if teacher is None:
         return _Past(fingerprints, metrics, None, None)
     # Whatever is scored, it is a passage of the corpus.
-    assert config.teacher is not None and data.store is not None
+    assert config.teacher is not None and store is not None
     # Only at the beginning: from then on they are in the run's own log.
     others = [] if state else config.teacher.known_scores
     known = read_known(others, teacher.fingerprint) if is_main() else None
@@ -183,22 +208,9 @@ def _resume(
         length=state.num_scores if state else 0,
         mark=state.score_mark if state else None,
     )
-    passage_tokens = _tokens_of(config)(data.store, teacher.template)
-    return _Past(fingerprints, metrics, CachedTeacher(teacher, log, passage_tokens), known)
-
-
-def _last_index(job: Job, state: CheckpointState | None, device: torch.device) -> Index | None:
-    """Open the index that a checkpoint names, see `recovery.open_index`."""
-    if state is None or job.store is None:
-        return None
-    return recovery.open_index(
-        job.run,
-        state,
-        store_fingerprint=job.store.fingerprint,
-        retriever=job.retriever,
-        weights_at=lambda step: _student(job.config, job.run, step).to(device),
-        embed=job.embed,
-    )
+    cached = CachedTeacher(teacher, log, _tokens_of(config)(store, teacher.template))
+    cached.num_scored = state.num_scored if state else 0
+    return _Past(fingerprints, metrics, cached, known)
 
 
 def _tokens_of(config: Config) -> Callable[..., TokenStore]:
@@ -211,41 +223,64 @@ def _tokens_of(config: Config) -> Callable[..., TokenStore]:
     )
 
 
-def _contrast(
-    config: Config, retriever: Retriever, data: RunData
-) -> tuple[EpochItems | None, Pool | None]:
-    """Return what the contrastive steps read, and the pool that the run is judged in."""
-    labelled, choosing, store, split = data.labelled, data.choosing, data.store, data.split
-    tokens_of = _tokens_of(config)
-    training, warmup = config.training, config.warmup
+def _learner(
+    config: Config, data: RunData, models: _Models, teacher: CachedTeacher | None
+) -> Learner:
+    parts = LearnerParts(
+        files=data.files,
+        schedule=data.schedule,
+        retriever=models.retriever,
+        tokens_of=_tokens_of(config),
+        corpus=models.corpus,
+        teacher=teacher,
+        bm25=models.bm25,
+    )
+    return data.method.learner(parts, data.sets)
 
-    def pool_of(some: SupervisedStore, positions: Sequence[int] | None) -> Pool:
-        its_tokens = tokens_of(some.contexts, retriever.passage_template)
-        return labelled_pool(some, its_tokens, retriever, positions)
 
-    pool = None if choosing is None else pool_of(choosing, None)
-    if split is None:
-        return None, pool
-    held_out = split.held_out.tolist()
-    if labelled is not None:
-        items = labelled_items(
-            labelled,
-            tokens_of(labelled.contexts, retriever.passage_template),
-            split,
-            retriever,
-            num_hard_negatives=training.hard_negatives,
-            positive=training.positive,
-            seed=training.seed,
+def _pool(config: Config, data: RunData, retriever: Retriever, learner: Learner) -> Pool | None:
+    """Return the pool that checkpoints are judged in: held out, or given."""
+    labelled = data.files.evaluated_pool
+    if learner.held_out_pool is not None or labelled is None:
+        return learner.held_out_pool
+    tokens = _tokens_of(config)(labelled.contexts, retriever.passage_template)
+    return labelled_pool(labelled, tokens, retriever)
+
+
+def _judge(
+    config: Config, data: RunData, pool: Pool | None, teacher: CachedTeacher | None
+) -> Judge:
+    settings, files = config.evaluation, data.files
+    return Judge(
+        questions=files.questions.evaluation,
+        qrels=files.qrels,
+        store=files.store,
+        pool=pool,
+        teacher=teacher,
+        ks=settings.top_k,
+        regex_answers=settings.regex_answers,
+        drop_self_hits=settings.drop_self_hits,
+    )
+
+
+def _notes(config: Config, data: RunData, pool: Pool | None) -> Iterator[str]:
+    """Yield what a user should know before the first step."""
+    files = data.files
+    for read in (files.store, files.questions):
+        if read is not None and read.bad_rows.count:
+            yield read.bad_rows.report()
+    for note in files.notes(config.training.hard_negatives):
+        yield f"note: {note}"
+    if files.questions.held_out:
+        yield (
+            f"choosing on {len(files.questions.evaluation)} training questions held out "
+            "(evaluation.questions is empty)"
         )
-        return items, pool_of(labelled, held_out) if held_out else pool
-    assert store is not None
-    pairs = cut_pairs(
-        store, retriever, cut=warmup.pairs, keep=warmup.keep_share, seed=training.seed
-    )
-    return (
-        lambda places, epoch: pairs(split.training(places), epoch),
-        cut_pool(pairs, held_out) if held_out else pool,
-    )
+    elif pool is not None and not config.evaluation.supervised:
+        yield (
+            f"choosing on {pool.num_questions} questions held out, each asked of the "
+            f"passages of all of them ({pool.num_passages:,}): evaluation is given none"
+        )
 
 
 def _student(config: Config, run: RunFolder, step: int | None) -> Retriever:
@@ -259,7 +294,7 @@ def _student(config: Config, run: RunFolder, step: int | None) -> Retriever:
 def _teacher(
     config: Config,
     questions: Questions,
-    state: CheckpointState | None,
+    state: TrainState | None,
     device: torch.device,
 ) -> Teacher:
     assert config.teacher is not None  # checked with the settings

@@ -18,7 +18,7 @@ from whole_run import configure, left_behind, records, weights
 
 import art
 from art.errors import ArtError, ConfigFaults
-from art.training import steps
+from art.training.methods import art as method
 from art.training.run_folder import RunFolder
 
 ART = ("passages", "questions", "evaluation_questions")
@@ -153,7 +153,7 @@ def strike(monkeypatch):
     """Return what makes this process send itself Ctrl-C in a step of its training."""
 
     def at(call: int) -> None:
-        calls, original = [], steps.soft_label_divergence
+        calls, original = [], method.similarity
 
         def striking(*args, **kwargs):
             calls.append(1)
@@ -161,7 +161,7 @@ def strike(monkeypatch):
                 os.kill(os.getpid(), signal.SIGINT)
             return original(*args, **kwargs)
 
-        monkeypatch.setattr(steps, "soft_label_divergence", striking)
+        monkeypatch.setattr(method, "similarity", striking)
 
     return at
 

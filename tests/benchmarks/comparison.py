@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 
 from art import report
-from art.config import read_config
 from art.demo.run import compare_run, verdict
+from art.training.settings import read_config
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ PYTHONPATH=.:st python tests/benchmarks/dpr_step.py --layers 2 --hidden 64 --ste
 An encoder of BERT-base's shape with random weights, one for questions and passages, makes optimiser
 steps of 16 questions with a positive and a hard negative each: tokenising, forward, backward,
 clipping, AdamW. Weights, texts, precision, threads, dropout and optimiser are the same for
-    ours                   art.training.steps.dpr_step
+    ours                   art.training.methods.dpr.dpr_step
     sentence-transformers  MultipleNegativesRankingLoss with inner products, as its trainer calls it
 which take turns on the same batches. The pairs are cut from the demonstration's corpus, once with
 all texts as long as the limit, once as long as they are. Without dropout, both must find the same
@@ -51,9 +51,9 @@ from art.data.cloze import inverse_cloze
 from art.data.contrastive import ContrastiveItem
 from art.demo.corpus import iter_passages
 from art.retriever.loading import create_retriever
+from art.training.methods.dpr import dpr_step
 from art.training.progress import PhaseTimer
 from art.training.schedule import MicroBatch
-from art.training.steps import dpr_step
 
 TOLERANCE = 1e-4  # relative, in float32
 SIDES = ("ours", "sentence-transformers")

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from art.config import Config, check_config
+from art.config import Config
 from art.demo import run
 from art.demo.corpus import iter_passages
+from art.training.settings import check_config
 
 
 @pytest.fixture
@@ -63,7 +64,8 @@ def test_the_demonstration_prints_an_honest_table_and_goes_on(tiny_demo, tmp_pat
 
 
 def test_the_shipped_settings_are_those_of_the_command(tmp_path, monkeypatch) -> None:
-    from art.config import differences, read_config
+    from art.config import differences
+    from art.training.settings import read_config
 
     monkeypatch.chdir(tmp_path)
     shipped = read_config(Path(run.__file__).parent / "demo.yaml")

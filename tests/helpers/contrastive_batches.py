@@ -15,9 +15,10 @@ from art import distributed
 from art.data.contrastive import ContrastiveItem
 from art.retriever.encoders import Retriever
 from art.retriever.loading import create_retriever
+from art.training.methods.dpr import dpr_step
 from art.training.progress import PhaseTimer
 from art.training.schedule import MicroBatch
-from art.training.steps import StepStatistics, dpr_step
+from art.training.statistics import StepStatistics
 
 SEED, STEP = 3, 11
 
@@ -76,9 +77,9 @@ def take_step(
     step: int = STEP,
     chunk_tokens: int | None = None,
 ) -> tuple[StepStatistics, dict[str, Tensor]]:
-    """The metrics and gradients of one step."""
+    """The statistics and gradients of one step."""
     retriever.zero_grad(set_to_none=True)
-    metrics = dpr_step(
+    statistics = dpr_step(
         micro_batches,
         lambda positions: [ITEMS[i] for i in positions],
         model=model or retriever,
@@ -88,7 +89,7 @@ def take_step(
         timer=PhaseTimer(),
         chunk_tokens=chunk_tokens,
     )
-    return metrics, gradients(retriever)
+    return statistics, gradients(retriever)
 
 
 def gradients(retriever: Retriever) -> dict[str, Tensor]:

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from art import distributed
-from art.config import Config, read_config
+from art.config import Config
 from art.teacher.base import Teacher
 from art.teacher.cache import CachedTeacher, ScoredPairs
 from art.training.loop import train
+from art.training.settings import read_config
 
 
 @dataclass

@@ -30,7 +30,7 @@ class Strike:
     """A signal that a process sends to itself instead of a call of a function.
 
     Attributes:
-        owner: what holds the function, such as `art.training.job:Job`.
+        owner: what holds the function, such as `art.training.trainer:Trainer`.
         name: the function's.
         call: which one, from 1.
         signum: the signal.

@@ -15,7 +15,6 @@ import numpy as np
 import row_counts
 from tiny_bert import save_tiny_bert
 
-from art.config import read_config
 from art.data.distinct import distinct_passages
 from art.data.documents import Skipped, read_documents
 from art.data.formats import Passage, read_passages, read_qrels, read_questions
@@ -29,6 +28,7 @@ from art.retriever.embedding import embed_passages
 from art.retriever.index import Index
 from art.retriever.loading import create_retriever, load_retriever
 from art.teacher.cache import ScoreLog
+from art.training.settings import read_config
 
 _FINGERPRINT = "0" * 32
 

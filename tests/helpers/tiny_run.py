@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from art.config import Config, check_config
+from art.config import Config
+from art.training.settings import check_config
 
 HOSTILE = "<script>alert('1')</script> & \"<img src=http://x.org/x onerror=y>\""
 

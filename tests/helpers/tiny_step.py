@@ -19,9 +19,10 @@ from art.data.tokens import TokenStore
 from art.retriever.loading import create_retriever
 from art.teacher.cache import CachedTeacher
 from art.teacher.likelihood import load_language_model
+from art.training.losses import Temperatures, soft_label_divergence
+from art.training.methods.art import art_step
 from art.training.progress import PhaseTimer
 from art.training.schedule import MicroBatch
-from art.training.steps import art_step
 
 QUESTIONS = [
     "what is the moon",
@@ -33,19 +34,19 @@ K = 5
 
 
 @dataclass
-class World:
+class TinyStep:
     retriever: object
     teacher: CachedTeacher
     tokens: TokenStore
     temperature: float = 0.05
 
-    def propose(self, batch: Sequence[Sequence[str]]) -> np.ndarray:
+    def candidates(self, batch: Sequence[Sequence[str]]) -> np.ndarray:
         # Fixed candidates that overlap between questions: what search finds is tested elsewhere.
         starts = [QUESTIONS.index(question) * 3 for questions in batch for question in questions]
         return np.array([[start + 2 * k for k in range(K)] for start in starts])
 
 
-def build_world(bert: Path, t5: Path, corpus, folder: Path, *, dropout: float = 0.0) -> World:
+def build_step(bert: Path, t5: Path, corpus, folder: Path, *, dropout: float = 0.0) -> TinyStep:
     store = PassageStore.build(
         [Passage(*one) for one in corpus], folder / "store", source="test", progress=False
     )
@@ -53,34 +54,35 @@ def build_world(bert: Path, t5: Path, corpus, folder: Path, *, dropout: float = 
     teacher = load_language_model(str(t5), dtype="float32")
     tokens = TokenStore.open_or_build(store, retriever.passage_template, cache=folder)
     teacher_tokens = TokenStore.open_or_build(store, teacher.template, cache=folder)
-    return World(retriever, CachedTeacher(teacher, None, teacher_tokens), tokens)
+    return TinyStep(retriever, CachedTeacher(teacher, None, teacher_tokens), tokens)
 
 
 def gradients(
-    world: World,
+    tiny: TinyStep,
     micro_batches: list[MicroBatch],
     model: torch.nn.Module | None = None,
     *,
     chunk_tokens: int | None = None,
 ) -> tuple[float, dict[str, torch.Tensor]]:
-    world.retriever.zero_grad(set_to_none=True)
-    metrics = art_step(
+    tiny.retriever.zero_grad(set_to_none=True)
+    statistics = art_step(
         micro_batches,
         QUESTIONS,
-        model=model or world.retriever,
-        retriever=world.retriever,
-        propose=world.propose,
-        teacher=world.teacher,
-        passage_tokens=world.tokens,
-        soft_label_temperature=world.temperature,
+        model=model or tiny.retriever,
+        retriever=tiny.retriever,
+        candidates=tiny.candidates,
+        teacher=tiny.teacher,
+        passage_tokens=tiny.tokens,
+        loss=soft_label_divergence,
+        temperatures=Temperatures(tiny.retriever.temperature, tiny.temperature),
         questions_per_step=len(QUESTIONS),
         seed=1,
         step=7,
         timer=PhaseTimer(),
         chunk_tokens=chunk_tokens,
     )
-    named = world.retriever.named_parameters()
-    loss = metrics.sums["loss"] / len(QUESTIONS)
+    named = tiny.retriever.named_parameters()
+    loss = statistics.sums["loss"] / len(QUESTIONS)
     return loss, {name: p.grad.clone() for name, p in named if p.grad is not None}
 
 
@@ -89,14 +91,14 @@ def main() -> None:
     distributed.start(cpu=True)
     rank, size = distributed.rank(), distributed.world_size()
     own = Path(folder) / f"of-{rank}-{size}"
-    world = build_world(Path(bert), Path(t5), corpus, own, dropout=0.2)
-    one_pair_at_a_time(world.teacher.teacher)  # or the last bits depend on who shares a batch
-    model = world.retriever
+    tiny = build_step(Path(bert), Path(t5), corpus, own, dropout=0.2)
+    one_pair_at_a_time(tiny.teacher.teacher)  # or the last bits depend on who shares a batch
+    model = tiny.retriever
     if size > 1:
         model = torch.nn.parallel.DistributedDataParallel(model)
     share = 2 // size
     micro_batches = [MicroBatch(0, (0, 1)), MicroBatch(1, (2, 3))]
-    _, grads = gradients(world, micro_batches[rank * share : (rank + 1) * share], model)
+    _, grads = gradients(tiny, micro_batches[rank * share : (rank + 1) * share], model)
     if rank == 0:
         arrays = {name: grad.numpy() for name, grad in grads.items()}
         np.savez(Path(folder) / f"gradient-{size}.npz", **arrays)

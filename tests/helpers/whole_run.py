@@ -10,8 +10,9 @@ import numpy as np
 from safetensors.numpy import load_file
 from tiny_run import write_labelled
 
-from art.config import Config, check_config
+from art.config import Config
 from art.teacher.log_file import HEADER_BYTES, RECORD
+from art.training.settings import check_config
 
 NUM_STEPS = 7
 

@@ -11,7 +11,6 @@ import yaml
 from command import run
 from tiny_teachers import make_reranker
 
-from art.config import check_config, read_config
 from art.errors import ArtError
 from art.planning import init_config
 from art.planning.forecast import forecast_beside
@@ -20,6 +19,7 @@ from art.planning.inventory import WhatIf
 from art.teacher.cache import ScoreLog
 from art.teacher.likelihood import load_language_model
 from art.training.plan import plan_run
+from art.training.settings import check_config, read_config
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from art.config import Config, check_config
+from art.config import Config
 from art.planning.costs import (
     checkpoint_bytes,
     rankings_bytes,
@@ -24,7 +24,9 @@ from art.planning.work import (
     flops_by_phase,
     seconds_by_phase,
 )
-from art.training.plan import num_held_out, schedule_of
+from art.training.plan import schedule_of
+from art.training.selection import num_held_out
+from art.training.settings import check_config
 
 UNIT = UnitFlops(
     question=2e9, passage=2e10, pair=5e11, pair_again=5e10, micro_batch=1e13, embedding_size=768

@@ -14,10 +14,10 @@ from transformers.quantizers import HfQuantizer
 from transformers.quantizers.auto import register_quantization_config, register_quantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from art.config import check_config
 from art.errors import ArtError, ConfigError
 from art.planning.shapes import teacher_shape
 from art.teacher.registry import load_teacher
+from art.training.settings import check_config
 
 ON_CPU = {"dtype": "float32", "device": "cpu"}
 
@@ -183,7 +183,7 @@ def test_eight_bits_score_nearly_alike_in_less_memory(name: str, models) -> None
 
 
 def test_a_mapping_can_be_given_on_the_command_line_too(tmp_path) -> None:
-    from art.config import read_config
+    from art.training.settings import read_config
 
     (tmp_path / "c.yaml").write_text(
         "data: {passages: p, questions: q}\nretriever: {model: m}\nteacher: {model: s}\n"

@@ -23,11 +23,11 @@ from processes import run_processes
 from art.data.contrastive import ContrastiveItem
 from art.errors import ArtError
 from art.retriever.encoders import Retriever
+from art.training.methods.dpr import dpr_step
 from art.training.progress import PhaseTimer
 from art.training.schedule import MicroBatch
-from art.training.steps import dpr_step
 
-WORLD = Path(__file__).parent.parent / "helpers" / "contrastive_batches.py"
+SCRIPT = Path(__file__).parent.parent / "helpers" / "contrastive_batches.py"
 
 
 class Recorder(torch.nn.Module):
@@ -164,7 +164,7 @@ def test_two_processes_give_the_gradient_of_one_with_dropout_on(tiny_bert, tmp_p
     job = tmp_path / "job.json"
     job.write_text(json.dumps([str(tiny_bert), str(tmp_path)]))
     for world_size in (1, 2):
-        statuses = run_processes([str(WORLD), str(job)], world_size)
+        statuses = run_processes([str(SCRIPT), str(job)], world_size)
         assert [status for status, _ in statuses] == [0] * world_size, statuses
     one, first, second = (
         dict(np.load(tmp_path / f"{name}.npz")) for name in ("0-of-1", "0-of-2", "1-of-2")

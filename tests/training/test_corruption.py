@@ -142,7 +142,7 @@ def test_an_index_about_to_be_refreshed_is_not_embedded_again(
     settings, finished, tmp_path, capsys
 ) -> None:
     config = configure(settings, tmp_path)
-    kill(config, 2, owner=loop.Job, name="refresh")  # those of steps 0 and 2
+    kill(config, 2, owner=loop.Trainer, name="refresh")  # those of steps 0 and 2
     spoil(tmp_path / "index" / "step-00000002" / "shard-00000.bin", "flipped")
     capsys.readouterr()
     train(config)

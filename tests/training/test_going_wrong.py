@@ -15,26 +15,27 @@ from safetensors.torch import load_file, save_file
 from whole_run import NUM_STEPS, configure, records, weights
 
 from art.errors import ArtError
-from art.training import collapse, loop
+from art.training import collapse
 from art.training.checkpoints import load_state
 from art.training.loop import train
+from art.training.methods import art as method
 from art.training.run_folder import RunFolder
 
 
 def poison(monkeypatch, *steps: int, killed_at: int | None = None) -> None:
     """Make a gradient of the passage tower infinite in these steps, from 1."""
-    original = loop.art_step
+    original = method.art_step
 
     def poisoned(*args: Any, **kwargs: Any) -> Any:
         if kwargs["step"] + 1 == killed_at:
             raise KilledError
-        metrics = original(*args, **kwargs)
+        statistics = original(*args, **kwargs)
         if kwargs["step"] + 1 in steps:
             gradient = next(kwargs["retriever"].passage_tower.parameters()).grad
             gradient[0] = torch.inf
-        return metrics
+        return statistics
 
-    monkeypatch.setattr(loop, "art_step", poisoned)
+    monkeypatch.setattr(method, "art_step", poisoned)
 
 
 def test_a_step_without_a_finite_gradient_is_skipped_and_the_schedule_goes_on(

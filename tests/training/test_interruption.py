@@ -17,6 +17,7 @@ from whole_run import configure, left_behind
 from art.training.checkpoints import load_state
 from art.training.interruption import Interrupted, Interruption
 from art.training.run_folder import RunFolder
+from art.training.schedule import Action
 
 
 def command(settings, folder: Path) -> list[object]:
@@ -43,7 +44,7 @@ def whole(settings, tmp_path_factory) -> tuple[Any, ...]:
 def test_a_signal_in_a_step_saves_it_and_the_run_goes_on_to_the_same_bits(
     signum, call, step, expected, settings, whole, tmp_path
 ) -> None:
-    strike = Strike("art.training.steps", "soft_label_divergence", call, signum)
+    strike = Strike("art.training.methods.art", "similarity", call, signum)
     [(status, said)] = finish(command(settings, tmp_path), tmp_path, before=[strike])
     assert status == expected, said
     assert said.splitlines()[-1] == (
@@ -67,7 +68,7 @@ def test_a_signal_keeps_the_scores_made_ahead_and_the_run_goes_on_to_the_same_bi
     run = RunFolder(tmp_path / "run")
     state = load_state(run, run.steps()[-1])
     assert f"step {state.step} is finished and saved" in said and "Traceback" not in said
-    assert state.due == ("prefetch",) and state.is_prefetching
+    assert state.due == (Action.PREFETCH,) and state.is_prefetching
     assert state.score_mark is not None and state.num_scores > state.score_mark
     [(status, said)] = finish(command(settings, tmp_path), tmp_path)
     assert status == 0, said
@@ -79,7 +80,7 @@ def test_a_signal_keeps_the_scores_made_ahead_and_the_run_goes_on_to_the_same_bi
     [
         ("art.training.setup", "create_retriever", 1),
         ("art.retriever.embedding", "write_shard", 5),
-        ("art.training.job", "evaluate", 2),
+        ("art.training.selection", "evaluate", 2),
     ],
     ids=["setting up", "refreshing", "evaluating"],
 )
@@ -99,7 +100,7 @@ def test_a_signal_between_steps_ends_at_once_and_the_run_goes_on_to_the_same_bit
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
     [
-        ("art.training.steps", "soft_label_divergence", 10),
+        ("art.training.methods.art", "similarity", 10),
         ("torch", "save", 4),
         ("art.retriever.embedding", "write_shard", 5),
         ("art.teacher.grouped", "_share", 9),

@@ -11,7 +11,7 @@ from killed_run import KilledError
 from tiny_run import moved, tiny_run
 
 from art.evaluation.rankings import read_rankings
-from art.training import job as job_module
+from art.training import selection, trainer
 from art.training.loop import train
 from art.training.run_folder import RunFolder
 
@@ -24,14 +24,14 @@ def config(tiny_bert, tiny_t5, corpus, tmp_path_factory) -> Any:
 @pytest.fixture
 def always_better(monkeypatch) -> None:
     """Let each evaluation be the best so far, so that there is something to prune."""
-    original, values = job_module.evaluate, iter(range(10**6))
+    original, values = selection.evaluate, iter(range(10**6))
 
     def rising(*args: Any, **kwargs: Any) -> Any:
         result = original(*args, **kwargs)
         name = result.primary[0]
         return replace(result, metrics={**result.metrics, name: float(next(values))})
 
-    monkeypatch.setattr(job_module, "evaluate", rising)
+    monkeypatch.setattr(selection, "evaluate", rising)
 
 
 def kept(folder: Path) -> dict[str, bytes]:
@@ -71,7 +71,7 @@ def test_a_run_killed_before_it_writes_a_line_ends_with_the_same_rankings(
 ) -> None:
     train(moved(config, tmp_path / "whole"))
     cut = moved(config, tmp_path / "cut")
-    original, written = job_module.MetricsLog.write, []
+    original, written = trainer.MetricsLog.write, []
 
     def killing(log: Any, name: str, step: int, values: Any) -> None:
         written.append(name)
@@ -80,7 +80,7 @@ def test_a_run_killed_before_it_writes_a_line_ends_with_the_same_rankings(
         original(log, name, step, values)
 
     with monkeypatch.context() as patch:
-        patch.setattr(job_module.MetricsLog, "write", killing)
+        patch.setattr(trainer.MetricsLog, "write", killing)
         with pytest.raises(KilledError):
             train(cut)
     (tmp_path / "cut" / "evaluations").mkdir(exist_ok=True)

@@ -14,16 +14,16 @@ from processes import run_processes
 from safetensors.numpy import load_file
 from whole_run import NUM_STEPS, configure, records, weights
 
-from art.config import Config, read_stages
+from art.config import Config
 from art.errors import ArtError, ConfigFaults, MismatchError
 from art.files import lock
 from art.retriever.index import Index
 from art.retriever.loading import load_retriever
-from art.training import job as job_module
-from art.training import loop
+from art.training import loop, trainer
 from art.training.checkpoints import load_state
 from art.training.loop import train
 from art.training.run_folder import RunFolder
+from art.training.settings import read_stages
 from art.training.stages import train_stages
 
 
@@ -59,7 +59,7 @@ def test_training_moves_both_towers(finished, settings, tiny_bert) -> None:
 def test_a_killed_run_ends_with_the_bits_of_an_uninterrupted_one(
     where, moment, finished, settings, tmp_path
 ) -> None:
-    owner = {"take_step": loop, "publish": loop.checkpoints}.get(where, job_module.Job)
+    owner = {"take_step": loop, "publish": loop.checkpoints}.get(where, trainer.Trainer)
     config = configure(settings, tmp_path / "run")
     kill(config, moment, owner=owner, name=where)
     train(config)

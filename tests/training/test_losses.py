@@ -11,9 +11,12 @@ from scipy.special import log_softmax, softmax
 from torch.nn import functional as F
 
 from art.training.losses import (
+    LOSSES,
+    Temperatures,
     contrastive_loss,
     entropy,
     log_soft_labels,
+    margin_error,
     similarity,
     similarity_to_all,
     soft_label_divergence,
@@ -25,9 +28,9 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_divergence_equals_numpy_and_the_batch_mean_of_pytorch() -> None:
-    likelihoods, scores = random(5, 7), random(5, 7, seed=1) * 3
-    log_labels = log_soft_labels(likelihoods, temperature=0.3)
-    ours = soft_label_divergence(log_labels, scores)
+    likelihoods, products = random(5, 7), random(5, 7, seed=1) * 6
+    log_labels, scores = log_soft_labels(likelihoods, temperature=0.3), products / 2
+    ours = soft_label_divergence(products, likelihoods, Temperatures(2.0, 0.3))
     labels = softmax(likelihoods.numpy() / 0.3, axis=1)
     by_hand = (labels * (np.log(labels) - log_softmax(scores.numpy(), axis=1))).sum(axis=1)
     np.testing.assert_allclose(ours.numpy(), by_hand, rtol=1e-12)
@@ -40,8 +43,40 @@ def test_divergence_equals_numpy_and_the_batch_mean_of_pytorch() -> None:
 def test_gradient_is_the_retrievers_distribution_minus_the_soft_labels() -> None:
     likelihoods, scores = random(4, 6), random(4, 6, seed=1).requires_grad_()
     log_labels = log_soft_labels(likelihoods)
-    soft_label_divergence(log_labels, scores).sum().backward()
+    soft_label_divergence(scores, likelihoods, Temperatures(1.0)).sum().backward()
     torch.testing.assert_close(scores.grad, scores.detach().softmax(-1) - log_labels.exp())
+
+
+def test_margin_error_equals_numpy_over_every_two_passages() -> None:
+    products, scores = random(4, 6), random(4, 6, seed=1)
+    ours = margin_error(products, scores, Temperatures(0.5, 0.2)).numpy()
+    student, teacher = products.numpy() / 0.5, scores.numpy() / 0.2
+    for row in range(4):
+        errors = [
+            ((student[row, i] - student[row, j]) - (teacher[row, i] - teacher[row, j])) ** 2
+            for i in range(6)
+            for j in range(i + 1, 6)
+        ]
+        assert len(errors) == 15
+        np.testing.assert_allclose(ours[row], np.mean(errors), rtol=1e-12)
+
+
+def test_the_table_of_losses_has_the_papers_and_the_margins() -> None:
+    assert LOSSES.names == ["kl", "margin-mse"]
+    assert LOSSES["kl"].function is soft_label_divergence
+
+
+@pytest.mark.parametrize("loss", list(LOSSES), ids=lambda loss: loss.name)
+def test_every_loss_is_zero_for_the_teachers_own_scores_and_moves_the_student_alone(loss) -> None:
+    student, teacher = random(3, 5).requires_grad_(), random(3, 5, seed=1).requires_grad_()
+    losses = loss.function(student, teacher, Temperatures(2.0, 0.5))
+    assert losses.shape == (3,) and (losses > 0).all()
+    losses.sum().backward()
+    assert student.grad is not None and teacher.grad is None
+    # Scores that differ from the teacher's by a constant say the same of the passages.
+    same = (teacher.detach() / 0.5 + 3.0) * 2.0
+    zeros = loss.function(same, teacher, Temperatures(2.0, 0.5))
+    torch.testing.assert_close(zeros, torch.zeros_like(zeros), rtol=0, atol=1e-12)
 
 
 def test_soft_labels_carry_no_gradient() -> None:
@@ -58,21 +93,22 @@ def test_divergence_is_never_negative_and_zero_only_for_the_teachers_own_scores(
     top_k: int, temperature: float, seed: int
 ) -> None:
     likelihoods = random(3, top_k, seed=seed)
-    log_labels = log_soft_labels(likelihoods, temperature=temperature)
-    own = likelihoods / temperature
+    own, temperatures = likelihoods / temperature, Temperatures(1.0, temperature)
     torch.testing.assert_close(
-        soft_label_divergence(log_labels, own + 5.0), torch.zeros(3, dtype=torch.float64)
+        soft_label_divergence(own + 5.0, likelihoods, temperatures),
+        torch.zeros(3, dtype=torch.float64),
     )
-    others = soft_label_divergence(log_labels, own.flip(-1) + random(3, top_k, seed=seed + 1))
+    others = own.flip(-1) + random(3, top_k, seed=seed + 1)
+    others = soft_label_divergence(others, likelihoods, temperatures)
     assert (others > -1e-12).all()
 
 
-def test_similarity_is_the_inner_product_over_the_temperature() -> None:
+def test_similarity_is_the_inner_product() -> None:
     questions, passages = random(3, 4), random(3, 5, 4, seed=1)
-    scores = similarity(questions, passages, temperature=2.0)
+    scores = similarity(questions, passages)
     for b in range(3):
         for k in range(5):
-            expected = float(questions[b] @ passages[b, k]) / 2
+            expected = float(questions[b] @ passages[b, k])
             assert scores[b, k].item() == pytest.approx(expected)
 
 
@@ -97,5 +133,5 @@ def test_contrastive_loss_equals_numpy_and_leaves_out_what_is_excluded() -> None
 
 def test_similarity_to_all_scores_what_similarity_scores() -> None:
     questions, passages = random(3, 4), random(5, 4, seed=1)
-    expected = similarity(questions, passages.expand(3, 5, 4), temperature=2.0)
+    expected = similarity(questions, passages.expand(3, 5, 4)) / 2
     torch.testing.assert_close(similarity_to_all(questions, passages, temperature=2.0), expected)

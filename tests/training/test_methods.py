@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from tiny_run import tiny_run
 
-from art.config import Config, check_config
+from art.config import Config
 from art.errors import ConfigFaults, MismatchError, RowError
-from art.training import run_data, setup
-from art.training.items import Split
+from art.training import setup
 from art.training.loop import train
+from art.training.methods import dpr
+from art.training.selection import Split
+from art.training.settings import check_config
 
 Edit = dict[str, dict[str, Any] | None]
 DPR: Edit = {"training": {"method": "dpr"}, "data": {"passages": None, "questions": []}}
@@ -117,13 +119,13 @@ def test_a_question_that_chooses_trains_in_neither_way(
     labelled = Path(config.data.supervised[0]).read_text().splitlines()
     asked.write_text("\n".join(json.loads(line)["question"] for line in labelled))
     seen: list[Split] = []
-    original = run_data.split_items
+    original = dpr.split_labelled
 
-    def kept(*args: Any) -> Any:
-        seen.append(original(*args))
+    def kept(*args: Any, **kwargs: Any) -> Any:
+        seen.append(original(*args, **kwargs))
         return seen[-1]
 
-    monkeypatch.setattr(run_data, "split_items", kept)
+    monkeypatch.setattr(dpr, "split_labelled", kept)
     train(config)
     assert len(seen[0].left_out) == 16
     assert not len(seen[0].held_out)

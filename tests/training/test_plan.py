@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from art.data.formats import Question
-from art.training.plan import evaluation_fingerprint
+from art.training.selection import evaluation_fingerprint
 
 
 class Backwards(frozenset):

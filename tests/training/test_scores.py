@@ -175,7 +175,7 @@ def test_a_kill_costs_the_scores_made_ahead_since_the_last_save(
     teacher = {"batch_tokens": 128}  # so that there are several blocks
     train(configure(settings, tmp_path / "whole", teacher=teacher))
     config = configure(settings, tmp_path / "run", teacher=teacher)
-    monkeypatch.setattr("art.training.job._SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr("art.training.trainer._SECONDS_BETWEEN_SAVES", 0.0)
     kill(config, 4, owner=grouped, name="_share")
     run = RunFolder(tmp_path / "run")
     state = load_state(run, run.steps()[-1])

@@ -10,24 +10,24 @@ import numpy as np
 import pytest
 import torch
 from processes import run_processes
-from tiny_step import QUESTIONS, K, World, build_world, gradients
+from tiny_step import QUESTIONS, K, TinyStep, build_step, gradients
 from transformers import AutoTokenizer, BertModel, T5ForConditionalGeneration
 
 from art.retriever.loading import create_retriever
 from art.training.candidates import half_and_half
 from art.training.schedule import MicroBatch
 
-WORLD = Path(__file__).parent.parent / "helpers" / "tiny_step.py"
+SCRIPT = Path(__file__).parent.parent / "helpers" / "tiny_step.py"
 
 
 @pytest.fixture(scope="module")
-def world(tiny_bert, tiny_t5, corpus, tmp_path_factory) -> World:
-    return build_world(tiny_bert, tiny_t5, corpus, tmp_path_factory.mktemp("world"))
+def tiny(tiny_bert, tiny_t5, corpus, tmp_path_factory) -> TinyStep:
+    return build_step(tiny_bert, tiny_t5, corpus, tmp_path_factory.mktemp("tiny"))
 
 
-def reference(world: World, tiny_bert: Path, tiny_t5: Path, corpus) -> tuple[float, dict]:
+def reference(tiny: TinyStep, tiny_bert: Path, tiny_t5: Path, corpus) -> tuple[float, dict]:
     """The paper's equations, one pair at a time, with nothing of ours but the candidate rows."""
-    rows = world.propose([QUESTIONS])
+    rows = tiny.candidates([QUESTIONS])
     teacher = T5ForConditionalGeneration.from_pretrained(tiny_t5).eval()
     teacher_tokenizer = AutoTokenizer.from_pretrained(tiny_t5)
     student_tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
@@ -50,7 +50,7 @@ def reference(world: World, tiny_bert: Path, tiny_t5: Path, corpus) -> tuple[flo
             shown["token_type_ids"] = torch.zeros_like(shown["input_ids"])
             vector = towers[1](**shown).last_hidden_state[0, 0]
             scores.append(question_vector @ vector / 32**0.5)
-        labels = (torch.stack(likelihoods) / world.temperature).softmax(0)
+        labels = (torch.stack(likelihoods) / tiny.temperature).softmax(0)
         log_retriever = torch.stack(scores).log_softmax(0)
         losses.append((labels * (labels.log() - log_retriever)).sum())
     loss = torch.stack(losses).mean()
@@ -69,9 +69,9 @@ def named(name: str) -> Callable[[str], str]:
     return lambda message: f"{name}: {message}"
 
 
-def test_loss_and_gradient_equal_the_papers_equations(world, tiny_bert, tiny_t5, corpus) -> None:
-    expected_loss, expected = reference(world, tiny_bert, tiny_t5, corpus)
-    loss, grads = gradients(world, [MicroBatch(0, (0, 1)), MicroBatch(1, (2, 3))])
+def test_loss_and_gradient_equal_the_papers_equations(tiny, tiny_bert, tiny_t5, corpus) -> None:
+    expected_loss, expected = reference(tiny, tiny_bert, tiny_t5, corpus)
+    loss, grads = gradients(tiny, [MicroBatch(0, (0, 1)), MicroBatch(1, (2, 3))])
     assert loss == pytest.approx(expected_loss, rel=1e-5)  # the teacher computes in float32
     assert set(grads) == set(expected)
     # The teacher computes in float32, and its rounding is divided by the temperature.
@@ -86,26 +86,26 @@ def test_loss_and_gradient_equal_the_papers_equations(world, tiny_bert, tiny_t5,
         )
 
 
-def test_micro_batches_of_any_size_give_the_same_gradient(world) -> None:
-    whole = gradients(world, [MicroBatch(0, (0, 1, 2, 3))])
-    parts = gradients(world, [MicroBatch(i, (i,)) for i in range(4)])
+def test_micro_batches_of_any_size_give_the_same_gradient(tiny) -> None:
+    whole = gradients(tiny, [MicroBatch(0, (0, 1, 2, 3))])
+    parts = gradients(tiny, [MicroBatch(i, (i,)) for i in range(4)])
     assert parts[0] == pytest.approx(whole[0], rel=1e-10)
     for name, grad in whole[1].items():
         torch.testing.assert_close(parts[1][name], grad, rtol=1e-8, atol=1e-12, msg=named(name))
 
 
-def test_chunks_of_any_size_give_the_same_gradient(world) -> None:
+def test_chunks_of_any_size_give_the_same_gradient(tiny) -> None:
     micro_batches = [MicroBatch(0, (0, 1)), MicroBatch(1, (2, 3))]
-    whole = gradients(world, micro_batches)
-    parts = gradients(world, micro_batches, chunk_tokens=70)
+    whole = gradients(tiny, micro_batches)
+    parts = gradients(tiny, micro_batches, chunk_tokens=70)
     assert parts[0] == pytest.approx(whole[0], rel=1e-10)
     for name, grad in whole[1].items():
         torch.testing.assert_close(parts[1][name], grad, rtol=1e-8, atol=1e-12, msg=named(name))
 
 
-def test_the_teacher_is_asked_once_per_pair(world) -> None:
-    gradients(world, [MicroBatch(0, (0, 1, 2, 3))])
-    scored = world.teacher.score(QUESTIONS, world.propose([QUESTIONS]))
+def test_the_teacher_is_asked_once_per_pair(tiny) -> None:
+    gradients(tiny, [MicroBatch(0, (0, 1, 2, 3))])
+    scored = tiny.teacher.score(QUESTIONS, tiny.candidates([QUESTIONS]))
     assert (scored.num_requested, scored.num_known) == (4 * K, 4 * K)
 
 
@@ -116,7 +116,7 @@ def test_two_processes_give_the_gradient_of_one_with_dropout_on(
     job.write_text(json.dumps([str(tiny_bert), str(tiny_t5), corpus, str(tmp_path)]))
 
     def launch(world_size: int) -> dict[str, np.ndarray]:
-        statuses = run_processes([str(WORLD), str(job)], world_size)
+        statuses = run_processes([str(SCRIPT), str(job)], world_size)
         assert [status for status, _ in statuses] == [0] * world_size, statuses
         return dict(np.load(tmp_path / f"gradient-{world_size}.npz"))
 

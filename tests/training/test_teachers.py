@@ -10,11 +10,11 @@ import pytest
 from killed_run import kill
 from tiny_teachers import make_reranker
 
-from art.config import check_config
 from art.errors import DataError, MismatchError
 from art.retriever.loading import load_retriever
 from art.training.loop import train
 from art.training.plan import read_run_questions
+from art.training.settings import check_config
 
 
 @pytest.fixture(scope="module")

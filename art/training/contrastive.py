@@ -1,88 +1,26 @@
-"""What a contrastive step reads: labelled questions, or pairs cut from passages; who chooses."""
+"""What a contrastive step reads, labelled questions or pairs cut from passages, and its pools."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from art.data.cloze import Cut, cloze_items
 from art.data.contrastive import ContrastiveItem
-from art.data.passages import PassageStore
-from art.data.supervised_store import SupervisedStore
-from art.data.tokens import TokenStore
-from art.errors import DataError
 from art.evaluation.pooled import Pool
-from art.retriever.encoders import Retriever
-from art.training.plan import NO_EPOCH, hold_out
+from art.training.selection import NO_EPOCH, Split
+
+if TYPE_CHECKING:
+    from art.data.passages import PassageStore
+    from art.data.supervised_store import SupervisedStore
+    from art.data.tokens import TokenStore
+    from art.retriever.encoders import Retriever
 
 EpochItems = Callable[[Sequence[int], int], list[ContrastiveItem]]
 """Positions in a training set, and the pass over it, from 0 → their items."""
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Who trains and who chooses among n questions or passages.
-
-    Attributes:
-        size: n.
-        held_out: positions that choose, in order; none where others do.
-        left_out: positions that do not train, in order: those, and the same questions elsewhere.
-    """
-
-    size: int
-    held_out: NDArray[np.int64]
-    left_out: NDArray[np.int64]
-
-    @property
-    def num_training(self) -> int:
-        """How many train."""
-        return self.size - len(self.left_out)
-
-    def training(self, places: Sequence[int]) -> list[int]:
-        """Return the positions of those that train, from their places among themselves."""
-        # A place moves up by each that is left out at or before it; no list of all is needed.
-        before = self.left_out - np.arange(len(self.left_out))
-        chosen = np.asarray(places, dtype=np.int64)
-        moved: list[int] = (chosen + np.searchsorted(before, chosen, side="right")).tolist()
-        return moved
-
-
-def split_labelled(
-    store: SupervisedStore, *, seed: int, hold_some_out: bool, choosing: Sequence[str] = ()
-) -> Split:
-    """Divide labelled questions into those that train and those that choose.
-
-    Args:
-        store: the questions.
-        seed: of the run.
-        hold_some_out: whether some of them choose.
-        choosing: texts of other questions that choose; they do not train here.
-
-    Raises:
-        DataError: there is one question alone, which cannot both train and choose.
-    """
-    nobody = np.zeros(0, dtype=np.int64)
-    held_out = hold_out(len(store), seed=seed) if hold_some_out else nobody
-    if hold_some_out and not len(held_out):
-        raise DataError(
-            "one labelled question cannot both train and choose",
-            hint="give more in data.supervised, or evaluation.supervised",
-        )
-    texts = {*choosing, *(store.questions[i] for i in held_out.tolist())}
-    if not texts:
-        return Split(len(store), held_out, nobody)
-    left_out = [i for i, text in enumerate(store.questions) if text in texts]
-    return Split(len(store), held_out, np.array(left_out, dtype=np.int64))
-
-
-def split_passages(store: PassageStore, *, seed: int, hold_some_out: bool) -> Split:
-    """Divide passages into those whose pairs train and those whose pairs choose."""
-    held_out = hold_out(len(store), seed=seed) if hold_some_out else np.zeros(0, dtype=np.int64)
-    return Split(len(store), held_out, held_out)
 
 
 def labelled_items(

@@ -1,0 +1,340 @@
+"""Questions alone and a frozen language model: retrieve, score, re-encode, learn.
+
+Source: Sachan et al. 2023, "Questions Are All You Need to Train a Dense Passage Retriever".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from art import distributed
+from art.training.candidates import (
+    Candidates,
+    from_bm25,
+    from_both,
+    from_retriever,
+    num_from_retriever,
+)
+from art.training.gradient_cache import TowerInputs, grad_cached
+from art.training.losses import LOSSES, Temperatures, similarity
+from art.training.methods.base import (
+    METHODS,
+    Learner,
+    LearnerParts,
+    Method,
+    Source,
+    TrainingSet,
+)
+from art.training.prefetch import prefetch
+from art.training.statistics import StepStatistics, describe_distillation
+
+if TYPE_CHECKING:
+    from art.config import Config
+    from art.data.formats import Passage
+    from art.data.passages import PassageStore
+    from art.data.supervised_store import SupervisedStore
+    from art.data.tokens import TokenStore
+    from art.retriever.encoders import Retriever
+    from art.teacher.cache import CachedTeacher
+    from art.training.progress import PhaseTimer
+    from art.training.run_files import RunFiles
+    from art.training.schedule import MicroBatch, Schedule
+
+LossFunction = Callable[[Tensor, Tensor, Temperatures], Tensor]
+
+# Below these spreads over a question's K passages there is next to nothing to learn.
+_LEAST_RETRIEVER_SPREAD, _LEAST_TEACHER_SPREAD = 0.05, 0.2
+
+
+def art_step(
+    micro_batches: Sequence[MicroBatch],
+    questions: Sequence[str],
+    *,
+    model: nn.Module,
+    retriever: Retriever,
+    candidates: Candidates,
+    teacher: CachedTeacher,
+    passage_tokens: TokenStore,
+    loss: LossFunction,
+    temperatures: Temperatures,
+    questions_per_step: int,
+    seed: int,
+    step: int,
+    timer: PhaseTimer,
+    chunk_tokens: int | None = None,
+) -> StepStatistics:
+    """Accumulate the gradient of loss = (1/G) Σ_q KL(p̂(·|q) ‖ q(·|q)) in the retriever.
+
+    Args:
+        micro_batches: this rank's share of the step, n questions in all.
+        questions: the training set, which the micro-batches point into.
+        model: `retriever`, wrapped for gradient averaging when there are several processes.
+        retriever: the student: both towers and their templates.
+        candidates: questions → candidate rows [n, K].
+        teacher: the frozen teacher with the scores it already gave.
+        passage_tokens: token ids of every row under the retriever's passage template.
+        loss: see `losses.Loss.function`; the paper's is the KL divergence above.
+        temperatures: τ of the retriever and T of the teacher.
+        questions_per_step: G, over all processes.
+        seed: of the run.
+        step: optimiser steps done before this one.
+        timer: collects the seconds spent in each phase.
+        chunk_tokens: see `grad_cached`.
+
+    Returns:
+        Statistics of this rank's questions; the gradient is in the parameters.
+
+    Source: Sachan et al. 2023, section 2 (equations 1 to 5).
+    """
+    batch = [[questions[i] for i in micro.questions] for micro in micro_batches]
+
+    # 1. Retrieve with the current question tower (without dropout) from the last index.
+    with timer("retrieve"), distributed.fail_together():
+        rows = candidates(batch)  # [n, K]
+
+    # 2. Score: how likely is the question given each passage, by the frozen language model?
+    with timer("score"):
+        scored = teacher.score([text for texts in batch for text in texts], rows)
+    labels = torch.from_numpy(scored.scores).to(retriever.device)  # [n, K]
+    statistics = StepStatistics(len(rows), scored.num_requested, scored.num_known, retrieved=rows)
+
+    model.train()
+    encode = partial(grad_cached, model, retriever, seed=seed, step=step, chunk_tokens=chunk_tokens)
+    parts = (micro_batches, batch, np.split(rows, len(batch)), labels.chunk(len(batch)))
+    for micro, texts, micro_rows, micro_labels in zip(*parts, strict=True):
+        # 3. Re-encode the K passages with the current passage tower, gradients on. The stale search
+        # scores are not used. A passage that several questions share is encoded once.
+        distinct, place = np.unique(micro_rows, return_inverse=True)
+        own = torch.from_numpy(place.reshape(micro_rows.shape)).to(retriever.device)
+        ids = retriever.question_template.questions(list(texts))
+        inputs = TowerInputs(micro.number, ids, [passage_tokens[row] for row in distinct])
+        with timer("learn"), encode([inputs], average=micro is micro_batches[-1]) as vectors:
+            question_vectors, passage_vectors = vectors
+            student = similarity(question_vectors, passage_vectors[own])  # [B, K]
+            # 4. Learn: pull the retriever's distribution over the K passages to the teacher's.
+            losses = loss(student, micro_labels.to(student.dtype), temperatures)  # [B]
+            # × W because the gradients of W processes are averaged, and the loss is a sum.
+            total = losses.sum() * distributed.world_size() / questions_per_step
+            total.backward()  # type: ignore[no-untyped-call]
+            statistics.add(describe_distillation(losses, student, micro_labels, temperatures))
+    return statistics
+
+
+@METHODS.add
+@dataclass(frozen=True)
+class Art(Method):
+    """The paper's method, with the settings of its steps.
+
+    Attributes:
+        top_k: K.
+        candidates: who finds them.
+        loss: by its name in `LOSSES`.
+        teacher_temperature: T.
+        chunk_tokens: see `grad_cached`.
+    """
+
+    name: ClassVar[str] = "art"
+    description: ClassVar[str] = "questions alone and a teacher (the paper)"
+    needs: ClassVar[tuple[str, ...]] = ("data.passages", "data.questions", "teacher")
+    takes_labelled_steps: ClassVar[bool] = True
+    trains_on = Source.QUESTIONS
+    uses_teacher = True
+    needs_corpus = True
+    holds_out = "questions"
+    encodes_corpus = True
+
+    top_k: int
+    candidates: Literal["retriever", "bm25", "both"]
+    loss: str
+    teacher_temperature: float
+    chunk_tokens: int | None
+
+    @classmethod
+    def from_config(cls, config: Config) -> Art:
+        """Return the method with its settings."""
+        training = config.training
+        return cls(
+            top_k=training.top_k,
+            candidates=training.candidates,
+            loss=training.loss,
+            teacher_temperature=config.teacher.temperature if config.teacher else 1.0,
+            chunk_tokens=training.chunk_tokens,
+        )
+
+    @classmethod
+    def faults(cls, config: Config) -> Iterator[str]:
+        """Yield a line per setting that contradicts the method."""
+        yield from super().faults(config)
+        training = config.training
+        if training.evaluate_steps % training.refresh_steps:
+            yield (
+                f"training.evaluate_steps: {training.evaluate_steps} is not a multiple of "
+                f"training.refresh_steps ({training.refresh_steps}); an evaluation needs a fresh "
+                "index"
+            )
+
+    @property
+    def searches_index(self) -> bool:
+        """Whether the retriever finds candidates."""
+        return self.candidates != "bm25"
+
+    @property
+    def searches_words(self) -> bool:
+        """Whether BM25 finds candidates."""
+        return self.candidates != "retriever"
+
+    @property
+    def pairs_per_question(self) -> int:
+        """K: every candidate is scored."""
+        return self.top_k
+
+    @property
+    def each(self) -> str:
+        """What each question comes with."""
+        return f"{self.top_k} passages each"
+
+    def training_sets(self, files: RunFiles, *, seed: int, hold_out: bool) -> list[TrainingSet]:
+        """Return the questions that train; those held out have left them already."""
+        return [TrainingSet(self.trains_on.value, len(files.questions.training))]
+
+    def check_corpus(self, num_passages: int) -> Iterator[str]:
+        """Yield a fault where there are fewer passages than are asked for per question."""
+        if num_passages < self.top_k:
+            yield f"training.top_k: {self.top_k}, but the corpus has only {num_passages} passages"
+
+    def num_scoring_steps(self, schedule: Schedule) -> int:
+        """Return how many of the steps are its own."""
+        return schedule.num_steps - schedule.num_labelled_steps(schedule.num_steps)
+
+    def describe(self, schedule: Schedule) -> Iterator[str]:
+        """Yield how many pairs there are to score."""
+        num_asked = self.num_scoring_steps(schedule) * schedule.questions_per_step
+        yield f"at most {num_asked * self.top_k:,} pairs to score"
+
+    def sample(
+        self,
+        questions: Sequence[str],
+        labelled: SupervisedStore | None,
+        store: PassageStore | None,
+        *,
+        rng: np.random.Generator,
+        count: int,
+    ) -> tuple[list[str], list[Passage]] | None:
+        """Draw training questions and passages of the corpus."""
+        if store is None or not questions:
+            return None
+        texts = [questions[i] for i in rng.integers(len(questions), size=count).tolist()]
+        return texts, [store[int(row)] for row in rng.integers(len(store), size=count)]
+
+    def learner(self, parts: LearnerParts, sets: Sequence[TrainingSet]) -> ArtLearner:
+        """Return what takes the steps."""
+        return ArtLearner(self, parts)
+
+
+class ArtLearner(Learner):
+    """Takes the steps of the paper's method.
+
+    Args:
+        method: its settings.
+        parts: what it uses.
+    """
+
+    def __init__(self, method: Art, parts: LearnerParts) -> None:
+        assert parts.teacher is not None and parts.corpus is not None  # the method's needs
+        self._method = method
+        self._parts = parts
+        self._teacher = parts.teacher
+        self._corpus = parts.corpus
+        self._questions = parts.files.questions.training
+        self._loss = LOSSES[method.loss].function
+        self._temperatures = Temperatures(parts.retriever.temperature, method.teacher_temperature)
+        self._bm25 = None if parts.bm25 is None else from_bm25(parts.bm25, method.top_k)
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """What the progress line shows."""
+        return {"loss": "loss", "agreement": "agreement", "known": "known_share"}
+
+    @property
+    def candidates(self) -> Candidates:
+        """Who finds candidates now, with the current question tower and the last index."""
+        if not self._method.searches_index:
+            assert self._bm25 is not None
+            return self._bm25
+        dense = from_retriever(self._parts.retriever, self._corpus.searched(), self._method.top_k)
+        return dense if self._bm25 is None else from_both(dense, self._bm25)
+
+    @property
+    def _num_retrieved(self) -> int:
+        """How many of a question's K passages the retriever itself finds; they stand first."""
+        if not self._method.searches_index:
+            return 0
+        top_k = self._method.top_k
+        return num_from_retriever(top_k) if self._method.searches_words else top_k
+
+    def step(
+        self, micro_batches: Sequence[MicroBatch], *, model: nn.Module, step: int, timer: PhaseTimer
+    ) -> StepStatistics:
+        """Take one step, see `art_step`."""
+        schedule = self._parts.schedule
+        statistics = art_step(
+            micro_batches,
+            self._questions,
+            model=model,
+            retriever=self._parts.retriever,
+            candidates=self.candidates,
+            teacher=self._teacher,
+            passage_tokens=self._corpus.tokens,
+            loss=self._loss,
+            temperatures=self._temperatures,
+            questions_per_step=schedule.questions_per_step,
+            seed=schedule.seed,
+            step=step,
+            timer=timer,
+            chunk_tokens=self._method.chunk_tokens,
+        )
+        statistics.retrieved = statistics.retrieved[:, : self._num_retrieved]
+        return statistics
+
+    def next_searched(self, step: int) -> tuple[list[str], int] | None:
+        """Return the questions of the next step that asks for candidates, and K."""
+        schedule = self._parts.schedule
+        later = range(step, schedule.num_steps)
+        asking = next((one for one in later if not schedule.is_labelled(one)), None)
+        if asking is None:
+            return None
+        micro_batches = schedule.micro_batches(asking, rank=0, world_size=1)
+        texts = [self._questions[i] for micro in micro_batches for i in micro.questions]
+        return texts, self._method.top_k
+
+    @property
+    def prefetches(self) -> bool:
+        """Whether scoring the pairs of many steps together reads fewer passages."""
+        return self._teacher.teacher.reads_passages_apart
+
+    def pairs_to_prefetch(self, step: int) -> tuple[list[str], np.ndarray]:
+        """Return the pairs of the steps until the next refresh, as the index finds them now."""
+        return prefetch(self._parts.schedule, self._questions, self.candidates, step)
+
+    def first_warnings(self, values: dict[str, float]) -> Iterator[str]:
+        """Yield what hardly lets the retriever learn: scores or soft labels that are flat."""
+        if values["retriever_spread"] < _LEAST_RETRIEVER_SPREAD:
+            yield (
+                "the retriever's best and worst candidate differ by "
+                f"{values['retriever_spread']:.3g} after division by its temperature "
+                f"({self._temperatures.student:g}): it can hardly learn; "
+                "lower retriever.temperature"
+            )
+        if values["teacher_spread"] < _LEAST_TEACHER_SPREAD:
+            yield (
+                "the teacher's best and worst candidate differ by "
+                f"{values['teacher_spread']:.3g} after division by its temperature: the soft "
+                "labels are nearly flat; lower teacher.temperature"
+            )

@@ -1,0 +1,298 @@
+"""What every method of training says of itself, and what takes its steps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+import numpy as np
+
+from art.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from art.config import Config
+    from art.data.formats import Passage
+    from art.data.passages import PassageStore
+    from art.data.supervised_store import SupervisedStore
+    from art.data.tokens import PassageEncoder, TokenStore
+    from art.evaluation.pooled import Pool
+    from art.retriever.bm25 import BM25
+    from art.retriever.encoders import Retriever
+    from art.teacher.cache import CachedTeacher
+    from art.training.corpus import Corpus
+    from art.training.progress import PhaseTimer
+    from art.training.run_files import RunFiles
+    from art.training.schedule import MicroBatch, Schedule
+    from art.training.selection import Split
+    from art.training.statistics import StepStatistics
+
+
+class Source(Enum):
+    """What a method trains on, and what a user calls it."""
+
+    QUESTIONS = "training questions"
+    LABELLED = "labelled training questions"
+    PASSAGES = "passages to cut pairs from"
+
+
+# That each labelled question brings into a pool, where no file tells.
+ASSUMED_POOL_PASSAGES = 50
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """The items that one kind of step learns from.
+
+    Attributes:
+        name: for messages, such as `training questions`.
+        num_items: how many train.
+        split: which items train and which are held out, by position; None where all train.
+    """
+
+    name: str
+    num_items: int
+    split: Split | None = None
+
+
+@dataclass(frozen=True)
+class LearnerParts:
+    """What a method's steps may use; set-up opens what the method says it needs.
+
+    Attributes:
+        files: what the run reads.
+        schedule: its steps.
+        retriever: the student.
+        tokens_of: opens the token ids of passages under a template.
+        corpus: with its token ids and the last index; None where the run reads none.
+        teacher: with the scores it already gave; None where nothing is scored.
+        bm25: over the corpus; None where the method does not search by words.
+    """
+
+    files: RunFiles
+    schedule: Schedule
+    retriever: Retriever
+    tokens_of: Callable[[PassageStore, PassageEncoder], TokenStore]
+    corpus: Corpus | None
+    teacher: CachedTeacher | None
+    bm25: BM25 | None
+
+
+class Learner(ABC):
+    """A method with its data and models at hand: it takes the steps.
+
+    Attributes:
+        held_out_pool: held-out items of its training set that a checkpoint is judged on; None where
+            it is judged on something else.
+    """
+
+    held_out_pool: Pool | None = None
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """Statistics on the progress line: the name there → the name in `metrics.jsonl`."""
+        return {"loss": "loss"}
+
+    @abstractmethod
+    def step(
+        self, micro_batches: Sequence[MicroBatch], *, model: nn.Module, step: int, timer: PhaseTimer
+    ) -> StepStatistics:
+        """Accumulate the gradient of one step in the retriever.
+
+        Args:
+            micro_batches: this process's share of the step.
+            model: the retriever, wrapped for gradient averaging when there are several processes.
+            step: optimiser steps done before this one.
+            timer: collects the seconds spent in each phase.
+
+        Returns:
+            Statistics of this process's questions.
+        """
+
+    def next_searched(self, step: int) -> tuple[list[str], int] | None:
+        """Return the questions of the next step that searches the index, and K; None without one.
+
+        A refresh measures on them how far the index had become stale.
+        """
+        return None
+
+    @property
+    def prefetches(self) -> bool:
+        """Whether the pairs of coming steps are scored together, see `pairs_to_prefetch`."""
+        return False
+
+    def pairs_to_prefetch(self, step: int) -> tuple[list[str], np.ndarray]:
+        """Return the pairs that the coming steps are expected to score.
+
+        Every process of the job must call it; all of them get the same.
+
+        Args:
+            step: updates done so far; see `Schedule.prefetched`.
+
+        Returns:
+            Questions, Q of them, and the passages of each, rows [Q, K].
+        """
+        return [], np.zeros((0, 0), dtype=np.int64)
+
+    def first_warnings(self, values: dict[str, float]) -> Iterator[str]:
+        """Yield what the first step's statistics say against the settings."""
+        yield from ()
+
+
+class Method(ABC):
+    """A way to train a retriever, as its settings describe it.
+
+    Attributes:
+        name: the value of `training.method`.
+        description: a sentence for a user.
+        needs: settings and sections that must be given, by dotted path.
+        trains_on: what its training set holds.
+        uses_teacher: whether its steps score pairs.
+        needs_corpus: whether its steps read the corpus; else only an evaluation may.
+        holds_out: what it holds out where nothing is given to judge checkpoints on: `questions`, to
+            ask of the corpus, or `items` of its training set, to judge in a pool.
+        takes_labelled_steps: whether `training.labelled_share` may mix labelled steps into it.
+        encodes_corpus: whether its steps read token ids of the corpus.
+        items_name: what the plan calls the items of an epoch.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]] = ()
+    trains_on: Source
+    uses_teacher: bool = False
+    needs_corpus: bool = False
+    holds_out: Literal["questions", "items"] = "items"
+    takes_labelled_steps: ClassVar[bool] = False
+    encodes_corpus: bool = False
+    items_name: str = "questions"
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: Config) -> Self:
+        """Return the method with its settings."""
+
+    @classmethod
+    def faults(cls, config: Config) -> Iterator[str]:
+        """Yield a line per setting that contradicts the method, with its dotted path."""
+        if config.training.labelled_share and not cls.takes_labelled_steps:
+            mixed = ", ".join(one.name for one in METHODS if one.takes_labelled_steps)
+            yield f"training.labelled_share: is of training.method {mixed}, not of {cls.name}"
+
+    @property
+    def searches_index(self) -> bool:
+        """Whether its steps search the index, which is then refreshed for them."""
+        return False
+
+    @property
+    def searches_words(self) -> bool:
+        """Whether its steps search with BM25."""
+        return False
+
+    @property
+    def pairs_per_question(self) -> int:
+        """Pairs of a question that a step scores; 0 without a teacher."""
+        return 0
+
+    @property
+    def passages_per_item(self) -> int:
+        """Passages that each item brings into a contrastive step; 0 where there is none."""
+        return 0
+
+    @property
+    def reads(self) -> set[Source]:
+        """All that its steps train on."""
+        return {self.trains_on}
+
+    @abstractmethod
+    def training_sets(self, files: RunFiles, *, seed: int, hold_out: bool) -> list[TrainingSet]:
+        """Divide what it trains on; the first set is the one that an epoch is a pass over.
+
+        Args:
+            files: what the run reads; a part that is not here counts as empty.
+            seed: of the run.
+            hold_out: whether some items are held out, to be judged in a pool.
+
+        Raises:
+            DataError: there is too little to train on and to hold out.
+        """
+
+    @abstractmethod
+    def learner(self, parts: LearnerParts, sets: Sequence[TrainingSet]) -> Learner:
+        """Return what takes the steps, once models and data are at hand.
+
+        Args:
+            parts: what it may use.
+            sets: from `training_sets`.
+        """
+
+    def check_corpus(self, num_passages: int) -> Iterator[str]:
+        """Yield a line per setting that a corpus of this size does not allow."""
+        yield from ()
+
+    @property
+    @abstractmethod
+    def each(self) -> str:
+        """What each item of a step comes with, for the plan, such as `32 passages each`."""
+
+    def describe(self, schedule: Schedule) -> Iterator[str]:
+        """Yield what else the plan says of the steps."""
+        yield from ()
+
+    def num_scoring_steps(self, schedule: Schedule) -> int:
+        """Return how many of the steps score pairs."""
+        return 0
+
+    def planned_size(
+        self, *, num_passages: int | None, num_questions: int | None, hold_out: bool
+    ) -> int | None:
+        """Return how many items train where a plan assumes their number; None where it does not.
+
+        Args:
+            num_passages: assumed; None where the corpus is here.
+            num_questions: assumed; None where the questions are here.
+            hold_out: whether some items are held out.
+        """
+        return num_questions
+
+    def planned_pool(
+        self, *, num_items: int, num_passages: int, labelled: SupervisedStore | None
+    ) -> tuple[int, int]:
+        """Return about how many questions and passages a held-out pool has.
+
+        Args:
+            num_items: that train.
+            num_passages: of the corpus.
+            labelled: the labelled questions, where they are here.
+        """
+        return 0, 0
+
+    def sample(
+        self,
+        questions: Sequence[str],
+        labelled: SupervisedStore | None,
+        store: PassageStore | None,
+        *,
+        rng: np.random.Generator,
+        count: int,
+    ) -> tuple[list[str], list[Passage]] | None:
+        """Draw questions and passages as its steps read them, to measure and time them.
+
+        Args:
+            questions: training questions.
+            labelled: labelled questions; None where they are not here.
+            store: the corpus; None where it is not here.
+            rng: draws them.
+            count: how many of each.
+
+        Returns:
+            Questions and passages, `count` each; None where they are not here.
+        """
+        return None
+
+
+METHODS: Registry[type[Method]] = Registry("training method")

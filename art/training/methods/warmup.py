@@ -1,0 +1,119 @@
+"""Pairs cut from the passages themselves, before there is any question.
+
+Sources: Lee et al. 2019 (inverse cloze); Izacard et al. 2022 (crops, Contriever).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+
+from art.data.cloze import inverse_cloze, random_crops
+from art.training.contrastive import cut_pairs, cut_pool
+from art.training.methods.base import METHODS, LearnerParts, Method, Source, TrainingSet
+from art.training.methods.dpr import ContrastiveLearner
+from art.training.selection import num_held_out, split_passages
+
+if TYPE_CHECKING:
+    from art.config import Config
+    from art.data.formats import Passage
+    from art.data.passages import PassageStore
+    from art.data.supervised_store import SupervisedStore
+    from art.training.run_files import RunFiles
+
+
+@METHODS.add
+@dataclass(frozen=True)
+class Warmup(Method):
+    """Contrastive steps on pairs cut from passages, with their settings.
+
+    Attributes:
+        pairs: how they are cut.
+        keep_share: see `cloze.inverse_cloze`.
+        chunk_tokens: see `grad_cached`.
+    """
+
+    name: ClassVar[str] = "warmup"
+    description: ClassVar[str] = (
+        "pairs cut from the passages, trained as dpr; an epoch is every passage once, so max_steps "
+        "usually ends it"
+    )
+    needs: ClassVar[tuple[str, ...]] = ("data.passages",)
+    trains_on = Source.PASSAGES
+    needs_corpus = True
+    items_name = "pairs to cut an epoch"
+
+    pairs: Literal["inverse-cloze", "crops"]
+    keep_share: float
+    chunk_tokens: int | None
+
+    @classmethod
+    def from_config(cls, config: Config) -> Warmup:
+        """Return the method with its settings."""
+        return cls(config.warmup.pairs, config.warmup.keep_share, config.training.chunk_tokens)
+
+    @property
+    def passages_per_item(self) -> int:
+        """The passage that a pair was cut from."""
+        return 1
+
+    @property
+    def each(self) -> str:
+        """How the pairs are cut."""
+        return f"pairs by {self.pairs}"
+
+    def training_sets(self, files: RunFiles, *, seed: int, hold_out: bool) -> list[TrainingSet]:
+        """Divide the passages of the corpus."""
+        name = self.trains_on.value
+        if files.store is None:
+            return [TrainingSet(name, 0)]
+        split = split_passages(len(files.store), seed=seed, hold_some_out=hold_out)
+        return [TrainingSet(name, split.num_training, split)]
+
+    def learner(self, parts: LearnerParts, sets: Sequence[TrainingSet]) -> ContrastiveLearner:
+        """Return what takes the steps."""
+        store, (own, *_) = parts.files.store, sets
+        assert store is not None and own.split is not None  # the method's needs
+        split, seed = own.split, parts.schedule.seed
+        pairs = cut_pairs(store, parts.retriever, cut=self.pairs, keep=self.keep_share, seed=seed)
+        held_out = split.held_out.tolist()
+        return ContrastiveLearner(
+            parts,
+            lambda places, epoch: pairs(split.training(places), epoch),
+            chunk_tokens=self.chunk_tokens,
+            pool=cut_pool(pairs, held_out) if held_out else None,
+        )
+
+    def planned_size(
+        self, *, num_passages: int | None, num_questions: int | None, hold_out: bool
+    ) -> int | None:
+        """Return how many passages train: whatever questions there are, it reads none."""
+        if num_passages is None:
+            return None
+        return num_passages - (num_held_out(num_passages) if hold_out else 0)
+
+    def planned_pool(
+        self, *, num_items: int, num_passages: int, labelled: SupervisedStore | None
+    ) -> tuple[int, int]:
+        """Return how many passages are held out: each gives a question and a passage."""
+        held_out = num_held_out(num_passages)
+        return held_out, held_out
+
+    def sample(
+        self,
+        questions: Sequence[str],
+        labelled: SupervisedStore | None,
+        store: PassageStore | None,
+        *,
+        rng: np.random.Generator,
+        count: int,
+    ) -> tuple[list[str], list[Passage]] | None:
+        """Draw passages, and cut a question from each."""
+        if store is None:
+            return None
+        chosen = [store[int(row)] for row in rng.integers(len(store), size=count)]
+        cut = inverse_cloze if self.pairs == "inverse-cloze" else random_crops
+        return [cut(one.text, rng)[0] or one.title for one in chosen], chosen

@@ -1,0 +1,184 @@
+"""What a run reads, opened: questions, judgements, labelled questions, the corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from art.config import Config
+from art.data.formats import Question, read_many_questions, read_qrels
+from art.data.passages import PassageStore
+from art.data.rows import BadRows
+from art.data.supervised_store import SupervisedStore
+from art.errors import DataError
+from art.evaluation.labels import is_labelled
+from art.files import fingerprint
+from art.teacher.registry import answers_for
+from art.training.selection import JudgedOn, Qrels, evaluation_fingerprint, hold_out
+
+if TYPE_CHECKING:
+    from art.teacher.base import Teacher
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Questions that train, and questions that a run is evaluated on.
+
+    Attributes:
+        training: texts to train on; labels are left behind here. Empty where only labelled
+            questions or passages train.
+        evaluation: questions to ask of the corpus, with whatever labels they have; none where
+            something else judges.
+        held_out: whether `evaluation` was taken out of the training questions.
+        bad_rows: skipped, where the settings say so.
+        answers: of whatever the teacher will be asked, where it scores answers; else empty.
+    """
+
+    training: list[str]
+    evaluation: list[Question]
+    held_out: bool
+    bad_rows: BadRows = field(default_factory=BadRows)
+    answers: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def none(cls) -> Questions:
+        """Return no questions at all."""
+        return cls([], [], held_out=False)
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """What a run reads; a part that it does not need, or that is not here, is None.
+
+    Attributes:
+        questions: that train and that a run is evaluated on.
+        qrels: judgements of the evaluated ones.
+        labelled: the labelled questions that train.
+        evaluated_pool: the labelled questions that checkpoints are judged on in a pool.
+        store: the passages.
+    """
+
+    questions: Questions
+    qrels: Qrels | None = None
+    labelled: SupervisedStore | None = None
+    evaluated_pool: SupervisedStore | None = None
+    store: PassageStore | None = None
+
+    def fingerprints(self, teacher: Teacher | None) -> dict[str, str]:
+        """Return a fingerprint of each thing that must not change under the run, by its name.
+
+        Args:
+            teacher: of the run; None where it needs none.
+        """
+        questions = self.questions
+        found = {
+            "training questions": fingerprint(
+                *questions.training, *map(repr, questions.answers.items())
+            ),
+            "evaluation questions": evaluation_fingerprint(questions.evaluation, self.qrels),
+        }
+        read = {
+            "passages": self.store,
+            "teacher": teacher,
+            "labelled training questions": self.labelled,
+            "labelled evaluation questions": self.evaluated_pool,
+        }
+        return found | {name: one.fingerprint for name, one in read.items() if one is not None}
+
+    def notes(self, num_hard_negatives: int) -> Iterator[str]:
+        """Yield what a user should know of the labelled files.
+
+        Args:
+            num_hard_negatives: that each labelled question asks for.
+        """
+        for one in (self.labelled, self.evaluated_pool):
+            if one is not None:
+                yield from filter(None, (one.bad_rows.report(), one.left_out))
+        if self.labelled is not None and (num_short := self.labelled.num_short(num_hard_negatives)):
+            yield (
+                f"{num_short:,} of {len(self.labelled):,} labelled questions have fewer negatives "
+                f"than training.hard_negatives ({num_hard_negatives}) and use those they have"
+            )
+
+
+def cache_folder(config: Config) -> Path | None:
+    """Return where stores and token ids are kept; None is the user's cache folder."""
+    return Path(config.data.cache_folder) if config.data.cache_folder else None
+
+
+def read_questions_of(config: Config, judged_on: JudgedOn, *, train: bool) -> Questions:
+    """Read the questions of a run and hold some out if nothing is given to judge on.
+
+    Args:
+        config: the settings.
+        judged_on: what checkpoints are judged on.
+        train: whether the questions train.
+
+    Raises:
+        DataError: a file cannot be read as questions, or the teacher needs answers and some lack.
+    """
+    kind = config.teacher.kind if config.teacher else "question-likelihood"
+    bad_rows = BadRows()
+    collector = bad_rows if config.data.skip_bad_rows else None
+    files = config.data.questions if train else []
+    training = read_many_questions(files, collector)
+    answers = answers_for(kind, training, where=", ".join(files))
+    if not judged_on.holds_out_questions:
+        evaluation = read_many_questions(config.evaluation.questions, collector)
+        if not (config.evaluation.qrels or any(map(is_labelled, evaluation))):
+            where = ", ".join(config.evaluation.questions)
+            answers = answers_for(kind, evaluation, where=where) | answers
+        every = [question.text for question in training]
+        return Questions(every, evaluation, held_out=False, bad_rows=bad_rows, answers=answers)
+    if len(training) < 2:
+        raise DataError(
+            "one training question cannot both train and choose",
+            where=config.data.questions[0],
+            hint="give more, or evaluation.questions",
+        )
+    held_out = set(hold_out(len(training), seed=config.training.seed).tolist())
+    # A question that stands in the file twice must not train and be held out.
+    texts = {training[i].text for i in held_out}
+    return Questions(
+        [question.text for question in training if question.text not in texts],
+        [
+            Question(question.question_id, question.text)
+            for i, question in enumerate(training)
+            if i in held_out
+        ],
+        held_out=True,
+        bad_rows=bad_rows,
+        answers=answers,
+    )
+
+
+def read_judgements(config: Config, questions: Questions) -> Qrels | None:
+    """Read the relevance judgements of the evaluated questions, where there are some."""
+    judged = config.evaluation.qrels
+    skipped = questions.bad_rows if config.data.skip_bad_rows else None
+    return read_qrels(judged, skipped) if judged else None
+
+
+def open_labelled(config: Config, files: list[str], *, progress: bool) -> SupervisedStore | None:
+    """Open labelled questions, None where there are no files."""
+    if not files:
+        return None
+    return SupervisedStore.open_or_build(
+        files,
+        skip_bad_rows=config.data.skip_bad_rows,
+        cache=cache_folder(config),
+        progress=progress,
+    )
+
+
+def open_corpus(config: Config, *, progress: bool) -> PassageStore:
+    """Open the corpus of a run that reads one."""
+    assert config.data.passages is not None  # checked with the settings
+    return PassageStore.open_or_build(
+        config.data.passages,
+        skip_bad_rows=config.data.skip_bad_rows,
+        cache=cache_folder(config),
+        progress=progress,
+    )

@@ -1,0 +1,276 @@
+"""Which checkpoint is kept: what it is judged on, by which metric, and for how long to wait.
+
+Where labelled questions are given they decide. Else something of what trains is held out:
+questions, judged by the teacher on what they find in the corpus, or items, judged in a pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from art.config import Config, Manifest
+from art.data.batching import epoch_order
+from art.data.formats import Question
+from art.errors import ConfigFaults, DataError
+from art.evaluation.evaluate import Evaluation, evaluate, primary_metric
+from art.evaluation.labels import is_labelled
+from art.evaluation.pooled import Pool, evaluate_pool
+from art.files import fingerprint
+
+if TYPE_CHECKING:
+    from art.data.passages import PassageStore
+    from art.data.supervised_store import SupervisedStore
+    from art.retriever.encoders import Retriever
+    from art.retriever.index import Index
+    from art.teacher.cache import CachedTeacher
+
+Qrels = Mapping[str, Mapping[str, int]]
+
+# One that training never reaches: what is held out depends on the seed and on nothing else.
+NO_EPOCH = 2**31 - 1
+_HELD_OUT_SHARE = 0.05
+_HELD_OUT_RANGE = (16, 500)
+
+
+class Best(Manifest):
+    """The best evaluation so far."""
+
+    step: int
+    metric: str
+    value: float
+
+
+class Selection(Manifest):
+    """What the evaluations so far say about which checkpoint to keep.
+
+    Attributes:
+        best: the best evaluation; None before the first.
+        evaluations_without_better: since then.
+    """
+
+    best: Best | None = None
+    evaluations_without_better: int = 0
+
+    def after(self, step: int, metrics: Mapping[str, float]) -> Selection:
+        """Return the selection with another evaluation; only a better one replaces it.
+
+        Args:
+            step: whose weights were evaluated.
+            metrics: name → value.
+        """
+        metric = primary_metric(list(metrics))
+        value = metrics[metric]
+        if self.best is None or value > self.best.value:
+            return Selection(best=Best(step=step, metric=metric, value=value))
+        waited = self.evaluations_without_better + 1
+        return Selection(best=self.best, evaluations_without_better=waited)
+
+    def out_of_patience(self, patience: int | None) -> bool:
+        """Return whether so many evaluations in a row brought nothing better; never where None."""
+        return patience is not None and self.evaluations_without_better >= patience
+
+
+@dataclass(frozen=True)
+class JudgedOn:
+    """What a run's checkpoints are judged on.
+
+    Attributes:
+        corpus: whether questions are asked of the whole corpus.
+        holds_out_questions: whether those are held out of the training questions.
+        holds_out_items: whether items of the training set are held out, to be judged in a pool.
+    """
+
+    corpus: bool
+    holds_out_questions: bool
+    holds_out_items: bool
+
+    @classmethod
+    def from_config(cls, config: Config, *, by_default: Literal["questions", "items"]) -> Self:
+        """Return what the settings say.
+
+        Args:
+            config: the settings.
+            by_default: what is held out where they give nothing to judge on.
+        """
+        asked = bool(config.evaluation.questions)
+        given = asked or bool(config.evaluation.supervised)
+        holds_out_questions = by_default == "questions" and not given
+        return cls(
+            corpus=asked or holds_out_questions,
+            holds_out_questions=holds_out_questions,
+            holds_out_items=by_default == "items" and not given,
+        )
+
+
+def needs_judge(config: Config, questions: Sequence[Question] | None) -> bool:
+    """Return whether a teacher has to judge evaluations, because no question has a label.
+
+    Args:
+        config: the settings.
+        questions: that the run is evaluated on; None where they are not here and are taken to have
+            labels.
+
+    Raises:
+        ConfigFaults: one has to judge, and there is none.
+    """
+    if not questions or config.evaluation.qrels or any(map(is_labelled, questions)):
+        return False
+    if config.teacher is None:
+        fault = "teacher: evaluation.questions have no labels, so one has to judge; or give labels"
+        raise ConfigFaults([fault])
+    return True
+
+
+def num_held_out(num_items: int) -> int:
+    """Return how many of the items that train are held out where nothing is given to judge on."""
+    low, high = _HELD_OUT_RANGE
+    return min(max(round(_HELD_OUT_SHARE * num_items), low), high, num_items // 2)
+
+
+def hold_out(num_items: int, *, seed: int) -> NDArray[np.int64]:
+    """Return the positions that are held out, in order: as many as `num_held_out` says."""
+    order = epoch_order(num_items, seed=seed, epoch=NO_EPOCH)
+    return np.sort(order[: num_held_out(num_items)])
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Which of n items train and which are held out.
+
+    Attributes:
+        size: n.
+        held_out: positions that are held out, in order.
+        left_out: positions that do not train, in order: those, and the same questions elsewhere.
+    """
+
+    size: int
+    held_out: NDArray[np.int64]
+    left_out: NDArray[np.int64]
+
+    @property
+    def num_training(self) -> int:
+        """How many train."""
+        return self.size - len(self.left_out)
+
+    def training(self, places: Sequence[int]) -> list[int]:
+        """Return the positions of those that train, from their places among themselves."""
+        # A place moves up by each that is left out at or before it; no list of all is needed.
+        before = self.left_out - np.arange(len(self.left_out))
+        chosen = np.asarray(places, dtype=np.int64)
+        moved: list[int] = (chosen + np.searchsorted(before, chosen, side="right")).tolist()
+        return moved
+
+
+def split_labelled(
+    store: SupervisedStore, *, seed: int, hold_some_out: bool, evaluated: Sequence[str] = ()
+) -> Split:
+    """Divide labelled questions into those that train and those that are held out.
+
+    Args:
+        store: the questions.
+        seed: of the run.
+        hold_some_out: whether some of them are.
+        evaluated: texts of other questions that are held out; they do not train here.
+
+    Raises:
+        DataError: there is one question alone, which cannot both train and be held out.
+    """
+    nothing = np.zeros(0, dtype=np.int64)
+    held_out = hold_out(len(store), seed=seed) if hold_some_out else nothing
+    if hold_some_out and not len(held_out):
+        raise DataError(
+            "one labelled question cannot both train and choose",
+            hint="give more in data.supervised, or evaluation.supervised",
+        )
+    texts = {*evaluated, *(store.questions[i] for i in held_out.tolist())}
+    if not texts:
+        return Split(len(store), held_out, nothing)
+    left_out = [i for i, text in enumerate(store.questions) if text in texts]
+    return Split(len(store), held_out, np.array(left_out, dtype=np.int64))
+
+
+def split_passages(num_passages: int, *, seed: int, hold_some_out: bool) -> Split:
+    """Divide passages into those whose pairs train and those whose pairs are held out."""
+    held_out = hold_out(num_passages, seed=seed) if hold_some_out else np.zeros(0, dtype=np.int64)
+    return Split(num_passages, held_out, held_out)
+
+
+def evaluation_fingerprint(questions: Sequence[Question], qrels: Qrels | None) -> str:
+    """Return a fingerprint of the questions that a run is evaluated on and of all their labels."""
+    # A set has another order in each process.
+    asked = [(q.question_id, q.text, q.answers, sorted(q.positive_passage_ids)) for q in questions]
+    return fingerprint(repr(asked), repr(qrels))
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What an evaluation of a checkpoint found.
+
+    Attributes:
+        metrics: name → value.
+        num_questions: evaluated.
+        found: the rankings in the corpus; None where it was not searched.
+    """
+
+    metrics: dict[str, float]
+    num_questions: int
+    found: Evaluation | None
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Evaluates checkpoints: questions asked of the corpus, a pool, or both.
+
+    Attributes:
+        questions: asked of the corpus; none where only the pool judges.
+        qrels: their relevance judgements; None without.
+        store: the corpus; None where it is not searched.
+        pool: None where there is none.
+        teacher: judges questions without labels; None where there is none.
+        ks: depths of the top-k accuracy.
+        regex_answers: the answers are regular expressions.
+        drop_self_hits: leave out a passage whose id is its question's.
+    """
+
+    questions: Sequence[Question]
+    qrels: Qrels | None
+    store: PassageStore | None
+    pool: Pool | None
+    teacher: CachedTeacher | None
+    ks: Sequence[int]
+    regex_answers: bool
+    drop_self_hits: bool
+
+    def __call__(self, retriever: Retriever, index: Index | None) -> Judgement:
+        """Evaluate a retriever; every process of the job must call it.
+
+        Args:
+            retriever: with the weights to judge.
+            index: of these weights; None where the corpus is not searched.
+        """
+        found = self._search(retriever, index) if self.questions else None
+        pooled = {} if self.pool is None else evaluate_pool(retriever, self.pool)
+        judged = found or self.pool
+        assert judged is not None  # where nothing is given to judge on, something is held out
+        return Judgement(
+            {**(found.metrics if found else {}), **pooled}, judged.num_questions, found
+        )
+
+    def _search(self, retriever: Retriever, index: Index | None) -> Evaluation:
+        assert index is not None and self.store is not None  # a refresh always comes before
+        return evaluate(
+            retriever,
+            index,
+            self.store,
+            self.questions,
+            qrels=self.qrels,
+            ks=self.ks,
+            teacher=self.teacher,
+            regex_answers=self.regex_answers,
+            drop_self_hits=self.drop_self_hits,
+        )

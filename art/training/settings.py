@@ -1,0 +1,63 @@
+"""Settings read with all that their names can stand for: methods, losses, kinds of teachers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from art import config
+from art.config import Choices, Config, Stage, teacher_contradictions
+from art.training.losses import LOSSES
+from art.training.methods import METHODS
+
+
+@dataclass(frozen=True)
+class _Free:
+    """A choice that no other setting depends on."""
+
+    name: str
+    description: str
+    needs: tuple[str, ...] = ()
+
+    def faults(self, config: Config) -> Iterator[str]:
+        """Yield nothing."""
+        yield from ()
+
+
+@dataclass(frozen=True)
+class _Kind(_Free):
+    """A kind of teacher: what it has against settings of its section."""
+
+    def faults(self, config: Config) -> Iterator[str]:
+        """Yield a line per setting that means nothing to the kind, or that it cannot use."""
+        if config.teacher is not None:
+            yield from teacher_contradictions(config.teacher)
+
+
+def choices() -> Choices:
+    """Return every name that a setting can hold, as the registries have them now."""
+    kinds = ("question-likelihood", "answer-likelihood", "cross-encoder")
+    return Choices(
+        {
+            "training.method": {one.name: one for one in METHODS},
+            "training.loss": {one.name: _Free(one.name, one.description) for one in LOSSES},
+            "teacher.kind": {name: _Kind(name, "") for name in kinds},
+        }
+    )
+
+
+def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read the settings of a single run, see `art.config.read_config`."""
+    return config.read_config(path, overrides, choices=choices())
+
+
+def read_stages(path: str | Path, overrides: Sequence[str] = ()) -> list[Stage]:
+    """Read the settings of one run or of several in a row, see `art.config.read_stages`."""
+    return config.read_stages(path, overrides, choices=choices())
+
+
+def check_config(document: dict[str, Any], *, source: str, faults: Sequence[str] = ()) -> Config:
+    """Turn nested plain values into settings, see `art.config.check_config`."""
+    return config.check_config(document, source=source, faults=faults, choices=choices())

@@ -1,0 +1,300 @@
+"""A run in progress: its parts, its state, and what is done between two optimiser steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from art import distributed
+from art.evaluation.rankings import write_rankings
+from art.retriever.encoders import Retriever
+from art.retriever.index import Index
+from art.teacher.cache import CachedTeacher
+from art.teacher.grouped import score_grouped
+from art.training import checkpoints, collapse
+from art.training.corpus import Corpus
+from art.training.interruption import Interrupted, Interruption
+from art.training.methods import Learner
+from art.training.progress import MetricsLog, PhaseTimer, ProgressLine
+from art.training.run_data import RunData
+from art.training.run_folder import RunFolder
+from art.training.schedule import Action, Schedule
+from art.training.selection import Judge
+from art.training.state import EpochPairs, TrainState
+from art.training.statistics import StepStatistics
+
+T = TypeVar("T")
+
+# Prefetched scores that a kill may cost.
+_SECONDS_BETWEEN_SAVES = 60.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a run gives way, or ends.
+
+    Attributes:
+        max_grad_norm: gradients are clipped to it.
+        max_skipped_steps: steps in a row without a finite gradient; one more ends the run.
+        patience: evaluations without a better one that end it; None for any number.
+    """
+
+    max_grad_norm: float
+    max_skipped_steps: int
+    patience: int | None
+
+
+@dataclass
+class Trainer:
+    """A run in progress.
+
+    Attributes:
+        run: its folder.
+        data: what it learns from, and its schedule.
+        retriever: the student.
+        model: the student, wrapped for gradient averaging when there are several processes.
+        optimizer: of its parameters.
+        learner: takes the steps.
+        corpus: with the last index; None where the run reads none.
+        judge: evaluates checkpoints.
+        teacher: with the scores it already gave; None where nothing is scored.
+        metrics: the log of the run.
+        accelerator: whose trackers are told too.
+        limits: see there.
+        log_steps: steps between lines of the log.
+        notes: for the user, when the run begins.
+        state: all that changes, apart from weights, optimiser, index and logs.
+        interruption: whether a signal has come to this process.
+        stop_signal: that came to one of the processes, as of the last exchange.
+    """
+
+    run: RunFolder
+    data: RunData
+    retriever: Retriever
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    learner: Learner
+    corpus: Corpus | None
+    judge: Judge
+    teacher: CachedTeacher | None
+    metrics: MetricsLog
+    accelerator: Accelerator
+    limits: Limits
+    log_steps: int
+    notes: tuple[str, ...]
+    state: TrainState
+    interruption: Interruption = field(default_factory=Interruption)
+    stop_signal: int | None = None
+
+    def __post_init__(self) -> None:
+        self.timer = PhaseTimer(self.retriever.device)
+        self.progress = ProgressLine(self.schedule.num_steps, 0, enabled=False)
+        self._warned = False
+
+    @property
+    def schedule(self) -> Schedule:
+        """What happens at which step."""
+        return self.data.schedule
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no step is left, or patience has run out."""
+        at_end = self.state.step >= self.schedule.num_steps
+        return at_end or self.state.selection.out_of_patience(self.limits.patience)
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether a pass over the training set ended with the last step, or the run did."""
+        step = self.state.step
+        return self.schedule.ends_epoch(step) or step == self.schedule.num_steps
+
+    def exchange(self, value: T) -> list[T]:
+        """Return every process's value, by rank; the processes agree on whether a signal came."""
+        gathered = distributed.gather_objects((value, self.interruption.signum))
+        self.stop_signal = next((signum for _, signum in gathered if signum is not None), None)
+        return [its_value for its_value, _ in gathered]
+
+    def advance(self, by_rank: Sequence[StepStatistics]) -> None:
+        """Count another step, taken by all processes."""
+        self.state = self.state.after_step(
+            is_finite=by_rank[0].is_finite,
+            pairs=EpochPairs(
+                asked=sum(one.num_pairs for one in by_rank),
+                known=sum(one.num_known for one in by_rank),
+            ),
+        )
+
+    def begin_epoch(self) -> None:
+        """Count pairs anew."""
+        self.state = self.state.changed(epoch_pairs=EpochPairs())
+
+    def do(self, due: Sequence[Action]) -> None:
+        """Do what is due, in this order."""
+        for position, action in enumerate(due):
+            match action:
+                case Action.SAVE:
+                    self.save(due[position + 1 :])
+                case Action.REFRESH:
+                    with self.interruption.at_once():
+                        self.refresh()
+                case Action.EVALUATE:
+                    with self.interruption.at_once():
+                        self.evaluate()
+                case Action.PREFETCH:
+                    self.prefetch()
+
+    def leave(self, due: Sequence[Action]) -> None:
+        """End a run that a signal has asked to end, with a checkpoint of this step.
+
+        Args:
+            due: what the schedule has for this step; the resumed run does it first.
+
+        Raises:
+            Interrupted: always.
+        """
+        assert self.stop_signal is not None
+        self.save([action for action in due if action != Action.SAVE])
+        raise Interrupted(self.stop_signal, saved_step=self.state.step)
+
+    def save(self, still_due: Sequence[Action]) -> None:
+        """Write a checkpoint that lists what is still due at this step."""
+        with self.timer("save"), distributed.fail_together():
+            if self.teacher is not None:
+                self.teacher.sync()
+            self.state = self.state.changed(
+                due=tuple(still_due), metrics_bytes=self.metrics.num_bytes, **self._scores()
+            )
+            if distributed.is_main():
+                checkpoints.save_checkpoint(self.run, self.state, self.retriever, self.optimizer)
+                checkpoints.prune(self.run)
+
+    def _scores(self) -> dict[str, Any]:
+        """Return what the state says of the score log."""
+        if self.teacher is None:
+            return {}
+        return {
+            "num_scores": self.teacher.num_scores,
+            "num_scored": self.teacher.num_scored,
+            "score_mark": self.teacher.log.mark,
+        }
+
+    def refresh(self) -> None:
+        """Re-embed the corpus with the live weights of the passage tower and swap the index."""
+        assert self.corpus is not None  # else no refresh is due
+        start, step = time.perf_counter(), self.state.step
+        fingerprint = self.retriever.fingerprint()
+        previous = self.corpus.index
+        if previous is not None and previous.retriever_fingerprint == fingerprint:
+            self.progress.say(f"step {step}: the passage tower has not moved, index kept")
+            return
+        name, description = f"step-{step:08d}", f"refresh at step {step}"
+        folder = self.run.index_folder(name)
+        index = self.corpus.embed(self.retriever, folder, description, fingerprint)
+        self.corpus.index, self.state = index, self.state.changed(index=name)
+        seconds = time.perf_counter() - start
+        with distributed.fail_together():
+            if distributed.is_main():
+                self._report_refresh(previous, index, seconds)
+
+    def _report_refresh(self, previous: Index | None, current: Index, seconds: float) -> None:
+        changed = self._share_changed(previous, current)
+        cosine = collapse.passage_cosine(current)
+        values = {"seconds": seconds, "top_k_changed": changed, "passage_cosine": cosine}
+        self.record("refresh", values)
+        first = self.metrics.records("refresh")[0]
+        self.warn_once(collapse.warn_of_vectors(cosine, first.get("passage_cosine")))
+        moved = "" if changed is None else f", {changed:.0%} of the top-K changed"
+        self.progress.say(f"step {self.state.step}: index refreshed in {seconds:.1f} s{moved}")
+
+    def _share_changed(self, previous: Index | None, current: Index) -> float | None:
+        """Return which share of the retriever's top-K the old index would not have found.
+
+        None where there is no old index, or no step that searches the new one.
+        """
+        searched = self.learner.next_searched(self.state.step)
+        if previous is None or searched is None:
+            return None
+        texts, top_k = searched
+        vectors = self.retriever.embed_questions(texts)
+        _, before = previous.search(vectors, top_k)
+        _, after = current.search(vectors, top_k)
+        pairs = zip(before.tolist(), after.tolist(), strict=True)
+        kept = sum(len(set(old) & set(new)) for old, new in pairs)
+        return 1.0 - kept / after.size
+
+    def evaluate(self) -> None:
+        """Evaluate the current weights; keep them if they are the best so far."""
+        start, step = time.perf_counter(), self.state.step
+        judgement = self.judge(self.retriever, self.corpus.index if self.corpus else None)
+        seconds = time.perf_counter() - start
+        found, metrics = judgement.found, judgement.metrics
+        selection = self.state.selection.after(step, metrics)
+        self.state = self.state.changed(selection=selection)
+        is_best = selection.best is not None and selection.best.step == step
+        with distributed.fail_together():
+            if distributed.is_main():
+                if is_best:
+                    checkpoints.keep_best(self.run, step)
+                if is_best and found is not None:
+                    assert self.corpus is not None
+                    write_rankings(self.run.rankings_file(step), found, self.corpus.store)
+                values = {"num_questions": judgement.num_questions, "seconds": seconds}
+                self.record("evaluation", {**metrics, **values})
+        self.progress.say(
+            f"step {step}: "
+            + "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+            + f"  ({judgement.num_questions} questions, {seconds:.1f} s)"
+        )
+        if step == 0 and found is not None:
+            for note in found.notes:
+                self.progress.say(f"note: {note}")
+
+    def prefetch(self) -> None:
+        """Score what the steps until the next refresh will ask for, each passage read only once.
+
+        Where the retriever then finds something else, the step itself scores it.
+
+        Raises:
+            Interrupted: a signal came; the scores so far are in a checkpoint of this step.
+        """
+        teacher, description = self.teacher, f"prefetching scores at step {self.state.step}"
+        if teacher is None or not self.learner.prefetches:
+            return
+        if not self.state.is_prefetching:  # else a kill or a signal came in the middle of it
+            teacher.log.set_mark()
+        self.state = self.state.changed(is_prefetching=True)
+        with self.timer("retrieve"):
+            pairs = self.learner.pairs_to_prefetch(self.state.step)
+        blocks = score_grouped(teacher, *pairs, description=description)
+        saved = time.perf_counter()
+        while True:
+            with self.timer("score"):
+                if next(blocks, None) is None:
+                    break
+            elapsed, *_ = self.exchange(time.perf_counter() - saved)
+            if self.stop_signal is not None:
+                self.leave([Action.PREFETCH])
+            if elapsed > _SECONDS_BETWEEN_SAVES:
+                self.save([Action.PREFETCH])
+                saved = time.perf_counter()
+        self.state = self.state.changed(is_prefetching=False)
+
+    def record(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Write a line of metrics and notify the trackers; on the main process."""
+        self.metrics.write(kind, self.state.step, values)
+        prefix = "" if kind == "train" else f"{kind}/"
+        known = {f"{prefix}{name}": value for name, value in values.items() if value is not None}
+        for tracker in self.accelerator.trackers:
+            tracker.log(known, step=self.state.step)
+
+    def warn_once(self, warning: str | None) -> None:
+        """Say what is wrong with the retriever, the first time that something is."""
+        if warning is not None and not self._warned:
+            self.progress.say(f"warning: step {self.state.step}: {warning}")
+            self._warned = True
