@@ -11,13 +11,12 @@ from typing import Any
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from art.evaluation.evaluate import TEACHER_METRIC
-from art.evaluation.pooled import POOLED_METRIC
+from art.evaluation.metrics import metric
 from art.report.changes import won_and_lost
 from art.report.curves import charts
 from art.report.drawing import inline
 from art.report.history import History
-from art.report.tables import interval_text, metric_name, metric_value, outcome
+from art.report.tables import outcome, with_interval
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def _facts_of(history: History) -> dict[str, str]:
         "Evaluated on": _counted(history.evaluation(0)["num_questions"], chosen_on),
         "Student": str(history.settings.get("retriever", {}).get("model", "?")),
         "Teacher": str(history.settings.get("teacher", {}).get("model", "none")),
-        "Step chosen by": _reason(history.metric),
+        "Step chosen by": metric(history.metric).meaning,
         "Chosen step": "0: none was better than the start"
         if history.best_step == 0
         else f"{history.best_step:,}" + ("" if history.finished else ", so far"),
@@ -105,14 +104,6 @@ def _date(unix_seconds: int | None) -> str:
     return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _reason(metric: str) -> str:
-    if metric == TEACHER_METRIC:
-        return "the teacher's log-likelihood of a question given its first passage; no labels"
-    if metric == POOLED_METRIC:
-        return "the reciprocal rank of a question's positive among the passages of all of them"
-    return f"{metric_name(metric)} of labelled questions"
-
-
 def _metrics(histories: Sequence[History]) -> Table:
     names = list(dict.fromkeys(name for history in histories for name in history.metrics))
     rows = []
@@ -123,25 +114,24 @@ def _metrics(histories: Sequence[History]) -> Table:
             record, when = history.evaluation(step), "after" if step else "before"
             cells = [_cell(history, record, name) for name in names]
             rows.append([f"{lead}{when} training (step {step:,})", *cells])
-    return Table([metric_name(name) for name in names], rows)
+    return Table([metric(name).title for name in names], rows)
 
 
-def _cell(history: History, record: Mapping[str, Any], metric: str) -> str:
-    if metric not in history.metrics:
+def _cell(history: History, record: Mapping[str, Any], name: str) -> str:
+    if name not in history.metrics:
         return "–"
-    value, ends = metric_value(metric, record[metric]), history.interval(record, metric)
-    return (
-        value if ends is None else f"{value} ({interval_text({'low': ends[0], 'high': ends[1]})})"
-    )
+    low, high = history.interval(record, name) or (None, None)
+    return with_interval({"metric": name, "value": record[name], "low": low, "high": high})
 
 
 def _notes(histories: Sequence[History]) -> Iterator[str]:
     for history in histories:
         lead = f"{history.name}: " if len(histories) > 1 else ""
         if history.best_step and (found := history.paired_test()) is not None:
-            metric, test = found
-            yield f"{lead}{metric_name(metric)}, after training against before: {outcome(test)}."
-    if any(name.startswith("top_") for history in histories for name in history.metrics):
+            name, test = found
+            title = metric(name).title
+            yield f"{lead}{title}, after training against before: {outcome(test)}."
+    if any(metric(name).has_interval for history in histories for name in history.metrics):
         yield "Shares in %; in brackets their 95 % intervals (Wilson)."
     for name in ("evaluation questions", "passages"):
         if len({history.fingerprints.get(name) for history in histories}) > 1:

@@ -15,7 +15,7 @@ from art.config import Config
 from art.data.contrastive import Items
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
-from art.evaluation.evaluate import Evaluation, evaluate, primary_metric
+from art.evaluation.evaluate import Evaluation, evaluate
 from art.evaluation.pooled import Pool, evaluate_pool
 from art.evaluation.rankings import write_rankings
 from art.retriever.bm25 import BM25
@@ -34,6 +34,7 @@ from art.training.prefetch import prefetch
 from art.training.progress import MetricsLog, PhaseTimer, ProgressLine
 from art.training.run_folder import RunFolder
 from art.training.schedule import Schedule
+from art.training.selection import primary_metric
 
 # Scores made ahead that a kill may cost.
 _SECONDS_BETWEEN_SAVES = 60.0

@@ -18,7 +18,7 @@ from art import distributed
 from art.data.contrastive import ContrastiveItem, Items
 from art.data.tokens import TokenStore
 from art.errors import ArtError
-from art.evaluation.metrics import positive_ranks, rank_agreement
+from art.evaluation.statistics import positive_ranks, rank_agreement
 from art.retriever.encoders import Retriever
 from art.teacher.cache import CachedTeacher
 from art.training.candidates import Candidates

@@ -37,7 +37,7 @@ def test_a_change_says_both_ranks() -> None:
     assert won.said == "first hit: not in the first 100 → rank 3"
 
 
-def test_without_labels_the_figure_decides() -> None:
+def test_without_labels_the_metric_decides() -> None:
     before = [ranking(i, None, labelled=False, value=value) for i, value in enumerate((-3, -2))]
     after = [ranking(i, None, labelled=False, value=value) for i, value in enumerate((-1, -2.5))]
     won, lost = won_and_lost(before, after, "likelihood")
