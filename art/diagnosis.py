@@ -20,8 +20,8 @@ from art.errors import ArtError
 from art.evaluation.comparison import paired_test
 from art.evaluation.evaluate import Evaluation, evaluate_rows
 from art.evaluation.labels import is_labelled
-from art.evaluation.metrics import PairedTest, rank_agreement, wilson
 from art.evaluation.rerank import in_order
+from art.evaluation.statistics import PairedTest, rank_agreement, wilson
 from art.planning.label_entropy import LabelEntropy
 from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages

@@ -38,7 +38,7 @@ _QUESTIONS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class Choice:
+class NegativeChoice:
     """Which passages of a ranking become negatives.
 
     Args:
@@ -124,7 +124,7 @@ def mine(
     questions: Sequence[Question],
     output: str | Path,
     *,
-    choice: Choice,
+    choice: NegativeChoice,
     progress: bool = True,
 ) -> Mined:
     """Write questions with positives and hard negatives as DPR's JSON lines.
@@ -146,12 +146,12 @@ def mine(
         ArtError: the disk refuses.
     """
     check_output(output)
-    judge = _Judge(questions, store)
+    labels = _Positives(questions, store)
     mined = Mined()
     bar = tqdm(total=len(questions), desc="mining", unit=" questions", disable=not progress)
     with bar, atomic_write(output) as file:
         for position, found in _found(search, questions, choice.depth):
-            line = _example(judge, position, found, choice, mined)
+            line = _example(labels, position, found, choice, mined)
             if line is not None:
                 file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
             bar.update()
@@ -181,7 +181,7 @@ def _found(
             yield start + offset, dict(hits)
 
 
-class _Judge:
+class _Positives:
     """Knows which passages answer which question."""
 
     def __init__(self, questions: Sequence[Question], store: PassageStore) -> None:
@@ -203,15 +203,15 @@ class _Judge:
 
 
 def _example(
-    judge: _Judge, position: int, found: _Hits, choice: Choice, mined: Mined
+    labels: _Positives, position: int, found: _Hits, choice: NegativeChoice, mined: Mined
 ) -> dict[str, Any] | None:
-    question = judge.questions[position]
-    positives = judge.positives(position, found)
+    question = labels.questions[position]
+    positives = labels.positives(position, found)
     if not positives:
         labelled = question.answers or question.positive_passage_ids
         (mined.unanswered if labelled else mined.unlabelled).append(question.question_id)
         return None
-    negatives = _negatives(judge, position, found, positives, choice)
+    negatives = _negatives(labels, position, found, positives, choice)
     mined.num_questions += 1
     mined.num_negatives += len(negatives)
     mined.num_short += len(negatives) < choice.num_negatives
@@ -219,14 +219,14 @@ def _example(
         "id": question.question_id,
         "question": question.text,
         "answers": list(question.answers),
-        "positive_ctxs": [_context(judge.store, row, found) for row in positives],
-        "hard_negative_ctxs": [_context(judge.store, row, found) for row in negatives],
+        "positive_ctxs": [_context(labels.store, row, found) for row in positives],
+        "hard_negative_ctxs": [_context(labels.store, row, found) for row in negatives],
         "negative_ctxs": [],
     }
 
 
 def _negatives(
-    judge: _Judge, position: int, found: _Hits, positives: list[int], choice: Choice
+    labels: _Positives, position: int, found: _Hits, positives: list[int], choice: NegativeChoice
 ) -> list[int]:
     """Return the rows of a question's negatives, best-ranked first."""
     highest = math.inf
@@ -235,7 +235,7 @@ def _negatives(
         highest = found.get(positives[0], -math.inf) - choice.margin
     window = list(found)[choice.skip_top : choice.depth]
     fit = (row for row in window if found[row] <= highest and row not in positives)
-    fit = (row for row in fit if not judge.has_answer(position, row))
+    fit = (row for row in fit if not labels.has_answer(position, row))
     if choice.seed is None:
         return list(islice(fit, choice.num_negatives))
     pool = list(fit)

@@ -14,7 +14,7 @@ from art.data.passages import PassageStore
 from art.data.supervised import read_supervised
 from art.data.supervised_store import SupervisedStore
 from art.errors import ArtError, DataError
-from art.mining import Choice, Mined, bm25_search, mine
+from art.mining import Mined, NegativeChoice, bm25_search, mine
 from art.retriever.bm25 import BM25
 
 TEXTS = "zero one two three four five six seven eight nine".split()
@@ -36,7 +36,9 @@ def in_row_order(texts: list[str], top_k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mined(store, output: Path, *questions: Question, **choice) -> tuple[list[dict], Mined]:
-    result = mine(in_row_order, store, questions, output, choice=Choice(**choice), progress=False)
+    result = mine(
+        in_row_order, store, questions, output, choice=NegativeChoice(**choice), progress=False
+    )
     return [json.loads(line) for line in output.read_text().splitlines()], result
 
 
@@ -128,10 +130,10 @@ def test_nothing_is_written_where_no_question_has_a_positive(store, tmp_path):
 
 def test_a_window_without_ranks_or_a_wrong_ending_is_refused(store, tmp_path):
     with pytest.raises(ArtError, match="no rank is left"):
-        Choice(skip_top=5, depth=5)
+        NegativeChoice(skip_top=5, depth=5)
     for margin in (-1.0, float("nan")):
         with pytest.raises(ArtError, match="margin"):
-            Choice(margin=margin)
+            NegativeChoice(margin=margin)
     with pytest.raises(DataError, match=r"\.jsonl"):
         mined(store, tmp_path / "n.json", asked("p1"))
 

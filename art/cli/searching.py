@@ -195,7 +195,7 @@ def mine(
     from art import distributed, mining
     from art.data.formats import read_questions
 
-    choice = mining.Choice(num_negatives, skip_top, depth, margin, seed)
+    choice = mining.NegativeChoice(num_negatives, skip_top, depth, margin, seed)
     mining.check_output(output)
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
     with processes(cpu) as device:

@@ -17,6 +17,7 @@ from art.data.tokens import PassageEncoder, TokenStore
 from art.demo.corpus import iter_passages
 from art.evaluation.comparison import answered_somewhere, compare, evaluate_bm25, paired_test
 from art.evaluation.evaluate import Evaluation
+from art.evaluation.metrics import metric
 from art.evaluation.rankings import kept_rankings
 from art.files import write_bytes
 from art.planning.forecast import forecast
@@ -28,6 +29,7 @@ from art.training.interruption import Interruption
 from art.training.loop import train
 from art.training.run_files import cache_folder
 from art.training.run_folder import RunFolder
+from art.training.selection import primary_metric
 from art.training.settings import check_config
 
 _TRAINING, _CHOOSING, _LOCKED = (
@@ -158,7 +160,7 @@ def most_changed(results: dict[str, Evaluation], config: Config) -> str:
     cache = cache_folder(config)
     store = PassageStore.open_or_build(config.data.passages, cache=cache)
     before, after = (list(kept_rankings(results[name], store)) for name in (_BEFORE, _AFTER))
-    won, lost = won_and_lost(before, after, results[_AFTER].primary[0])
+    won, lost = won_and_lost(before, after, primary_metric(list(results[_AFTER].metrics)))
     shown = [*won[:_NUM_WON], *lost[:_NUM_LOST]]
     if not shown:
         return "No question's first answer has moved."
@@ -168,13 +170,13 @@ def most_changed(results: dict[str, Evaluation], config: Config) -> str:
     )
 
 
-def verdict(results: dict[str, Evaluation], metric: str = "top_5") -> str:
+def verdict(results: dict[str, Evaluation], name: str = "top_5") -> str:
     """Return what the exact paired tests say, whichever way they fall."""
     lines = []
     for other in (_BEFORE, "BM25"):
-        test = paired_test(results[_AFTER], results[other], metric)
+        test = paired_test(results[_AFTER], results[other], name)
         lines.append(
-            f"{metric.replace('_', '-')}, {_AFTER} against {other}: "
+            f"{metric(name).title}, {_AFTER} against {other}: "
             f"{test.only_first} questions won, {test.only_second} lost "
             f"(exact McNemar p = {test.p_value:.2g})"
         )

@@ -1,16 +1,17 @@
 """How good a ranking is: the same metrics for the training loop, the command and any other ranking.
 
     answers     does a passage contain an answer, exactly as DPR asks it
-    metrics     top-k, judged relevance through trec_eval, intervals, paired tests, agreement
+    metrics     every metric: its name, title, unit, which direction is better, how it is computed
+    statistics  intervals, paired tests, rank correlation, ranks, scores that fall strictly
     runs        result files: TREC runs and DPR's JSON, written and read
     labels      which passages answer which question: by the ids it names, else by its answers
     sharing     questions dealt out to the processes and their results gathered
-    evaluate    retriever + index + questions -> metrics, and the metrics of a given ranking
-    pooled      retriever + labelled questions, without a corpus -> rank of the positive
+    evaluate    retriever + index + questions → metrics, and the metrics of a given ranking
+    pooled      retriever + labelled questions, without a corpus → metrics of the positives' ranks
     rankings    what each question found, kept for a person to look at
-    ceiling     what a teacher could teach: its own re-ordering of a ranking
+    rerank      a ranking re-ordered by the teacher's scores
     comparison  several retrievers on the same questions, with exact paired tests
-    rescoring   anybody's result file in a teacher's order, killed and resumed alike
+    rescoring   a result file of any program re-ordered by a teacher; goes on after a kill
 
-`answers`, `metrics` and `runs` load no torch.
+`answers`, `metrics`, `statistics` and `runs` load no torch.
 """

@@ -1,4 +1,4 @@
-"""Several retrievers on the same questions: is one better, and how much could the teacher teach?"""
+"""Several retrievers on the same questions, and what re-ordering by the teacher's scores gives."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from art.evaluation.evaluate import Evaluation, evaluate, evaluate_rows
-from art.evaluation.metrics import PairedTest, mcnemar
 from art.evaluation.rerank import in_order
+from art.evaluation.statistics import PairedTest, mcnemar
 from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages
 from art.teacher.grouped import grouped_scores
@@ -41,9 +41,8 @@ def compare(
         retrievers: name → retriever and the store's token ids under its passage template.
         store: the passages.
         questions: labelled ones.
-        teacher: the frozen language model; what it makes of BM25's ranking is what it could teach.
-            It is asked only about questions that one of BM25's passages answers: in whatever order,
-            the others miss.
+        teacher: the frozen language model that re-orders BM25's ranking. It is asked only about
+            questions that one of BM25's passages answers: the others miss in any order.
         ks: depths of the top-k accuracy, `depth` at most.
         depth: how many of BM25's passages the teacher re-orders.
         cache: where BM25's index is kept; `files.cache_folder()` when None.

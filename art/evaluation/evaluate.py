@@ -8,7 +8,7 @@ passage.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,48 +18,46 @@ from numpy.typing import NDArray
 from art import distributed
 from art.errors import ArtError
 from art.evaluation.labels import Labels, is_labelled, missing_passages, some
-from art.evaluation.metrics import judged, top_k_found, wilson
-from art.evaluation.pooled import POOLED_METRIC
+from art.evaluation.metrics import compute_all, means, metric
+from art.evaluation.metrics.evidence import Evidence, FirstPassages, Hits, Judgements
 from art.evaluation.rerank import score_rows
 from art.evaluation.sharing import gather_shares, my_share
+from art.evaluation.statistics import wilson
 
 if TYPE_CHECKING:
     from art.data.formats import Question
     from art.data.passages import PassageStore
+    from art.evaluation.metrics.evidence import Qrels
     from art.retriever.encoders import Retriever
     from art.retriever.index import Index
     from art.teacher.cache import CachedTeacher
 
-Qrels = Mapping[str, Mapping[str, int]]
-
 DEFAULT_KS = (1, 5, 20, 50, 100)
-TEACHER_METRIC = "teacher_log_likelihood"
 _JUDGED_DEPTH = 100  # Recall@100 looks deepest
 _EMBED_BLOCK = 256  # fixed, so that a question's vector does not depend on the number of processes
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics of one ranking; higher is better for each of them.
+    """Metrics of one ranking.
 
     Attributes:
-        metrics: name -> value: `top_<k>`, `ndcg@10`, `mrr@10`, `recall@100`, `map`, or
-            `teacher_log_likelihood`.
-        primary: the name and value to choose models by.
+        metrics: name → value, for the metrics registered in `art.evaluation.metrics` that apply.
         questions: those evaluated, Q of them.
         rows: passages of each question in the store, best first, [Q, K].
         scores: their scores, [Q, K].
         hits: whether each passage answers its question, [Q, K]; None without labels.
-        per_question: name -> [Q] float64, NaN where the metric does not apply to the question.
+        labelled: which questions have a label of their own, [Q]; others may be judged all the same.
+        per_question: name → [Q] float64, NaN where the metric does not apply to the question.
         notes: what a reader of the metrics must know, a sentence each.
     """
 
     metrics: dict[str, float]
-    primary: tuple[str, float]
     questions: list[Question]
     rows: NDArray[np.int64]
     scores: NDArray[Any]
     hits: NDArray[np.bool_] | None
+    labelled: NDArray[np.bool_]
     per_question: dict[str, NDArray[np.float64]]
     notes: list[str]
 
@@ -69,13 +67,16 @@ class Evaluation:
         return len(self.questions)
 
     def table(self) -> list[dict[str, Any]]:
-        """Return one line per metric: name, value, questions counted, 95 % interval of a share."""
+        """Return a line per metric: name, value, questions counted, 95 % interval or None."""
         lines = []
         for name, value in self.metrics.items():
             values = self.per_question[name]
             counted = values[~np.isnan(values)]
-            share = name.startswith("top_")
-            low, high = wilson(int(counted.sum()), len(counted)) if share else (None, None)
+            low, high = (
+                wilson(int(counted.sum()), len(counted))
+                if metric(name).has_interval
+                else (None, None)
+            )
             line = {"metric": name, "value": value, "num_questions": len(counted)}
             lines.append({**line, "low": low, "high": high})
         return lines
@@ -103,7 +104,7 @@ def evaluate(
         index: of the store's passages under the same retriever.
         store: the passages.
         questions: Q of them; where some have labels, those without are left out and counted.
-        qrels: question id -> passage id -> relevance.
+        qrels: question id → passage id → relevance.
         ks: depths of the top-k accuracy.
         teacher: judges the first passage when no question has labels.
         regex_answers: the answers are regular expressions (CuratedTREC).
@@ -112,6 +113,7 @@ def evaluate(
     Raises:
         ArtError: no questions, or no labels and no teacher.
     """
+    criteria = _Criteria(store, qrels, ks, teacher, regex_answers, drop_self_hits)
     chosen = _Chosen.of(questions, qrels, teacher)
     if isinstance(retriever, np.ndarray):
         vectors = retriever[chosen.positions]
@@ -122,7 +124,7 @@ def evaluate(
         mine = my_share(len(vectors))
         part = index.search(vectors[mine], min(wanted, len(store)))
     scores, rows = gather_shares(part[0]), gather_shares(part[1])
-    return _metrics(chosen, rows, scores, store, qrels, ks, teacher, regex_answers, drop_self_hits)
+    return criteria(chosen, rows, scores)
 
 
 def evaluate_rows(
@@ -154,9 +156,9 @@ def evaluate_rows(
     Raises:
         ArtError: no questions, no labels and no teacher, or every k beyond K.
     """
+    criteria = _Criteria(store, qrels, ks, teacher, regex_answers, drop_self_hits)
     chosen = _Chosen.of(questions, qrels, teacher)
-    rows, scores = rows[chosen.positions], scores[chosen.positions]
-    return _metrics(chosen, rows, scores, store, qrels, ks, teacher, regex_answers, drop_self_hits)
+    return criteria(chosen, rows[chosen.positions], scores[chosen.positions])
 
 
 @dataclass(frozen=True)
@@ -233,86 +235,69 @@ def _without_self(
     return rows[~dropped].reshape(shape), scores[~dropped].reshape(shape)
 
 
-def _metrics(
-    chosen: _Chosen,
-    rows: NDArray[np.int64],
-    scores: NDArray[Any],
-    store: PassageStore,
-    qrels: Qrels | None,
-    ks: Sequence[int],
-    teacher: CachedTeacher | None,
-    regex_answers: bool,
-    drop_self_hits: bool,
-) -> Evaluation:
-    questions = chosen.questions
-    # A ranking of the whole store answers every depth: there is nothing deeper to look for.
-    whole = rows.shape[1] >= len(store)
-    if drop_self_hits:
-        rows, scores = _without_self(questions, rows, scores, store)
-    depth = None if whole else rows.shape[1]
-    labels = Labels(questions, store, regex_answers=regex_answers)
-    notes = chosen.notes + labels.notes
-    per_question: dict[str, NDArray[np.float64]] = {}
-    hits = None
-    if labels.present.any():
-        hits = labels.hits(rows)
-        per_question |= _top_k(hits, labels.present, ks, depth)
-    if qrels:
-        values, more_notes = _judged(questions, rows, store, qrels, depth)
-        per_question |= values
-        notes += more_notes
-    if not per_question and teacher is not None:
-        texts = [question.text for question in questions]
-        per_question[TEACHER_METRIC] = score_rows(teacher, texts, rows[:, :1])[:, 0].astype(float)
-    metrics = {name: float(np.nanmean(values)) for name, values in per_question.items()}
-    name = primary_metric(list(metrics))
-    primary = (name, metrics[name])
-    return Evaluation(metrics, primary, questions, rows, scores, hits, per_question, notes)
+@dataclass(frozen=True)
+class _Criteria:
+    """What rankings are judged with; the attributes are the arguments of `evaluate`."""
 
+    store: PassageStore
+    qrels: Qrels | None
+    ks: Sequence[int]
+    teacher: CachedTeacher | None
+    regex_answers: bool
+    drop_self_hits: bool
 
-def _top_k(
-    hits: NDArray[np.bool_], present: NDArray[np.bool_], ks: Sequence[int], depth: int | None
-) -> dict[str, NDArray[np.float64]]:
-    depths = sorted({k for k in ks if depth is None or k <= depth})
-    if not depths:
-        raise ArtError(
-            f"the ranking has {depth} passages a question, fewer than every k asked for",
-            hint=f"ask for a k of {depth} or less, or search deeper",
+    def __call__(
+        self, chosen: _Chosen, rows: NDArray[np.int64], scores: NDArray[Any]
+    ) -> Evaluation:
+        """Return how good a ranking is, rows and scores [Q, K] each."""
+        questions, notes = chosen.questions, [*chosen.notes]
+        # A ranking of the whole store answers every depth: there is nothing deeper to look for.
+        whole = rows.shape[1] >= len(self.store)
+        if self.drop_self_hits:
+            rows, scores = _without_self(questions, rows, scores, self.store)
+        depth = None if whole else rows.shape[1]
+        labels = Labels(questions, self.store, regex_answers=self.regex_answers)
+        notes += labels.notes
+        hits = None
+        evidence: list[Evidence] = []
+        if labels.present.any():
+            self._check_depth(depth)
+            hits = labels.hits(rows)
+            evidence.append(Hits(hits, labels.present, self.ks, depth))
+        if self.qrels:
+            evidence.append(self._judgements(questions, rows, depth))
+            notes += self._missing(questions)
+        if not evidence and self.teacher is not None:
+            texts = [question.text for question in questions]
+            first = score_rows(self.teacher, texts, rows[:, :1])[:, 0]
+            evidence.append(FirstPassages(first.astype(float)))
+        values = {name: found for one in evidence for name, found in compute_all(one).items()}
+        return Evaluation(
+            means(values), questions, rows, scores, hits, labels.present, values, notes
         )
-    found = top_k_found(hits, depths)
-    return {name: np.where(present, values, np.nan) for name, values in found.items()}
 
+    def _check_depth(self, depth: int | None) -> None:
+        if depth is not None and depth < min(self.ks):
+            raise ArtError(
+                f"the ranking has {depth} passages a question, fewer than every k asked for",
+                hint=f"ask for a k of {depth} or less, or search deeper",
+            )
 
-def _judged(
-    questions: Sequence[Question],
-    rows: NDArray[np.int64],
-    store: PassageStore,
-    qrels: Qrels,
-    depth: int | None,
-) -> tuple[dict[str, NDArray[np.float64]], list[str]]:
-    asked = [question.question_id for question in questions]
-    ranking = {name: store.ids(its_rows) for name, its_rows in zip(asked, rows, strict=True)}
-    metrics = judged(qrels, ranking, depth=depth).items()
-    relevant = {
-        passage
-        for name in asked
-        for passage, relevance in qrels.get(name, {}).items()
-        if relevance > 0
-    }
-    notes = missing_passages("judgements", ((name, store.row_of(name)) for name in relevant))
-    return {
-        metric: np.array([values.get(name, np.nan) for name in asked]) for metric, values in metrics
-    }, notes
+    def _judgements(
+        self, questions: Sequence[Question], rows: NDArray[np.int64], depth: int | None
+    ) -> Judgements:
+        assert self.qrels is not None
+        asked = [question.question_id for question in questions]
+        return Judgements(asked, [self.store.ids(of) for of in rows], self.qrels, depth)
 
-
-def primary_metric(metrics: Sequence[str]) -> str:
-    """Return the metric to choose models by.
-
-    Labels of a corpus go first (top-20 or the nearest depth below, else the first metric), then the
-    pooled metric, then the teacher's.
-    """
-    depths = [int(name.removeprefix("top_")) for name in metrics if name.startswith("top_")]
-    if depths:
-        return f"top_{max((k for k in depths if k <= 20), default=min(depths))}"
-    labelled = [name for name in metrics if name != TEACHER_METRIC and "pooled" not in name]
-    return next(iter(labelled), POOLED_METRIC if POOLED_METRIC in metrics else metrics[0])
+    def _missing(self, questions: Sequence[Question]) -> list[str]:
+        """Return a note on relevant passages that the store lacks."""
+        assert self.qrels is not None
+        relevant = {
+            passage
+            for question in questions
+            for passage, relevance in self.qrels.get(question.question_id, {}).items()
+            if relevance > 0
+        }
+        named = ((name, self.store.row_of(name)) for name in relevant)
+        return missing_passages("judgements", named)

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from art import distributed
-from art.evaluation.metrics import positive_ranks
+from art.evaluation.metrics import compute_all, means
+from art.evaluation.metrics.evidence import PooledRanks
 from art.evaluation.sharing import gather_shares, my_share
+from art.evaluation.statistics import positive_ranks
 
 if TYPE_CHECKING:
     from art.retriever.encoders import Retriever
 
-AVERAGE_RANK = "pooled_average_rank"
-POOLED_METRIC = "pooled_mrr"
 # Fixed, so that neither a vector nor a score depends on the number of processes.
 _EMBED_BLOCK = 256
 _SCORES_AT_ONCE = 1 << 24
@@ -90,9 +90,8 @@ def evaluate_pool(retriever: Retriever, pool: Pool) -> dict[str, float]:
         pool: questions and passages.
 
     Returns:
-        `pooled_average_rank`: the mean number of passages before the positive, 0 at best (DPR's and
-        Haystack's average rank; lower is better). `pooled_mrr`: the mean of 1 / (1 + that number).
-        `pooled_top_1`: the share of questions whose positive comes first.
+        Metrics by name, from the number of passages before each positive: the mean of 1 / (1 + that
+        number), the share of questions where it is 0, its own mean.
 
     Source: Karpukhin et al. 2020 (DPR), `validate_average_rank`, which takes the question's first
         positive too, but lets its others compete.
@@ -107,11 +106,7 @@ def evaluate_pool(retriever: Retriever, pool: Pool) -> dict[str, float]:
         max(1, _SCORES_AT_ONCE // pool.num_passages),
         empty=np.zeros(0, dtype=np.int64),
     )  # [Q]
-    return {
-        POOLED_METRIC: float(np.mean(1.0 / (1 + ranks))),
-        "pooled_top_1": float(np.mean(ranks == 0)),
-        AVERAGE_RANK: float(np.mean(ranks)),
-    }
+    return means(compute_all(PooledRanks(ranks)))
 
 
 def _ranks(

@@ -66,7 +66,7 @@ class KeptRanking(Manifest):
 
 
 def write_rankings(path: str | Path, result: Evaluation, store: PassageStore) -> None:
-    """Write what each question of an evaluation found, whole or not at all.
+    """Write what each question of an evaluation found, atomically.
 
     Args:
         path: a `.jsonl`.
@@ -74,7 +74,7 @@ def write_rankings(path: str | Path, result: Evaluation, store: PassageStore) ->
         store: its passages.
 
     Raises:
-        ArtError: the disk refuses.
+        ArtError: the file cannot be written.
     """
     with atomic_write(path) as file:
         for ranking in kept_rankings(result, store):
@@ -100,9 +100,9 @@ def kept_rankings(result: Evaluation, store: PassageStore) -> Iterator[KeptRanki
         result: the evaluation.
         store: its passages.
     """
-    labelled = _labelled(result)
     for position, question in enumerate(result.questions):
-        hits = result.hits[position] if result.hits is not None and labelled[position] else None
+        labels = result.hits if result.labelled[position] else None
+        hits = None if labels is None else labels[position]
         yield KeptRanking(
             id=question.question_id,
             question=question.text,
@@ -114,14 +114,6 @@ def kept_rankings(result: Evaluation, store: PassageStore) -> Iterator[KeptRanki
             first_hit=None if hits is None or not hits.any() else int(hits.argmax()) + 1,
             passages=tuple(_passages(result, store, position, hits)),
         )
-
-
-def _labelled(result: Evaluation) -> NDArray[np.bool_]:
-    """Return which questions have a label of their own, [Q]; others may be judged all the same."""
-    for name, values in result.per_question.items():
-        if name.startswith("top_"):
-            return ~np.isnan(values)
-    return np.zeros(result.num_questions, bool)
 
 
 def _passages(

@@ -1,4 +1,4 @@
-"""What a teacher could teach: a ranking put into the teacher's own order."""
+"""A ranking re-ordered by the teacher's scores."""
 
 from __future__ import annotations
 

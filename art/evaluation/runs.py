@@ -28,7 +28,7 @@ from art.data.rows import (
 )
 from art.errors import ArtError, DataError, RowError, shown
 from art.evaluation.answers import AnswerMatcher
-from art.evaluation.metrics import spaced_scores
+from art.evaluation.statistics import spaced_scores
 from art.files import atomic_write
 
 if TYPE_CHECKING:

@@ -51,7 +51,7 @@ class Surroundings:
 
 
 @dataclass
-class Choice:
+class InitialSettings:
     """Settings by dotted path, and the reasons of those that have one."""
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -124,13 +124,13 @@ def inventory(passages: str, questions: str) -> Surroundings:
     )
 
 
-def choose(found: Surroundings) -> Choice:
+def choose(found: Surroundings) -> InitialSettings:
     """Return settings for what was found.
 
     Raises:
         ArtError: the packages that carry small models are missing on a machine without a GPU.
     """
-    choice = Choice()
+    choice = InitialSettings()
     if found.num_gpus:
         _choose_models_for_gpus(choice, found)
         _choose_steps_for_gpus(choice, found)
@@ -145,7 +145,7 @@ def choose(found: Surroundings) -> Choice:
     return choice
 
 
-def _choose_models_for_cpu(choice: Choice, found: Surroundings) -> None:
+def _choose_models_for_cpu(choice: InitialSettings, found: Surroundings) -> None:
     missing = [name for name in _CARRIED if not _is_installed(name)]
     if missing:
         raise ArtError(
@@ -174,7 +174,7 @@ def _choose_models_for_cpu(choice: Choice, found: Surroundings) -> None:
     )
 
 
-def _choose_steps_for_cpu(choice: Choice, found: Surroundings) -> None:
+def _choose_steps_for_cpu(choice: InitialSettings, found: Surroundings) -> None:
     # Equal steps, so that an epoch leaves few questions out.
     questions_per_step = found.num_questions // math.ceil(found.num_questions / _CPU_QUESTIONS)
     steps_per_epoch = found.num_questions // questions_per_step
@@ -198,7 +198,7 @@ def _choose_steps_for_cpu(choice: Choice, found: Surroundings) -> None:
     _choose_intervals(choice, max(steps // _REFRESHES, 1), steps)
 
 
-def _choose_models_for_gpus(choice: Choice, found: Surroundings) -> None:
+def _choose_models_for_gpus(choice: InitialSettings, found: Surroundings) -> None:
     gigabytes = found.gpu_memory >> 30
     choice.add("retriever.model", "bert-base-uncased", "the paper's start, but for its MSS.")
     choice.add("retriever.dtype", "bfloat16")
@@ -219,7 +219,7 @@ def _choose_models_for_gpus(choice: Choice, found: Surroundings) -> None:
     choice.add("training.learning_rate", 2e-5)
 
 
-def _choose_steps_for_gpus(choice: Choice, found: Surroundings) -> None:
+def _choose_steps_for_gpus(choice: InitialSettings, found: Surroundings) -> None:
     # A step is a whole number of micro-batches for every GPU.
     share = max(1, min(_GPU_QUESTIONS, found.num_questions) // found.num_gpus)
     micro_batch = min(8 if found.gpu_memory >= _T0_MEMORY else 4, share)
@@ -238,7 +238,7 @@ def _choose_steps_for_gpus(choice: Choice, found: Surroundings) -> None:
     _choose_intervals(choice, min(_GPU_REFRESH_STEPS, max(steps // _REFRESHES, 1)), steps)
 
 
-def _choose_candidates(choice: Choice, found: Surroundings) -> None:
+def _choose_candidates(choice: InitialSettings, found: Surroundings) -> None:
     if found.num_passages > _LARGE_CORPUS:
         choice.add("training.candidates", "retriever", "BM25 of so many passages takes long.")
     else:
@@ -247,7 +247,7 @@ def _choose_candidates(choice: Choice, found: Surroundings) -> None:
         )
 
 
-def _choose_intervals(choice: Choice, interval: int, steps: int) -> None:
+def _choose_intervals(choice: InitialSettings, interval: int, steps: int) -> None:
     choice.add("training.refresh_steps", interval, f"{steps // interval} in {steps:,} steps.")
     choice.add("training.evaluate_steps", interval, "as often as the index is fresh.")
     choice.add("training.save_steps", interval)

@@ -1,12 +1,13 @@
 """What a person sees of metrics and runs.
 
     tables   metrics as text: aligned tables, percentages with intervals, paired tests
-    history  what a run folder tells, finished or not
+    history  a run read from its folder, finished or not
     changes  the questions that training won and lost
-    curves   pictures of what happened over the steps
+    curves   charts of what happened over the steps
+    drawing  charts as SVG
     page     one self-contained HTML page about one or several runs
 
-`tables`, whose functions stand here, loads nothing heavy; the only room that says matplotlib.
+`tables`, whose functions stand here, loads neither torch nor matplotlib, which only this room uses.
 """
 
 from art.report.tables import comparison, diagnosis, evaluation, hours, metrics, side_by_side

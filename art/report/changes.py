@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from art.evaluation.metrics import metric
 from art.evaluation.rankings import KeptRanking
-from art.report.tables import metric_name, metric_value
 
 NUM_SHOWN = 5
 
@@ -30,7 +30,7 @@ class Change:
 
 
 def won_and_lost(
-    before: Sequence[KeptRanking], after: Sequence[KeptRanking], metric: str
+    before: Sequence[KeptRanking], after: Sequence[KeptRanking], name: str
 ) -> tuple[list[Change], list[Change]]:
     """Return the questions that got most better and most worse, the most changed ones first.
 
@@ -41,13 +41,13 @@ def won_and_lost(
     Args:
         before: the questions at step 0.
         after: the same questions at the chosen step.
-        metric: such as the teacher's log-likelihood given the first passage.
+        name: of the metric, such as the teacher's log-likelihood given the first passage.
 
     Returns:
         At most `NUM_SHOWN` questions each.
     """
     labelled = any(one.passages and one.passages[0].hit is not None for one in before)
-    compare = _by_first_hit if labelled else _by_metric(metric)
+    compare = _by_first_hit if labelled else _by_metric(name)
     pairs = zip(before, after, strict=True)
     found = [change for pair in pairs if (change := compare(*pair)) is not None]
     won = sorted((one for one in found if one.gain > 0), key=lambda one: -one.gain)
@@ -67,12 +67,14 @@ def _rank(ranking: KeptRanking) -> str:
     return f"rank {ranking.first_hit}"
 
 
-def _by_metric(metric: str) -> Callable[[KeptRanking, KeptRanking], Change | None]:
+def _by_metric(name: str) -> Callable[[KeptRanking, KeptRanking], Change | None]:
+    chosen = metric(name)
+
     def compare(before: KeptRanking, after: KeptRanking) -> Change | None:
-        first, last = before.metrics[metric], after.metrics[metric]
+        first, last = before.metrics[name], after.metrics[name]
         if first is None or last is None:
             return None
-        values = " → ".join(metric_value(metric, value) for value in (first, last))
-        return Change(before, after, last - first, f"{metric_name(metric)}: {values}")
+        said = f"{chosen.title}: {chosen.shown(first)} → {chosen.shown(last)}"
+        return Change(before, after, chosen.gain(first, last), said)
 
     return compare

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from art.evaluation.evaluate import TEACHER_METRIC
+from art.evaluation.metrics import metric
 from art.report.drawing import (
     Curve,
     Floats,
-    Stack,
+    StackedCurves,
     draw_curves,
     draw_side_by_side,
     draw_stacks,
 )
 from art.report.history import History, Record, phases
-from art.report.tables import is_share, metric_name
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def charts(histories: Sequence[History]) -> list[Chart]:
 def curve_picture(histories: Sequence[History]) -> str:
     """Draw the metrics that choose the step, with their intervals, beside the loss, as SVG."""
     found = dict(_evaluations(histories))
-    title = _title(histories[0].metric)
+    title = metric(histories[0].metric).chart_title
     if title not in found:
         title = next(iter(found))
     loss = _curves(histories, "train", "loss", 1)
@@ -106,37 +105,31 @@ def curve_picture(histories: Sequence[History]) -> str:
 def _evaluations(histories: Sequence[History]) -> Iterator[tuple[str, list[Curve]]]:
     """Yield titled curves of the metrics.
 
-    The shares of a single run go together; with several runs each metric has its own chart.
+    The metrics of a family go together where there is a single run; else each has its own chart.
     """
     names = list(dict.fromkeys(name for history in histories for name in history.metrics))
-    if len(histories) == 1 and (shares := [n for n in histories[0].metrics if _is_share(n)]):
-        curves = [_evaluation(histories[0], name, metric_name(name)) for name in shares]
-        yield "Questions answered within the first k, %", curves
-        names = [name for name in names if name not in shares]
+    families: dict[str, list[str]] = {}
+    if len(histories) == 1:
+        for name in names:
+            families.setdefault(metric(name).family, []).append(name)
+        names = families.pop("", [])
+    for title, members in families.items():
+        yield title, [_evaluation(histories[0], name, metric(name).title) for name in members]
     for name in names:
         having = [history for history in histories if name in history.metrics]
-        yield _title(name), [_evaluation(history, name, history.name) for history in having]
+        curves = [_evaluation(history, name, history.name) for history in having]
+        yield metric(name).chart_title, curves
 
 
-def _is_share(metric: str) -> bool:
-    return metric.startswith("top_")
-
-
-def _title(metric: str) -> str:
-    if metric == TEACHER_METRIC:
-        return "The teacher's log-likelihood of a question given its first passage"
-    return f"{metric_name(metric)}, %" if is_share(metric) else metric_name(metric)
-
-
-def _evaluation(history: History, metric: str, label: str) -> Curve:
+def _evaluation(history: History, name: str, label: str) -> Curve:
     records = history.records["evaluation"]
-    factor = _PER_CENT if is_share(metric) else 1
-    intervals = [history.interval(record, metric) for record in records]
+    factor = metric(name).unit.factor
+    intervals = [history.interval(record, name) for record in records]
     ends = np.array([one for one in intervals if one is not None])
     return Curve(
         label,
         _column(records, "step"),
-        factor * _column(records, metric),
+        factor * _column(records, name),
         band=(factor * ends[:, 0], factor * ends[:, 1]) if len(ends) else None,
         ringed=history.best_step,
     )
@@ -158,11 +151,11 @@ def _curves(histories: Sequence[History], kind: str, value: str, factor: float) 
     return curves
 
 
-def _seconds(histories: Sequence[History]) -> list[Stack]:
+def _seconds(histories: Sequence[History]) -> list[StackedCurves]:
     trained = {history.name: history.records["train"] for history in histories}
     names = phases([record for records in trained.values() for record in records])
     return [
-        Stack(
+        StackedCurves(
             name,
             _column(records, "step"),
             {phase: _column(records, f"{phase}_seconds") for phase in names},

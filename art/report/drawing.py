@@ -60,7 +60,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Stack:
+class StackedCurves:
     """Values that add up, one above the other.
 
     Attributes:
@@ -110,7 +110,7 @@ def draw_side_by_side(charts: Mapping[str, Sequence[Curve]]) -> str:
         return _svg(figure)
 
 
-def draw_stacks(stacks: Sequence[Stack]) -> str:
+def draw_stacks(stacks: Sequence[StackedCurves]) -> str:
     """Return stacked areas, one above the other on the same scales."""
     with style.context(["default", _STYLE]):
         figure = Figure(figsize=(6.0, 1.0 + 2.2 * len(stacks)), layout="constrained")

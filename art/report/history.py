@@ -1,4 +1,4 @@
-"""What a run folder tells of its run, whether it is finished, killed or still going on."""
+"""A run read from its folder, whether it is finished, killed or still going on."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from typing import Any
 import yaml
 
 from art.errors import ArtError, CorruptionError
-from art.evaluation.evaluate import primary_metric
-from art.evaluation.metrics import PairedTest, mcnemar, wilson
+from art.evaluation.metrics import metric
 from art.evaluation.rankings import KeptRanking, read_rankings
+from art.evaluation.statistics import PairedTest, mcnemar, wilson
 from art.files import read_text
 from art.training.checkpoints import TrainingResult, load_state
+from art.training.progress import metrics_of
 from art.training.run_folder import RunFolder
+from art.training.selection import primary_metric
 
 Record = Mapping[str, Any]
 
 _PHASES = ("retrieve", "score", "read", "learn", "update", "save")
-_NOT_METRICS = ("kind", "step", "num_questions", "seconds")
 
 
 @dataclass(frozen=True)
 class History:
-    """A run as its folder tells it.
+    """A run as its folder has it.
 
     Attributes:
         name: that tells it from the others of a report.
@@ -64,36 +65,36 @@ class History:
     @property
     def metrics(self) -> list[str]:
         """The names of the metrics of each evaluation."""
-        return [name for name in self.records["evaluation"][0] if name not in _NOT_METRICS]
+        return list(metrics_of(self.records["evaluation"][0]))
 
     def evaluation(self, step: int) -> Record:
         """Return the evaluation of a step."""
         return next(one for one in self.records["evaluation"] if one["step"] == step)
 
-    def interval(self, record: Record, metric: str) -> tuple[float, float] | None:
-        """Return the 95 % interval of a share of an evaluation; None for other metrics."""
-        if not metric.startswith("top_"):
+    def interval(self, record: Record, name: str) -> tuple[float, float] | None:
+        """Return the 95 % interval of a metric of an evaluation; None where it has none."""
+        if not metric(name).has_interval:
             return None
         count = record["num_questions"]
         if self.before is not None:  # some questions may have judgements and no label of their own
-            count = sum(one.metrics.get(metric) is not None for one in self.before)
-        return wilson(round(record[metric] * count), count)
+            count = sum(one.metrics.get(name) is not None for one in self.before)
+        return wilson(round(record[name] * count), count)
 
     def paired_test(self) -> tuple[str, PairedTest] | None:
-        """Return a share, top-5 if it is there, and whether training changed it.
+        """Return the name of a metric, top-5 if it is there, and whether training changed it.
 
         The chosen step comes first and step 0 second; None without labels or rankings.
         """
-        metric = "top_5" if "top_5" in self.metrics else self.metric
-        if self.before is None or self.after is None or not metric.startswith("top_"):
+        name = "top_5" if "top_5" in self.metrics else self.metric
+        if self.before is None or self.after is None or not metric(name).has_interval:
             return None
         pairs = [
-            (after.metrics[metric] == 1, before.metrics[metric] == 1)
+            (after.metrics[name] == 1, before.metrics[name] == 1)
             for before, after in zip(self.before, self.after, strict=True)
-            if before.metrics[metric] is not None
+            if before.metrics[name] is not None
         ]
         after, before = zip(*pairs, strict=True)
-        return metric, mcnemar(after, before)
+        return name, mcnemar(after, before)
 
     def seconds_by_phase(self) -> dict[str, float]:
         """Return the seconds of the whole run by phase, step 0's refresh and evaluation included.
@@ -219,9 +220,12 @@ def _is_like(record: Record, others: Sequence[Record]) -> bool:
 
 
 def _best_so_far(evaluations: Sequence[Record]) -> tuple[str, int]:
-    metric = primary_metric([name for name in evaluations[0] if name not in _NOT_METRICS])
-    best = max(evaluations, key=lambda record: record[metric])  # the first of equals
-    return metric, best["step"]
+    name = primary_metric(list(metrics_of(evaluations[0])))
+    best = evaluations[0]
+    for record in evaluations[1:]:
+        if metric(name).is_better(record[name], best[name]):  # the first of equals
+            best = record
+    return name, best["step"]
 
 
 def _read_rankings(

@@ -11,17 +11,18 @@ from typing import Any
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from art.evaluation.evaluate import TEACHER_METRIC
-from art.evaluation.pooled import POOLED_METRIC
+from art.evaluation.metrics import metric
 from art.report.changes import won_and_lost
 from art.report.curves import charts
 from art.report.drawing import inline
 from art.report.history import History
-from art.report.tables import interval_text, metric_name, metric_value, outcome
+from art.report.tables import outcome, with_interval
+from art.training.methods import METHODS
+from art.training.methods.base import Source
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """A table with a heading for each column and each row.
 
     Attributes:
@@ -56,11 +57,11 @@ def render_page(histories: Sequence[History]) -> str:
     )
 
 
-def _facts(histories: Sequence[History]) -> Table:
+def _facts(histories: Sequence[History]) -> PageTable:
     by_run = [_facts_of(history) for history in histories]
     rows = [[name, *(facts[name] for facts in by_run)] for name in by_run[0]]
     # The heading of the page names a single run.
-    return Table([history.name for history in histories] if len(histories) > 1 else [], rows)
+    return PageTable([history.name for history in histories] if len(histories) > 1 else [], rows)
 
 
 def _facts_of(history: History) -> dict[str, str]:
@@ -69,7 +70,7 @@ def _facts_of(history: History) -> dict[str, str]:
     given = [_listed(evaluation.get(name)) for name in ("questions", "supervised")]
     chosen_on = ", ".join(filter(None, given)) or "held out of what trains"
     method = history.settings.get("training", {}).get("method", "art")
-    trained_on = {"dpr": data.get("supervised"), "warmup": "pairs cut from passages"}
+    trained_on = METHODS[method].trains_on if method in METHODS else Source.QUESTIONS
     num_steps = start.get("num_steps")
     state = "finished" if history.finished else "not finished"
     return {
@@ -79,12 +80,13 @@ def _facts_of(history: History) -> dict[str, str]:
         "Passages": _counted(start.get("num_passages"), data.get("passages")),
         "Method": str(method),
         "Training questions": _counted(
-            start.get("num_questions"), _listed(trained_on.get(method, data.get("questions")))
+            start.get("num_questions"),
+            _listed(data.get(trained_on.setting)) if trained_on.setting else trained_on.value,
         ),
         "Evaluated on": _counted(history.evaluation(0)["num_questions"], chosen_on),
         "Student": str(history.settings.get("retriever", {}).get("model", "?")),
         "Teacher": str(history.settings.get("teacher", {}).get("model", "none")),
-        "Step chosen by": _reason(history.metric),
+        "Step chosen by": metric(history.metric).meaning,
         "Chosen step": "0: none was better than the start"
         if history.best_step == 0
         else f"{history.best_step:,}" + ("" if history.finished else ", so far"),
@@ -105,15 +107,7 @@ def _date(unix_seconds: int | None) -> str:
     return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _reason(metric: str) -> str:
-    if metric == TEACHER_METRIC:
-        return "the teacher's log-likelihood of a question given its first passage; no labels"
-    if metric == POOLED_METRIC:
-        return "the reciprocal rank of a question's positive among the passages of all of them"
-    return f"{metric_name(metric)} of labelled questions"
-
-
-def _metrics(histories: Sequence[History]) -> Table:
+def _metrics(histories: Sequence[History]) -> PageTable:
     names = list(dict.fromkeys(name for history in histories for name in history.metrics))
     rows = []
     for history in histories:
@@ -123,32 +117,31 @@ def _metrics(histories: Sequence[History]) -> Table:
             record, when = history.evaluation(step), "after" if step else "before"
             cells = [_cell(history, record, name) for name in names]
             rows.append([f"{lead}{when} training (step {step:,})", *cells])
-    return Table([metric_name(name) for name in names], rows)
+    return PageTable([metric(name).title for name in names], rows)
 
 
-def _cell(history: History, record: Mapping[str, Any], metric: str) -> str:
-    if metric not in history.metrics:
+def _cell(history: History, record: Mapping[str, Any], name: str) -> str:
+    if name not in history.metrics:
         return "–"
-    value, ends = metric_value(metric, record[metric]), history.interval(record, metric)
-    return (
-        value if ends is None else f"{value} ({interval_text({'low': ends[0], 'high': ends[1]})})"
-    )
+    low, high = history.interval(record, name) or (None, None)
+    return with_interval({"metric": name, "value": record[name], "low": low, "high": high})
 
 
 def _notes(histories: Sequence[History]) -> Iterator[str]:
     for history in histories:
         lead = f"{history.name}: " if len(histories) > 1 else ""
         if history.best_step and (found := history.paired_test()) is not None:
-            metric, test = found
-            yield f"{lead}{metric_name(metric)}, after training against before: {outcome(test)}."
-    if any(name.startswith("top_") for history in histories for name in history.metrics):
+            name, test = found
+            title = metric(name).title
+            yield f"{lead}{title}, after training against before: {outcome(test)}."
+    if any(metric(name).has_interval for history in histories for name in history.metrics):
         yield "Shares in %; in brackets their 95 % intervals (Wilson)."
     for name in ("evaluation questions", "passages"):
         if len({history.fingerprints.get(name) for history in histories}) > 1:
             yield f"The runs did not have the same {name}: do not compare their metrics."
 
 
-def _seconds(histories: Sequence[History]) -> Table:
+def _seconds(histories: Sequence[History]) -> PageTable:
     by_run = {history.name: history.seconds_by_phase() for history in histories}
     names = list(dict.fromkeys(name for seconds in by_run.values() for name in seconds))
     rows = []
@@ -156,7 +149,7 @@ def _seconds(histories: Sequence[History]) -> Table:
         whole = sum(seconds.values())
         cells = [_share_of(seconds.get(name, 0.0), whole) for name in names]
         rows.append([run, *cells, _duration(whole)])
-    return Table([*names, "together"], rows)
+    return PageTable([*names, "together"], rows)
 
 
 def _share_of(seconds: float, whole: float) -> str:
@@ -179,7 +172,7 @@ def _changes(history: History) -> dict[str, list[Any]] | str:
     return {"won": won, "lost": lost}
 
 
-def _differing(histories: Sequence[History]) -> Table | None:
+def _differing(histories: Sequence[History]) -> PageTable | None:
     flat = [
         {f"{section}.{name}": value for section, values in history.settings.items()
          for name, value in values.items()}
@@ -190,4 +183,4 @@ def _differing(histories: Sequence[History]) -> Table | None:
         values = [yaml.safe_dump(one.get(dotted)).removesuffix("...\n").strip() for one in flat]
         if len(set(values)) > 1 and dotted != "output.folder":
             rows.append([dotted, *values])
-    return Table([history.name for history in histories], rows) if rows else None
+    return PageTable([history.name for history in histories], rows) if rows else None

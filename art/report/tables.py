@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from art.evaluation.metrics import metric
+
 if TYPE_CHECKING:
     from art.diagnosis import Agreement, Diagnosis
     from art.evaluation.evaluate import Evaluation
-    from art.evaluation.metrics import PairedTest
     from art.evaluation.rankings import KeptPassage
+    from art.evaluation.statistics import PairedTest
     from art.planning.label_entropy import LabelEntropy
     from art.report.changes import Change
 
@@ -29,9 +31,9 @@ def metrics(results: Mapping[str, Mapping[str, float]]) -> str:
         results: name of a retriever → its metrics by name, the same names for all.
     """
     names = list(next(iter(results.values())))
-    lines = [["", *(metric_name(name) for name in names)]]
+    lines = [["", *(metric(name).title for name in names)]]
     lines += [
-        [retriever, *(metric_value(name, values[name]) for name in names)]
+        [retriever, *(metric(name).shown(values[name]) for name in names)]
         for retriever, values in results.items()
     ]
     return _aligned(lines)
@@ -42,30 +44,28 @@ def evaluation(table: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> str:
     counts = {line["num_questions"] for line in table}
     lines = []
     for line in table:
-        value = metric_value(line["metric"], line["value"])
-        interval = "" if line["low"] is None else f"95 % interval {interval_text(line)}"
+        shown = metric(line["metric"])
+        interval = "" if line["low"] is None else f"95 % interval {_ends(line)}"
         asked = f"{line['num_questions']} questions" if len(counts) > 1 else ""
-        lines.append([metric_name(line["metric"]), value, interval, asked])
+        lines.append([shown.title, shown.shown(line["value"]), interval, asked])
     head = f"{counts.pop()} questions; shares in %" if len(counts) == 1 else "shares in %"
     return "\n".join([head, _aligned(lines), *(f"note: {note}" for note in notes)])
 
 
 def comparison(results: Mapping[str, Evaluation]) -> str:
-    """Return a table of shares with their 95 % intervals, a line per retriever."""
+    """Return a table of metrics with their 95 % intervals, a line per retriever."""
     first = next(iter(results.values()))
-    lines = [["", *(metric_name(name) for name in first.metrics)]]
-    for name, result in results.items():
-        cells = [
-            f"{metric_value(line['metric'], line['value'])} ({interval_text(line)})"
-            for line in result.table()
-        ]
-        lines.append([name, *cells])
-    head = f"{first.num_questions} questions: % answered within the first k (95 % interval)"
-    return f"{head}\n{_aligned(lines)}"
+    lines = [["", *(metric(name).title for name in first.metrics)]]
+    lines += [[name, *_cells(result)] for name, result in results.items()]
+    if all(metric(name).has_interval for name in first.metrics):
+        shown = ": % answered within the first k (95 % interval)"
+    else:
+        shown = "; shares in % (95 % interval where there is one)"
+    return f"{first.num_questions} questions{shown}\n{_aligned(lines)}"
 
 
 def diagnosis(found: Diagnosis) -> str:
-    """Return what a teacher could teach, a paragraph per question that a user would ask."""
+    """Return what was found out about a teacher, a paragraph per question that a user would ask."""
     agreements = [["", "same first passage (95 % interval)", "rank correlation"]]
     agreements += [[name, *_agreement(one)] for name, one in found.agreements.items()]
     labels = [["", "at T = 1", "suggested T", "there, from 10 % to 90 % of the questions"]]
@@ -73,8 +73,8 @@ def diagnosis(found: Diagnosis) -> str:
     over = f"{found.proposer}'s first {found.top_k}"
     alike = "\nmean and sum put the passages of a question in the same order"
     parts = [
-        _ceiling(found),
-        f"LanguageModelTeacher and proposer over the first {found.top_k}\n{_aligned(agreements)}",
+        _reordered(found),
+        f"Teacher and proposer over the first {found.top_k}\n{_aligned(agreements)}",
         f"Soft labels over {over}: entropy as % of log K\n{_aligned(labels)}"
         + alike * ("mean" in found.reductions),
     ]
@@ -112,11 +112,11 @@ def outcome(test: PairedTest) -> str:
     return f"{test.only_first} won, {test.only_second} lost (exact McNemar p = {test.p_value:.2g})"
 
 
-def _ceiling(found: Diagnosis) -> str:
+def _reordered(found: Diagnosis) -> str:
     if not found.results:
         return f"{found.num_questions} questions without labels: nobody can tell who is right"
     tests = [
-        f"{metric_name(found.tested)}, {name}: {outcome(test)}"
+        f"{metric(found.tested).title}, {name}: {outcome(test)}"
         for name, test in found.tests.items()
     ]
     notes = [f"note: {note}" for note in next(iter(found.results.values())).notes]
@@ -137,13 +137,10 @@ def _agreement(one: Agreement) -> list[str]:
 
 def _prompts(found: Diagnosis) -> str:
     first = next(iter(found.prompts.values())).evaluation
-    names = [metric_name(name) for name in first.metrics] if first else []
+    names = [metric(name).title for name in first.metrics] if first else []
     lines = [["", *names, "same first", "entropy at T = 1", "suggested T"]]
     for prompt, one in found.prompts.items():
-        cells = [
-            f"{metric_value(line['metric'], line['value'])} ({interval_text(line)})"
-            for line in (one.evaluation.table() if one.evaluation else ())
-        ]
+        cells = _cells(one.evaluation) if one.evaluation else []
         label_entropy = _label_entropy(one.label_entropy)[:2]
         lines.append([prompt, *cells, _agreement(one.agreement)[0], *label_entropy])
     return _aligned(lines)
@@ -153,26 +150,19 @@ def _duration(in_hours: float) -> str:
     return f"{in_hours:.1f} h" if in_hours >= 1 else f"{60 * in_hours:.1f} min"
 
 
-def metric_name(metric: str) -> str:
-    """Return a metric's name for a person: `top_5` is top-5, `pooled_mrr` pooled MRR."""
-    if metric.startswith("pooled_"):
-        return metric.replace("_", " ").replace("mrr", "MRR").replace("top 1", "top-1")
-    return metric.replace("_", "-")
+def with_interval(line: Mapping[str, Any]) -> str:
+    """Return the value of a line of `Evaluation.table`, with its interval where it has one."""
+    value = metric(line["metric"]).shown(line["value"])
+    return value if line["low"] is None else f"{value} ({_ends(line)})"
 
 
-def is_share(metric: str) -> bool:
-    """Return whether a metric lies between 0 and 1; ranks and log-likelihoods do not."""
-    return not metric.endswith(("likelihood", "_rank"))
+def _ends(line: Mapping[str, Any]) -> str:
+    shown = metric(line["metric"]).shown
+    return f"{shown(line['low'])} to {shown(line['high'])}"
 
 
-def interval_text(line: Mapping[str, Any]) -> str:
-    """Return the interval of a line of `Evaluation.table`, in per cent."""
-    return f"{100 * line['low']:.1f} to {100 * line['high']:.1f}"
-
-
-def metric_value(metric: str, value: float) -> str:
-    """Return a metric's value for a person: in per cent, but ranks and log-likelihoods as is."""
-    return f"{100 * value:.1f}" if is_share(metric) else f"{value:.3f}"
+def _cells(result: Evaluation) -> list[str]:
+    return [with_interval(line) for line in result.table()]
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:

@@ -16,6 +16,7 @@ from art.training import checkpoints, recovery
 from art.training.checkpoints import TrainingResult
 from art.training.interruption import Interruption
 from art.training.plan import describe
+from art.training.progress import metrics_of
 from art.training.run_folder import RunFolder
 from art.training.run_log import introduce, log_epoch, log_step
 from art.training.setup import set_up
@@ -176,6 +177,4 @@ def finish(trainer: Trainer, *, seed: int) -> TrainingResult:
 
 
 def _metrics(evaluations: list[dict[str, Any]], step: int) -> dict[str, float]:
-    record = next(record for record in evaluations if record["step"] == step)
-    others = ("kind", "step", "num_questions", "seconds")
-    return {name: value for name, value in record.items() if name not in others}
+    return metrics_of(next(record for record in evaluations if record["step"] == step))

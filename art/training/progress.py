@@ -100,6 +100,14 @@ class MetricsLog:
         return [record for line in lines if (record := json.loads(line))["kind"] == kind]
 
 
+def metrics_of(record: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics of a line about an evaluation, by name."""
+    return {name: value for name, value in record.items() if name not in _NOT_METRICS}
+
+
+_NOT_METRICS = ("kind", "step", "num_questions", "seconds")
+
+
 def _rounded(value: Any) -> Any:
     if not isinstance(value, float):
         return value

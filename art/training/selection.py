@@ -17,8 +17,9 @@ from art.config import Config, Manifest
 from art.data.batching import epoch_order
 from art.data.formats import Question
 from art.errors import ConfigFaults, DataError
-from art.evaluation.evaluate import Evaluation, evaluate, primary_metric
+from art.evaluation.evaluate import Evaluation, evaluate
 from art.evaluation.labels import is_labelled
+from art.evaluation.metrics import metric
 from art.evaluation.pooled import Pool, evaluate_pool
 from art.files import fingerprint
 
@@ -35,6 +36,19 @@ Qrels = Mapping[str, Mapping[str, int]]
 NO_EPOCH = 2**31 - 1
 _HELD_OUT_SHARE = 0.05
 _HELD_OUT_RANGE = (16, 500)
+
+
+def primary_metric(names: Sequence[str]) -> str:
+    """Return the metric that chooses the checkpoint.
+
+    Labels of a corpus go first (top-20 or the nearest depth below, else the least deep), then
+    relevance judgements, then a pool of passages, then the teacher; names that are not registered
+    go last. Each metric says where it stands by its source and its preference.
+
+    Args:
+        names: of the metrics of an evaluation; among equals, the first of them chooses.
+    """
+    return min(names, key=lambda name: metric(name).priority)
 
 
 class Best(Manifest):
@@ -63,10 +77,10 @@ class Selection(Manifest):
             step: whose weights were evaluated.
             metrics: name → value.
         """
-        metric = primary_metric(list(metrics))
-        value = metrics[metric]
-        if self.best is None or value > self.best.value:
-            return Selection(best=Best(step=step, metric=metric, value=value))
+        name = primary_metric(list(metrics))
+        value = metrics[name]
+        if self.best is None or metric(name).is_better(value, self.best.value):
+            return Selection(best=Best(step=step, metric=name, value=value))
         waited = self.evaluations_without_better + 1
         return Selection(best=self.best, evaluations_without_better=waited)
 
@@ -208,7 +222,7 @@ def evaluation_fingerprint(questions: Sequence[Question], qrels: Qrels | None) -
 
 
 @dataclass(frozen=True)
-class Judgement:
+class EvaluatedStep:
     """What an evaluation of a checkpoint found.
 
     Attributes:
@@ -223,7 +237,7 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Judge:
+class Evaluator:
     """Evaluates checkpoints: questions asked of the corpus, a pool, or both.
 
     Attributes:
@@ -246,7 +260,7 @@ class Judge:
     regex_answers: bool
     drop_self_hits: bool
 
-    def __call__(self, retriever: Retriever, index: Index | None) -> Judgement:
+    def __call__(self, retriever: Retriever, index: Index | None) -> EvaluatedStep:
         """Evaluate a retriever; every process of the job must call it.
 
         Args:
@@ -257,7 +271,7 @@ class Judge:
         pooled = {} if self.pool is None else evaluate_pool(retriever, self.pool)
         judged = found or self.pool
         assert judged is not None  # where nothing is given to judge on, something is held out
-        return Judgement(
+        return EvaluatedStep(
             {**(found.metrics if found else {}), **pooled}, judged.num_questions, found
         )
 

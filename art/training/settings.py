@@ -27,7 +27,7 @@ class _Free:
 
 
 @dataclass(frozen=True)
-class _Kind(_Free):
+class _TeacherKind(_Free):
     """A kind of teacher: what it has against settings of its section."""
 
     def faults(self, config: Config) -> Iterator[str]:
@@ -43,7 +43,7 @@ def choices() -> Choices:
         {
             "training.method": {one.name: one for one in METHODS},
             "training.loss": {one.name: _Free(one.name, one.description) for one in LOSSES},
-            "teacher.kind": {name: _Kind(name, "") for name in kinds},
+            "teacher.kind": {name: _TeacherKind(name, "") for name in kinds},
         }
     )
 

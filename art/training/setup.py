@@ -32,7 +32,7 @@ from art.training.progress import MetricsLog
 from art.training.run_data import RunData, open_data
 from art.training.run_files import Questions, cache_folder
 from art.training.run_folder import RunFolder
-from art.training.selection import Judge
+from art.training.selection import Evaluator
 from art.training.state import TrainState
 from art.training.trainer import Limits, Trainer
 
@@ -112,7 +112,7 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Trainer:
         optimizer=optimizer,
         learner=learner,
         corpus=models.corpus,
-        judge=_judge(config, data, pool, past.teacher),
+        evaluator=_evaluator(config, data, pool, past.teacher),
         teacher=past.teacher,
         metrics=past.metrics,
         accelerator=accelerator,
@@ -247,11 +247,11 @@ def _pool(config: Config, data: RunData, retriever: Retriever, learner: Learner)
     return labelled_pool(labelled, tokens, retriever)
 
 
-def _judge(
+def _evaluator(
     config: Config, data: RunData, pool: Pool | None, teacher: CachedTeacher | None
-) -> Judge:
+) -> Evaluator:
     settings, files = config.evaluation, data.files
-    return Judge(
+    return Evaluator(
         questions=files.questions.evaluation,
         qrels=files.qrels,
         store=files.store,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from art.evaluation.metrics import positive_ranks, rank_agreement
+from art.evaluation.statistics import positive_ranks, rank_agreement
 from art.training.losses import Temperatures, entropy, log_soft_labels
 
 

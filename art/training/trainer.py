@@ -25,7 +25,7 @@ from art.training.progress import MetricsLog, PhaseTimer, ProgressLine
 from art.training.run_data import RunData
 from art.training.run_folder import RunFolder
 from art.training.schedule import Action, Schedule
-from art.training.selection import Judge
+from art.training.selection import Evaluator
 from art.training.state import EpochPairs, TrainState
 from art.training.statistics import StepStatistics
 
@@ -62,7 +62,7 @@ class Trainer:
         optimizer: of its parameters.
         learner: takes the steps.
         corpus: with the last index; None where the run reads none.
-        judge: evaluates checkpoints.
+        evaluator: evaluates checkpoints.
         teacher: with the scores it already gave; None where nothing is scored.
         metrics: the log of the run.
         accelerator: whose trackers are told too.
@@ -81,7 +81,7 @@ class Trainer:
     optimizer: torch.optim.Optimizer
     learner: Learner
     corpus: Corpus | None
-    judge: Judge
+    evaluator: Evaluator
     teacher: CachedTeacher | None
     metrics: MetricsLog
     accelerator: Accelerator
@@ -231,9 +231,9 @@ class Trainer:
     def evaluate(self) -> None:
         """Evaluate the current weights; keep them if they are the best so far."""
         start, step = time.perf_counter(), self.state.step
-        judgement = self.judge(self.retriever, self.corpus.index if self.corpus else None)
+        evaluated = self.evaluator(self.retriever, self.corpus.index if self.corpus else None)
         seconds = time.perf_counter() - start
-        found, metrics = judgement.found, judgement.metrics
+        found, metrics = evaluated.found, evaluated.metrics
         selection = self.state.selection.after(step, metrics)
         self.state = self.state.changed(selection=selection)
         is_best = selection.best is not None and selection.best.step == step
@@ -244,12 +244,12 @@ class Trainer:
                 if is_best and found is not None:
                     assert self.corpus is not None
                     write_rankings(self.run.rankings_file(step), found, self.corpus.store)
-                values = {"num_questions": judgement.num_questions, "seconds": seconds}
+                values = {"num_questions": evaluated.num_questions, "seconds": seconds}
                 self.record("evaluation", {**metrics, **values})
         self.progress.say(
             f"step {step}: "
             + "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-            + f"  ({judgement.num_questions} questions, {seconds:.1f} s)"
+            + f"  ({evaluated.num_questions} questions, {seconds:.1f} s)"
         )
         if step == 0 and found is not None:
             for note in found.notes:

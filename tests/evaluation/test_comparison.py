@@ -44,7 +44,7 @@ def asked(teacher_folder: Path, store: PassageStore) -> CachedTeacher:
     return CachedTeacher(teacher, None, TokenStore.open_or_build(store, teacher.template))
 
 
-def test_scoring_only_what_bm25_answers_gives_the_figures_of_scoring_everything(
+def test_scoring_only_what_bm25_answers_gives_the_metrics_of_scoring_everything(
     store, tiny_llama, tmp_path: Path
 ) -> None:
     questions = [

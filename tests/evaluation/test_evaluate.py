@@ -15,8 +15,9 @@ from art.data.formats import Passage, Question
 from art.data.passages import PassageStore
 from art.errors import ArtError
 from art.evaluation import evaluate as module
-from art.evaluation.evaluate import evaluate, evaluate_rows
+from art.evaluation.evaluate import Evaluation, evaluate, evaluate_rows
 from art.evaluation.rerank import in_order, score_rows
+from art.training.selection import primary_metric
 
 N = 30
 
@@ -65,6 +66,10 @@ def by_rows(rows: list[list[int]], store: PassageStore, questions: list[Question
     )
 
 
+def primary_of(result: Evaluation) -> str:
+    return primary_metric(list(result.metrics))
+
+
 def test_gold_passages_decide_where_present_and_answers_elsewhere(store: PassageStore):
     questions = [
         Question("a", "?", answers=("number0",), positive_passage_ids=frozenset({"p5"})),
@@ -74,7 +79,7 @@ def test_gold_passages_decide_where_present_and_answers_elsewhere(store: Passage
     result = by_rows([[0, 5, 6], [1, 0, 2], [2, 3, 4]], store, questions, ks=(1, 2, 3))
     assert result.hits.tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 0]]
     assert result.metrics == {"top_1": 1 / 3, "top_2": 2 / 3, "top_3": 2 / 3}
-    assert result.primary == ("top_3", 2 / 3)
+    assert primary_of(result) == "top_3"
     assert result.per_question["top_1"].tolist() == [0, 1, 0]
     assert result.notes == [] and result.num_questions == 3
 
@@ -85,7 +90,7 @@ def test_gold_passages_decide_where_present_and_answers_elsewhere(store: Passage
 )
 def test_top_20_chooses_models_or_the_nearest_depth(ks, primary: str, store: PassageStore):
     rows = [list(range(28))]
-    assert by_rows(rows, store, [Question("a", "?", ("x",))], ks=ks).primary[0] == primary
+    assert primary_of(by_rows(rows, store, [Question("a", "?", ("x",))], ks=ks)) == primary
 
 
 def test_questions_without_labels_are_left_out_and_said(store: PassageStore):
@@ -119,21 +124,22 @@ def test_without_labels_the_teacher_judges_the_first_passage(store: PassageStore
     result = by_rows(rows, store, questions, teacher=PlainTeacher())
     expected = [-((4 * 7 + 3) % 5), -((8 * 7 + 5) % 5)]
     assert result.per_question["teacher_log_likelihood"].tolist() == expected
-    assert result.primary == ("teacher_log_likelihood", np.mean(expected))
-    assert result.hits is None and list(result.metrics) == ["teacher_log_likelihood"]
-    assert type(result.primary[1]) is float
+    assert result.metrics == {"teacher_log_likelihood": np.mean(expected)}
+    assert primary_of(result) == "teacher_log_likelihood"
+    assert result.hits is None and not result.labelled.any()
+    assert type(result.metrics["teacher_log_likelihood"]) is float
     with pytest.raises(ArtError, match="no question has answers"):
         by_rows(rows, store, questions)
 
 
-def test_judgements_add_their_figures_and_choose_only_without_other_labels(store: PassageStore):
+def test_judgements_add_their_metrics_and_choose_only_without_other_labels(store: PassageStore):
     qrels = {"a": {"p0": 1, "lost": 2}, "b": {"p3": 1}, "never": {"p0": 1}}
     questions = [Question("a", "?"), Question("b", "?"), Question("c", "?")]
     rows = [list(range(20))] * 3
     result = by_rows(rows, store, questions, qrels=qrels)
     assert list(result.metrics) == ["ndcg@10", "mrr@10", "map"]  # 20 of 30: too few for Recall@100
     assert result.metrics["mrr@10"] == pytest.approx((1 + 1 / 4) / 2)
-    assert result.primary == ("ndcg@10", result.metrics["ndcg@10"])
+    assert primary_of(result) == "ndcg@10"
     assert [note.split(" (")[0] for note in result.notes] == [
         "1 of 3 judged questions are not asked",
         "1 of 3 questions have no label and are left out",
@@ -142,7 +148,8 @@ def test_judgements_add_their_figures_and_choose_only_without_other_labels(store
     ]
     labelled = [Question("a", "?", ("number1",)), Question("b", "?")]
     both = by_rows(rows[:2], store, labelled, qrels=qrels, ks=(1, 2))
-    assert both.primary == ("top_2", 1.0)
+    assert primary_of(both) == "top_2" and both.metrics["top_2"] == 1.0
+    assert both.labelled.tolist() == [True, False]
     assert np.isnan(both.per_question["top_1"]).tolist() == [False, True]
     assert [line["num_questions"] for line in both.table()] == [1, 1, 2, 2, 2]
 
@@ -209,7 +216,7 @@ def test_searching_and_judging_a_given_ranking_give_the_same(store: PassageStore
         assert other.metrics == searched.metrics and other.notes == searched.notes
 
 
-def test_the_search_is_as_deep_as_the_figures_need(store: PassageStore):
+def test_the_search_is_as_deep_as_the_metrics_need(store: PassageStore):
     question = [Question("p3", "why", ("number1",))]
     arguments = (PlainRetriever(), PlainIndex(), store, question)
     assert evaluate(*arguments, ks=(2, 7)).rows.shape == (1, 7)

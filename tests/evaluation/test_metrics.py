@@ -1,4 +1,4 @@
-"""Metrics against trec_eval, SciPy and hand calculations."""
+"""Metrics against trec_eval and hand calculations, and what each says of itself."""
 
 from __future__ import annotations
 
@@ -8,25 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from scipy import stats
 
 from art.errors import ArtError
-from art.evaluation.metrics import (
-    judged,
-    mcnemar,
-    positive_ranks,
-    rank_agreement,
-    spaced_scores,
-    top_k_found,
-    wilson,
-)
-
-TINY = np.finfo(np.float32).smallest_normal
+from art.evaluation.metrics import METRICS, compute_all, means, metric
+from art.evaluation.metrics.evidence import Hits, Judgements, PooledRanks
+from art.evaluation.statistics import spaced_scores
 
 
 def test_a_question_is_answered_at_k_if_a_hit_stands_there_or_before():
     hits = [[0, 1, 0, 1], [0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
-    found = {name: each.tolist() for name, each in top_k_found(hits, (1, 2, 4, 9)).items()}
+    every = np.ones(4, bool)
+    values = compute_all(Hits(np.array(hits, bool), every, ks=(4, 1, 9, 2, 1)))
+    found = {name: each.tolist() for name, each in values.items()}
     by_the_end = [True, False, True, True]
     assert found == {
         "top_1": [False, False, True, False],
@@ -34,81 +27,6 @@ def test_a_question_is_answered_at_k_if_a_hit_stands_there_or_before():
         "top_4": by_the_end,
         "top_9": by_the_end,
     }
-
-
-def test_wilson_gives_the_textbook_interval():
-    z = stats.norm.ppf(0.975)
-    for successes, count in [(0, 10), (3, 10), (10, 10), (812, 1000)]:
-        p = successes / count
-        centre = (p + z * z / (2 * count)) / (1 + z * z / count)
-        half = z / (1 + z * z / count) * np.sqrt(p * (1 - p) / count + z * z / (4 * count**2))
-        assert wilson(successes, count) == pytest.approx((centre - half, centre + half), abs=1e-12)
-    assert wilson(0, 0) == (0.0, 1.0)
-
-
-def test_mcnemar_is_the_two_sided_binomial_of_the_differing_questions():
-    first = np.array([1] * 9 + [0] * 2 + [1] * 50 + [0] * 7)
-    second = np.array([0] * 9 + [1] * 2 + [1] * 50 + [0] * 7)
-    result = mcnemar(first, second)
-    assert (result.only_first, result.only_second) == (9, 2)
-    assert result.p_value == pytest.approx(2 * (1 + 11 + 55) / 2**11)
-    assert mcnemar(first, first).p_value == 1.0
-
-
-@given(
-    arrays.arrays(
-        np.float64,
-        st.tuples(st.just(2), st.integers(1, 5), st.integers(1, 7)),
-        elements=st.integers(-3, 3).map(float),
-    )
-)
-def test_rank_agreement_is_the_mean_of_spearman_with_constant_rows_as_zero(pair: np.ndarray):
-    first, second = pair
-    rows = []
-    for a, b in zip(first, second, strict=True):
-        constant = len(set(a)) == 1 or len(set(b)) == 1
-        rows.append(0.0 if constant else stats.spearmanr(a, b).statistic)
-    assert rank_agreement(first, second) == pytest.approx(np.mean(rows), abs=1e-12)
-
-
-def test_rank_agreement_at_its_ends():
-    up = [[1.0, 2.0, 5.0]]
-    assert rank_agreement(up, up) == pytest.approx(1)
-    assert rank_agreement(up, [[3.0, 2.0, 1.0]]) == pytest.approx(-1)
-    assert rank_agreement([[1.0]], [[1.0]]) == 0.0
-
-
-falling = st.lists(
-    st.one_of(
-        st.sampled_from([0.0, -0.0, 1.0, 1e-40, -1e-40, float(TINY), 16777217.0, 1 + 1e-9]),
-        st.floats(-1e30, 1e30),
-    ),
-    min_size=1,
-    max_size=20,
-).map(lambda scores: sorted(scores, reverse=True))
-
-
-@given(falling)
-def test_spaced_scores_fall_by_one_ulp_at_least_and_stay_close(scores: list[float]):
-    spaced = spaced_scores([scores])[0]
-    assert spaced.dtype == np.float32
-    assert (spaced[1:] <= np.nextafter(spaced[:-1], np.float32(-np.inf))).all()
-    assert not ((spaced != 0) & (np.abs(spaced) < TINY)).any()
-    allowed = len(scores) * (np.spacing(np.abs(spaced)) + TINY)
-    assert (np.abs(spaced - np.float32(scores)) <= allowed).all()
-
-
-def test_scores_apart_are_left_alone_and_rows_do_not_touch_each_other():
-    scores = np.array([[3.5, 2.25, -1.0], [9.0, 9.0, 1.0]])
-    spaced = spaced_scores(scores)
-    assert spaced[0].tolist() == scores[0].tolist()
-    assert spaced[1].tolist() == [9.0, np.nextafter(np.float32(9), np.float32(0)), 1.0]
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39])
-def test_scores_beyond_float32_are_refused(bad: float):
-    with pytest.raises(ArtError, match="finite"):
-        spaced_scores([[1.0, bad]])
 
 
 def ranking_and_qrels(seed: int, num_questions: int = 20, depth: int = 130):
@@ -127,7 +45,20 @@ def ranking_and_qrels(seed: int, num_questions: int = 20, depth: int = 130):
     return ranking, qrels
 
 
-def test_judged_figures_follow_their_formulas():
+def judged(qrels, ranking, depth: int | None = None) -> dict[str, dict[str, float]]:
+    """Metric → question → value, of the questions that have judgements."""
+    values = compute_all(Judgements(list(ranking), list(ranking.values()), qrels, depth))
+    return {
+        name: {
+            question: value
+            for question, value in zip(ranking, found.tolist(), strict=True)
+            if not np.isnan(value)
+        }
+        for name, found in values.items()
+    }
+
+
+def test_judged_metrics_follow_their_formulas():
     ranking, qrels = ranking_and_qrels(0)
     metrics = judged(qrels, ranking)
     assert list(metrics) == ["ndcg@10", "mrr@10", "recall@100", "map"]
@@ -162,7 +93,7 @@ def test_trec_eval_on_the_written_scores_sees_our_order_even_with_ties():
     assert list(ours.values()) == pytest.approx([theirs[measure] for measure in measures])
 
 
-def test_figures_deeper_than_the_ranking_are_left_out():
+def test_metrics_deeper_than_the_ranking_are_left_out():
     ranking, qrels = ranking_and_qrels(3, depth=20)
     assert list(judged(qrels, ranking, depth=20)) == ["ndcg@10", "mrr@10", "map"]
 
@@ -176,23 +107,58 @@ def test_nothing_judged_gives_no_values():
     assert judged({"other": {"a": 1}}, {"q": ["a"]})["map"] == {}
 
 
-@given(
-    st.integers(1, 6).flatmap(
-        lambda count: st.tuples(
-            arrays.arrays(
-                np.float32,
-                st.tuples(st.just(count), st.integers(1, 8)),
-                elements=st.sampled_from([-np.inf, -1.5, 0.0, 0.25, 3.0]),
-            ),
-            st.lists(st.integers(0, 7), min_size=count, max_size=count),
-        )
-    )
-)
-def test_positive_ranks_are_places_in_the_sorted_list(drawn) -> None:
-    scores, places = drawn
-    positives = [place % scores.shape[1] for place in places]
-    expected = [
-        sorted(range(len(row)), key=lambda column: (-row[column], column)).index(positive)
-        for row, positive in zip(scores.tolist(), positives, strict=True)
-    ]
-    assert positive_ranks(scores, positives).tolist() == expected
+def test_metrics_deeper_than_the_ranking_are_not_computed_by_labels_either():
+    hits = Hits(np.ones((2, 6), bool), np.ones(2, bool), ks=(1, 5, 20), depth=6)
+    assert list(compute_all(hits)) == ["top_1", "top_5"]
+
+
+def test_questions_without_a_label_count_in_no_mean():
+    hits = Hits(np.array([[1], [0], [0]], bool), np.array([True, True, False]), ks=(1,))
+    assert means(compute_all(hits)) == {"top_1": 0.5}
+
+
+@given(arrays.arrays(np.int64, st.integers(1, 300), elements=st.integers(0, 10**6)))
+def test_pooled_metrics_are_the_plain_means_to_the_bit(ranks: np.ndarray):
+    assert means(compute_all(PooledRanks(ranks))) == {
+        "pooled_mrr": float(np.mean(1.0 / (1 + ranks))),
+        "pooled_top_1": float(np.mean(ranks == 0)),
+        "pooled_average_rank": float(np.mean(ranks)),
+    }
+
+
+SHOWN = {
+    "top_5": ("top-5", "25.0", "top-5, %"),
+    "ndcg@10": ("ndcg@10", "25.0", "ndcg@10, %"),
+    "map": ("map", "25.0", "map, %"),
+    "pooled_mrr": ("pooled MRR", "25.0", "pooled MRR, %"),
+    "pooled_top_1": ("pooled top-1", "25.0", "pooled top-1, %"),
+    "pooled_average_rank": ("pooled average rank", "0.250", "pooled average rank"),
+    "teacher_log_likelihood": (
+        "teacher-log-likelihood",
+        "0.250",
+        "The teacher's log-likelihood of a question given its first passage",
+    ),
+    "of_another_version": ("of-another-version", "0.250", "of-another-version"),
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_metric_says_how_it_is_shown(name: str):
+    found = metric(name)
+    assert (found.title, found.shown(0.25), found.chart_title) == SHOWN[name]
+    assert found.name == name and found.meaning
+
+
+@pytest.mark.parametrize("name", ["top_", "top_5x", "top_-1", "pooled_top_2", "stop_5", ""])
+def test_names_that_only_look_like_a_family_are_unknown(name: str):
+    assert metric(name).unit.name == "unknown"
+
+
+def test_better_is_higher_except_where_a_metric_says_lower():
+    rank, share = metric("pooled_average_rank"), metric("top_5")
+    assert rank.is_better(1, 2) and not rank.is_better(2, 1) and rank.gain(3, 1) == 2
+    assert share.is_better(2, 1) and not share.is_better(1, 2) and share.gain(3, 1) == -2
+    assert not any(one.is_better(1, 1) for one in (rank, share))
+    names = [name.replace("<k>", "3") for name in METRICS.names]
+    lower = [name for name in names if not metric(name).higher_is_better]
+    assert lower == ["pooled_average_rank"]

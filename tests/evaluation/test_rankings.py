@@ -36,7 +36,7 @@ def write(path: Path, store: PassageStore, questions=LABELLED, **how) -> Path:
     return path
 
 
-def test_each_question_keeps_its_first_hit_its_figures_and_its_first_passages(
+def test_each_question_keeps_its_first_hit_its_metrics_and_its_first_passages(
     store, tmp_path
 ) -> None:
     found = read_rankings(write(tmp_path / "r.jsonl", store))

@@ -6,10 +6,17 @@ from art.evaluation.rankings import KeptPassage, KeptRanking
 from art.report.changes import won_and_lost
 
 
-def ranking(name: int, first_hit: int | None, *, labelled: bool = True, value: float = 0):
+def ranking(
+    name: int,
+    first_hit: int | None,
+    *,
+    labelled: bool = True,
+    metric: str = "likelihood",
+    value: float = 0,
+):
     hit = first_hit == 1 if labelled else None
     passage = KeptPassage(id="p", title="", text="", score=1.0, hit=hit)
-    metrics = {"top_5": float(bool(first_hit))} if labelled else {"likelihood": value}
+    metrics = {"top_5": float(bool(first_hit))} if labelled else {metric: value}
     return KeptRanking(
         id=str(name), question="?", metrics=metrics, depth=100, first_hit=first_hit,
         passages=(passage,),
@@ -37,7 +44,7 @@ def test_a_change_says_both_ranks() -> None:
     assert won.said == "first hit: not in the first 100 → rank 3"
 
 
-def test_without_labels_the_figure_decides() -> None:
+def test_without_labels_the_metric_decides() -> None:
     before = [ranking(i, None, labelled=False, value=value) for i, value in enumerate((-3, -2))]
     after = [ranking(i, None, labelled=False, value=value) for i, value in enumerate((-1, -2.5))]
     won, lost = won_and_lost(before, after, "likelihood")
@@ -45,3 +52,14 @@ def test_without_labels_the_figure_decides() -> None:
         "likelihood: -3.000 → -1.000",
         "likelihood: -2.000 → -2.500",
     ]
+
+
+def test_where_lower_is_better_a_fall_is_a_gain() -> None:
+    name = "pooled_average_rank"
+    before, after = (
+        [ranking(i, None, labelled=False, metric=name, value=value) for i, value in enumerate(both)]
+        for both in ((5, 2, 3), (4, 6, 3))
+    )
+    won, lost = won_and_lost(before, after, name)
+    assert [one.said for one in won] == ["pooled average rank: 5.000 → 4.000"]
+    assert [one.said for one in lost] == ["pooled average rank: 2.000 → 6.000"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from art.report.curves import charts, curve_picture
-from art.report.drawing import Curve, Stack, draw_curves, draw_side_by_side, draw_stacks
+from art.report.drawing import Curve, StackedCurves, draw_curves, draw_side_by_side, draw_stacks
 from art.report.history import read_histories
 
 BLUE, RED = "#0072b2", "#d55e00"
@@ -60,7 +60,7 @@ def test_a_long_curve_is_drawn_as_means_and_stays_small() -> None:
 def test_seconds_stand_on_each_other() -> None:
     steps = np.arange(1.0, 4.0)
     layers = {"score": np.array([2.0, 2.0, 2.0]), "learn": np.array([1.0, 1.0, 3.0])}
-    svg = draw_stacks([Stack("run", steps, layers)])
+    svg = draw_stacks([StackedCurves("run", steps, layers)])
     assert {"score", "learn"} <= {text.strip() for text in re.findall(r">([^<>]+)</text>", svg)}
     heights = [
         {float(y) for y in re.findall(r"[ML] [-\d.]+ ([-\d.]+)", path)}

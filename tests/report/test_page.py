@@ -13,7 +13,7 @@ import matplotlib
 import pytest
 from tiny_run import HOSTILE
 
-from art.evaluation.metrics import mcnemar
+from art.evaluation.statistics import mcnemar
 from art.report.history import read_histories
 from art.report.page import render_page
 
@@ -120,7 +120,7 @@ def test_the_same_run_gives_the_same_bytes_whatever_the_users_style(labelled, pa
         assert page_of(labelled) == page
 
 
-def test_the_tables_figures_are_those_of_the_metrics_with_their_intervals(labelled, page) -> None:
+def test_the_tables_values_are_those_of_the_metrics_with_their_intervals(labelled, page) -> None:
     result = json.loads((labelled / "result.json").read_text())
     assert result["best_step"] > 0
     for head, step, key in (("before", 0, "before"), ("after", result["best_step"], "after")):

@@ -14,6 +14,7 @@ from art.evaluation.rankings import read_rankings
 from art.training import selection, trainer
 from art.training.loop import train
 from art.training.run_folder import RunFolder
+from art.training.selection import primary_metric
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def always_better(monkeypatch) -> None:
 
     def rising(*args: Any, **kwargs: Any) -> Any:
         result = original(*args, **kwargs)
-        name = result.primary[0]
+        name = primary_metric(list(result.metrics))
         return replace(result, metrics={**result.metrics, name: float(next(values))})
 
     monkeypatch.setattr(selection, "evaluate", rising)

@@ -39,6 +39,11 @@ class Source(Enum):
     LABELLED = "labelled training questions"
     PASSAGES = "passages to cut pairs from"
 
+    @property
+    def setting(self) -> str:
+        """The setting of section `data` that names its files; empty where it is cut from others."""
+        return {"QUESTIONS": "questions", "LABELLED": "supervised"}.get(self.name, "")
+
 
 # That each labelled question brings into a pool, where no file tells.
 ASSUMED_POOL_PASSAGES = 50

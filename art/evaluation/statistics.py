@@ -1,12 +1,10 @@
-"""Metrics from hits, judgements and scores; plain numbers in, plain numbers out."""
+"""Intervals, tests, correlations and ranks; plain numbers in, plain numbers out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import ir_measures
 import numpy as np
 import scipy  # not scipy.stats: it loads itself where it is used, and takes a second
 from numpy.typing import ArrayLike, NDArray
@@ -16,26 +14,6 @@ from art.errors import ArtError
 FloatArray = NDArray[np.floating[Any]]
 
 _SMALLEST_NORMAL = np.finfo(np.float32).smallest_normal
-
-# Name -> (what trec_eval computes, at what depth, on how much of the ranking). trec_eval knows no
-# reciprocal rank at a depth: the ranking is cut for it. One back end, because they differ on ties.
-_JUDGED: dict[str, tuple[Any, int, int | None]] = {
-    "ndcg@10": (ir_measures.nDCG @ 10, 10, None),
-    "mrr@10": (ir_measures.RR, 10, 10),
-    "recall@100": (ir_measures.R @ 100, 100, None),
-    "map": (ir_measures.AP, 1, None),
-}
-
-
-def top_k_found(hits: ArrayLike, ks: Iterable[int]) -> dict[str, NDArray[np.bool_]]:
-    """Return which questions have a hit among their first k passages, [Q], as `top_<k>`.
-
-    Args:
-        hits: whether each passage answers its question, best passage first, [Q, K] bool.
-        ks: the depths; one beyond K counts what there is.
-    """
-    marks = np.asarray(hits, bool)
-    return {f"top_{k}": np.asarray(marks[:, :k].any(axis=1)) for k in ks}
 
 
 def wilson(successes: int, count: int) -> tuple[float, float]:
@@ -133,41 +111,3 @@ def spaced_scores(scores: ArrayLike) -> NDArray[np.float32]:
     if not (finite and np.isfinite(spaced).all()):
         raise ArtError("a score is not a finite float32 number")
     return spaced
-
-
-def judged(
-    qrels: Mapping[str, Mapping[str, int]],
-    ranking: Mapping[str, list[str]],
-    *,
-    depth: int | None = None,
-) -> dict[str, dict[str, float]]:
-    """Return trec_eval's nDCG@10, MRR@10, Recall@100 and MAP of every judged question.
-
-    Args:
-        qrels: question id -> passage id -> relevance, above 0 when relevant.
-        ranking: question id -> passage ids, best first; questions without judgement are left out.
-        depth: how many passages were asked for; metrics that look deeper are left out.
-
-    Returns:
-        Metric -> question id -> value, for `ndcg@10`, `mrr@10`, `recall@100` and `map`.
-
-    Raises:
-        ArtError: a passage stands twice in one ranking.
-    """
-    asked = {question: dict(qrels[question]) for question in ranking if question in qrels}
-    values: dict[str, dict[str, float]] = {}
-    for name, (measure, needed, cut) in _JUDGED.items():
-        if depth is not None and depth < needed:
-            continue
-        run = {question: _descending(question, ranking[question][:cut]) for question in asked}
-        metrics = ir_measures.pytrec_eval.iter_calc([measure], asked, run) if asked else ()
-        values[name] = {metric.query_id: float(metric.value) for metric in metrics}
-    return values
-
-
-def _descending(question: str, passages: list[str]) -> dict[str, float]:
-    # trec_eval orders by score (float32) and then by id: whole numbers falling by 1 are our order.
-    scored = {passage: float(-rank) for rank, passage in enumerate(passages)}
-    if len(scored) != len(passages):
-        raise ArtError("a passage stands twice in the ranking", where=f"question {question}")
-    return scored

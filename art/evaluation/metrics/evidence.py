@@ -1,0 +1,87 @@
+"""What metrics are computed from; those of the most trusted kind choose the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Qrels = Mapping[str, Mapping[str, int]]
+
+
+class Evidence:
+    """Something that says how good a ranking of Q questions is.
+
+    Attributes:
+        priority: the lower, the more the metrics of this kind are trusted; this one is of metrics
+            of which only the name is known.
+    """
+
+    priority: ClassVar[int] = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Hits(Evidence):
+    """Which passages of a ranking answer their question, by the questions' own labels.
+
+    Attributes:
+        found: best passage first, [Q, K] bool.
+        labelled: which questions have a label, [Q] bool.
+        ks: depths asked for.
+        depth: of the ranking; None where it holds every passage there is, and so answers any depth.
+    """
+
+    priority: ClassVar[int] = 0
+
+    found: NDArray[np.bool_]
+    labelled: NDArray[np.bool_]
+    ks: Sequence[int]
+    depth: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Judgements(Evidence):
+    """A ranking by name and the relevance of some of its passages.
+
+    Attributes:
+        question_ids: Q of them.
+        passage_ids: of each question, best first.
+        qrels: question id → passage id → relevance, above 0 when relevant.
+        depth: as in `Hits`.
+    """
+
+    priority: ClassVar[int] = 1
+
+    question_ids: Sequence[str]
+    passage_ids: Sequence[list[str]]
+    qrels: Qrels
+    depth: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PooledRanks(Evidence):
+    """Where each question's positive stands in a pool of passages.
+
+    Attributes:
+        before: how many passages stand before it, [Q].
+    """
+
+    priority: ClassVar[int] = 2
+
+    before: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class FirstPassages(Evidence):
+    """What the teacher says of the first passage of each question; needs no label.
+
+    Attributes:
+        scores: the teacher's, [Q] float64.
+    """
+
+    priority: ClassVar[int] = 3
+
+    scores: NDArray[np.float64]
