@@ -1,7 +1,12 @@
-"""What a user is told: the one family of exceptions meant for them, and notes to read on."""
+"""Messages for the user: the one family of exceptions meant for them, and lines on the screen.
+
+What is said on the screen while work goes on is a record of the logger `art`, whose handler writes
+it to stderr: a program around this one can collect the records, or take the handler away.
+"""
 
 from __future__ import annotations
 
+import logging
 import reprlib
 import sys
 from pathlib import Path
@@ -104,8 +109,34 @@ class CorruptionError(ArtError):
     """A file of ours whose contents are not what was written."""
 
 
-def tell(line: str) -> None:
-    """Say in one line that something was repaired; the work goes on."""
-    from tqdm import tqdm  # here, because not every command draws a bar
+_logger = logging.getLogger("art")
 
-    tqdm.write(f"note: {line}", file=sys.stderr)  # leaves the bar that may be there in one piece
+
+class _Screen(logging.Handler):
+    """Writes records to stderr and leaves a progress bar that may be there in one piece."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm  # here, because not every command draws a bar
+
+        try:
+            tqdm.write(self.format(record), file=sys.stderr)
+        except Exception:  # noqa: BLE001 (whatever it is, logging reports it and goes on)
+            self.handleError(record)
+
+
+_logger.addHandler(_Screen())
+_logger.setLevel(logging.INFO)
+
+
+def say(text: str) -> None:
+    """Say something on the screen, as a record of the logger `art`.
+
+    Args:
+        text: one or several lines; what begins with `warning:` is logged as one.
+    """
+    _logger.log(logging.WARNING if text.startswith("warning:") else logging.INFO, "%s", text)
+
+
+def notify(line: str) -> None:
+    """Say in one line what was repaired or left out; the work goes on."""
+    say(f"note: {line}")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from art.config import SealedManifest
-from art.errors import ArtError, CorruptionError, tell
+from art.errors import ArtError, CorruptionError, notify
 from art.files import fingerprint_blocks, fingerprint_file, lock, read_blocks
 
 T = TypeVar("T")
@@ -258,7 +258,7 @@ def _repair(
 ) -> None:
     with lock(_lock_file(folder)):
         if is_damaged():  # another process may have built it meanwhile
-            tell(f"{damage.where}: {damage.what}; building it again")
+            notify(f"{damage.where}: {damage.what}; building it again")
             build()
 
 

@@ -4,8 +4,10 @@ What a user of a notebook has in memory is written once into the folder of the r
 goes through the readers, settings and checkpoints of the command line from there. Under a launcher
 every process makes the same calls.
 
-`calls` (what all of them do) → `loading` (a retriever from a name) → `training` → `searching` (an
-index, questions, metrics).
+    calls      what every call does: join the processes, complain briefly
+    loading    a retriever from a name
+    training   `train`
+    searching  an index, questions, metrics
 """
 
 from art.api.loading import load

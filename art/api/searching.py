@@ -12,7 +12,7 @@ from art.data.formats import read_questions
 from art.data.in_memory import Rows, questions_of, write_rows
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
-from art.errors import tell
+from art.errors import notify
 from art.evaluation.evaluate import evaluate
 from art.retriever.embedding import embed_passages
 from art.retriever.encoders import Retriever
@@ -85,7 +85,7 @@ class Searcher:
         )
         found = evaluate(self.retriever, self.index, self.store, asked)
         for note in found.notes:
-            tell(note)
+            notify(note)
         return found.metrics
 
 

@@ -12,7 +12,7 @@ from art.api.loading import finished_retriever
 from art.config import Config
 from art.data.in_memory import KindName, Rows, write_rows
 from art.data.rows import BadRows
-from art.errors import tell
+from art.errors import notify
 from art.files import fingerprint
 from art.retriever.encoders import Retriever
 from art.retriever.loading import create_retriever
@@ -158,7 +158,7 @@ def _write(in_memory: Mapping[str, Any], config: Config) -> dict[str, str]:
         bad_rows = BadRows() if config.data.skip_bad_rows else None
         path = write_rows(_KINDS[argument], value, folder, argument=argument, bad_rows=bad_rows)
         if bad_rows and bad_rows.count:
-            tell(bad_rows.report())
+            notify(bad_rows.report())
         files[argument] = str(path)
     return files
 

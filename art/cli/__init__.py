@@ -1,7 +1,10 @@
 """The command line. Whatever is heavy is imported inside the command that needs it.
 
-`training` (train, init), `searching` (embed, search, evaluate, mine), `scoring` (score, diagnose),
-`reporting` (report).
+    common     options that several commands share, and the processes of a job
+    training   train, init
+    searching  embed, search, evaluate, mine
+    scoring    score, diagnose
+    reporting  report
 """
 
 from __future__ import annotations

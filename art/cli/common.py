@@ -52,10 +52,10 @@ def read_rows(
     try:
         return read(source, bad_rows if skip_bad_rows else None)
     finally:
-        tell_skipped(bad_rows)
+        notify_skipped(bad_rows)
 
 
-def tell_skipped(bad_rows: BadRows) -> None:
+def notify_skipped(bad_rows: BadRows) -> None:
     """Say on stderr which rows were skipped, if any; one process of a job says it."""
     if bad_rows.count and not int(os.environ.get("RANK", "0")):
         print(bad_rows.report(), file=sys.stderr)

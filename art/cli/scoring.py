@@ -13,9 +13,9 @@ from art.cli.common import (
     PassagesFile,
     QuestionsFile,
     SkipBadRows,
+    notify_skipped,
     processes,
     read_rows,
-    tell_skipped,
 )
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def score(
             store = PassageStore.open_or_build(
                 passages, skip_bad_rows=skip_bad_rows, progress=distributed.is_main()
             )
-            tell_skipped(store.bad_rows)
+            notify_skipped(store.bad_rows)
             wanted, rows = match_run(found, asked, store, where=run)
             answers = answers_for(settings["kind"], wanted, where=questions)
             model = load_teacher(**settings, answers=answers, device=device)
@@ -200,10 +200,10 @@ def diagnose(
             store = PassageStore.open_or_build(
                 passages, skip_bad_rows=skip, cache=cache, progress=progress
             )
-            tell_skipped(store.bad_rows)
+            notify_skipped(store.bad_rows)
             if planned:  # what a run would refuse should not wait for the diagnosis
                 of_run = read_run_questions(planned)
-                tell_skipped(of_run.bad_rows)
+                notify_skipped(of_run.bad_rows)
                 schedule = plan_run(
                     planned,
                     num_questions=len(of_run.training),

@@ -12,9 +12,9 @@ from art.cli.common import (
     PassagesFile,
     QuestionsFile,
     SkipBadRows,
+    notify_skipped,
     processes,
     read_rows,
-    tell_skipped,
 )
 from art.errors import ArtError
 
@@ -57,7 +57,7 @@ def embed(
         with distributed.fail_together():
             model = create_retriever(retriever).to(device)
             store = PassageStore.open_or_build(passages, skip_bad_rows=skip_bad_rows)
-            tell_skipped(store.bad_rows)
+            notify_skipped(store.bad_rows)
             tokens = TokenStore.open_or_build(store, model.passage_template)
         index = embed_passages(
             model, tokens, output, store=store, dtype=dtype, batch_tokens=batch_tokens
@@ -235,7 +235,7 @@ def _searched(
         )
     with distributed.fail_together():
         store = PassageStore.open_or_build(passages, skip_bad_rows=skip_bad_rows)
-        tell_skipped(store.bad_rows)
+        notify_skipped(store.bad_rows)
         return bm25_search(BM25.build(store)), store
 
 
@@ -251,7 +251,7 @@ def _open(
         model = create_retriever(retriever).to(device)
         opened = Index.open(index, retriever_fingerprint=model.fingerprint())
         store = opened.open_store(passages, skip_bad_rows=skip_bad_rows)
-        tell_skipped(store.bad_rows)
+        notify_skipped(store.bad_rows)
     return model, opened, store
 
 

@@ -1,12 +1,16 @@
-"""Settings: `inputs` and `training` declare them, section by section; `settings` is all of them.
+"""Settings as declarations, with the sentence that documents each field, and how they are read.
 
-The sentence under each field is its documentation everywhere. `choices` are names that
-the wiring brings along, `reading` reads settings, `writing` writes a commented file.
+    section   what every section is, and kinds of values that several hold
+    inputs    sections data, retriever, index, teacher
+    training  sections training, warmup, evaluation, output
+    settings  all sections together: what differs, what contradicts itself
+    choices   settings that hold a name, such as a method's; the names come from whoever reads
+    reading   a YAML file and overrides become settings, with every fault at once
+    writing   a commented settings file
+    manifest  JSON files of ours
 
-`manifest` is JSON files of ours.
-
-Only the wiring sees a settings object (`cli`, `demo`, and in `training` what sets up,
-plans and keeps a run); every other module takes plain keyword arguments.
+Only the wiring sees a settings object (`cli`, `demo`, and in `training` what sets up, plans and keeps
+a run); every other module takes plain keyword arguments.
 """
 
 from art.config.choices import Choice, Choices

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from art.errors import ArtError
+from art.errors import ArtError, say
 from art.files import cannot_write
 
 
@@ -145,7 +145,7 @@ class ProgressLine:
     def say(self, text: str) -> None:
         """Print a line above the progress line."""
         if not self._bar.disable:
-            tqdm.write(text, file=self._bar.fp)
+            say(text)
 
     def close(self) -> None:
         """Leave the line as it stands."""

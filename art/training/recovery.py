@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from art import distributed
-from art.errors import ArtError, CorruptionError, tell
+from art.errors import ArtError, CorruptionError, notify
 from art.files import cannot_write, link
 from art.integrity import check_folder
 from art.retriever.encoders import Retriever
@@ -46,7 +46,7 @@ def put_damaged_aside(run: RunFolder) -> None:
     if damages:
         _go_back(run, load_state(run, step))
         found = "; ".join(map(_in_short, damages))
-        tell(f"{found}; going on from the checkpoint of step {step}")
+        notify(f"{found}; going on from the checkpoint of step {step}")
 
 
 def _in_short(damage: ArtError) -> str:
@@ -123,11 +123,11 @@ def open_index(
     step = step_of(state.index)
     if not state.passage_tower_is_frozen:
         if Action.REFRESH in state.due:  # the old index would only have told how much that changes
-            _tell_once(f"{damage}; it is about to be replaced")
+            _notify_once(f"{damage}; it is about to be replaced")
             return None
         with distributed.fail_together():
             retriever = _builder(run, step, weights_at, damage)
-    _tell_once(f"{damage}; embedding it again from the weights of step {step}")
+    _notify_once(f"{damage}; embedding it again from the weights of step {step}")
     return corpus.embed(retriever, folder, f"index of step {step}")
 
 
@@ -158,6 +158,6 @@ def _builder(
     return weights_at(step)
 
 
-def _tell_once(line: str) -> None:
+def _notify_once(line: str) -> None:
     if distributed.is_main():
-        tell(line)
+        notify(line)
