@@ -131,7 +131,9 @@ def _print_settings() -> None:
     import textwrap
 
     from art.config import fields
+    from art.training.settings import choices
 
+    named = choices().by_setting
     print("Usage: art train --config FILE [--section.key value …]\n")
     print(
         "Every setting of the file can be overridden; several processes: accelerate launch -m art\n"
@@ -146,3 +148,7 @@ def _print_settings() -> None:
         shown = "required" if default is ... else f"default {default!r}"
         print(f"  --{dotted}  ({shown})")
         print(textwrap.fill(sentence, 96, initial_indent="      ", subsequent_indent="      "))
+        for one in named.get(dotted, {}).values():
+            about = f"{one.name}: {one.description}"
+            indent, deeper = " " * 8, " " * 10
+            print(textwrap.fill(about, 96, initial_indent=indent, subsequent_indent=deeper))

@@ -9,8 +9,8 @@
     writing   a commented settings file
     manifest  JSON files of ours
 
-Only the wiring sees a settings object (`cli`, `demo`, and in `training` what sets up, plans and keeps
-a run); every other module takes plain keyword arguments.
+Only the wiring sees a settings object (`cli`, `demo`, and in `training` what sets up, plans and
+keeps a run); every other module takes plain keyword arguments.
 """
 
 from art.config.choices import Choice, Choices
