@@ -56,7 +56,7 @@ class PassagePart:
         self._encoder = encoder
         self._passage_after_space = after_space
         self.vocab_size = encoder.vocab_size
-        self.fingerprint = fingerprint("teacher passages 1", encoder.fingerprint, str(after_space))
+        self.fingerprint = fingerprint("scorer passages 1", encoder.fingerprint, str(after_space))
 
     def __call__(self, titles: list[str], texts: list[str]) -> list[list[int]]:
         """Return the token ids of each passage's part of the input, title and text, uncut.

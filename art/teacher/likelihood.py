@@ -284,7 +284,7 @@ def load_language_model(
     return LanguageModelTeacher(
         weights,
         template,
-        fingerprint=fingerprint("teacher 1" if answers is None else "answer teacher 1", *own),
+        fingerprint=fingerprint("scorer 1" if answers is None else "answer scorer 1", *own),
         reduction=reduction,
         batch_tokens=batch_tokens,
     )
