@@ -26,7 +26,7 @@ from art.planning.label_entropy import LabelEntropy
 from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages
 from art.retriever.encoders import Retriever
-from art.teacher.cache import CachedTeacher
+from art.teacher.cached import CachedTeacher
 from art.teacher.grouped import grouped_scores
 from art.teacher.likelihood import LanguageModelTeacher
 

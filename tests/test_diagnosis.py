@@ -21,7 +21,7 @@ from art.evaluation.rerank import score_rows
 from art.planning.label_entropy import LabelEntropy
 from art.retriever.bm25 import BM25
 from art.retriever.loading import create_retriever
-from art.teacher.cache import CachedTeacher
+from art.teacher.cached import CachedTeacher
 from art.teacher.likelihood import load_language_model
 
 PROMPTS = ["Passage: {passage} . Ask.", "{passage}"]

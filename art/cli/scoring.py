@@ -155,7 +155,7 @@ def diagnose(
     from art.planning.forecast import forecast_beside
     from art.planning.inventory import WhatIf
     from art.retriever.loading import create_retriever
-    from art.teacher.cache import CachedTeacher
+    from art.teacher.cached import CachedTeacher
     from art.teacher.registry import answers_for, load_teacher
     from art.training.plan import check_passages, plan_run, read_run_questions
 

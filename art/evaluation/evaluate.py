@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from art.data.passages import PassageStore
     from art.retriever.encoders import Retriever
     from art.retriever.index import Index
-    from art.teacher.cache import CachedTeacher
+    from art.teacher.cached import CachedTeacher
 
 Qrels = Mapping[str, Mapping[str, int]]
 

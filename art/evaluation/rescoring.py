@@ -22,9 +22,10 @@ from art.evaluation.labels import some
 from art.evaluation.rerank import in_order
 from art.evaluation.runs import write_run
 from art.files import lock
-from art.teacher.cache import CachedTeacher, ScoreLog
+from art.teacher.cached import CachedTeacher
 from art.teacher.grouped import grouped_scores
 from art.teacher.log_file import LOG_NAME, Records, read_known
+from art.teacher.score_log import ScoreLog
 
 if TYPE_CHECKING:
     from art.data.formats import Question

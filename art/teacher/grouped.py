@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from art import distributed
-from art.teacher.cache import CachedTeacher
+from art.teacher.cached import CachedTeacher
 
 # Passages of a block fill so many batches: enough to sort them by length, and few enough that a
 # kill costs half a minute on a CPU. A passage that many questions find counts for several.

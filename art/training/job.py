@@ -22,7 +22,7 @@ from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages
 from art.retriever.encoders import Retriever
 from art.retriever.index import Index
-from art.teacher.cache import CachedTeacher
+from art.teacher.cached import CachedTeacher
 from art.teacher.grouped import score_grouped
 from art.training import checkpoints, collapse
 from art.training.candidates import Candidates, from_bm25, from_both, from_retriever

@@ -20,7 +20,7 @@ from art.data.tokens import TokenStore
 from art.errors import ArtError
 from art.evaluation.metrics import positive_ranks, rank_agreement
 from art.retriever.encoders import Retriever
-from art.teacher.cache import CachedTeacher
+from art.teacher.cached import CachedTeacher
 from art.training.candidates import Candidates
 from art.training.gradient_cache import TowerInputs, encoded
 from art.training.losses import (

@@ -21,7 +21,7 @@ import torch
 from scoring import CAUSAL, corpus_arguments, corpus_files, drawn
 
 from art.data.tokens import TokenStore
-from art.teacher.cache import CachedTeacher
+from art.teacher.cached import CachedTeacher
 from art.teacher.grouped import grouped_scores
 from art.teacher.likelihood import load_language_model
 

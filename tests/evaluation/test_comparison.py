@@ -14,7 +14,7 @@ from art.evaluation.comparison import answered_somewhere, compare, evaluate_bm25
 from art.evaluation.evaluate import evaluate_rows
 from art.evaluation.rerank import in_order, score_rows
 from art.retriever.bm25 import BM25
-from art.teacher.cache import CachedTeacher
+from art.teacher.cached import CachedTeacher
 from art.teacher.likelihood import load_language_model
 
 DEPTH = 5

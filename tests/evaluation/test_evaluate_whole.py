@@ -13,7 +13,7 @@ from art.evaluation.evaluate import evaluate, evaluate_rows
 from art.evaluation.rerank import in_order, score_rows
 from art.retriever.embedding import embed_passages
 from art.retriever.loading import create_retriever
-from art.teacher.cache import CachedTeacher
+from art.teacher.cached import CachedTeacher
 from art.teacher.likelihood import load_language_model
 
 

@@ -19,9 +19,10 @@ from art.evaluation.rescoring import match_run, rescore_run
 from art.evaluation.runs import Run, read_run
 from art.files import lock
 from art.teacher import grouped
-from art.teacher.cache import CachedTeacher, ScoreLog
+from art.teacher.cached import CachedTeacher
 from art.teacher.grouped import grouped_scores
 from art.teacher.likelihood import LanguageModelTeacher, load_language_model
+from art.teacher.score_log import ScoreLog
 
 QUESTIONS = [
     Question("a", "who built the stone bridge ?", answers=("river",)),

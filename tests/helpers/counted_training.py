@@ -16,7 +16,7 @@ import pytest
 from art import distributed
 from art.config import Config, read_config
 from art.teacher.base import Teacher
-from art.teacher.cache import CachedTeacher, ScoredPairs
+from art.teacher.cached import CachedTeacher, ScoredPairs
 from art.training.loop import train
 
 

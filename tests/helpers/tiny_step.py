@@ -17,7 +17,7 @@ from art.data.formats import Passage
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.retriever.loading import create_retriever
-from art.teacher.cache import CachedTeacher
+from art.teacher.cached import CachedTeacher
 from art.teacher.likelihood import load_language_model
 from art.training.progress import PhaseTimer
 from art.training.schedule import MicroBatch

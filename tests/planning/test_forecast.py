@@ -17,8 +17,8 @@ from art.planning import init_config
 from art.planning.forecast import forecast_beside
 from art.planning.init_config import Surroundings, choose
 from art.planning.inventory import WhatIf
-from art.teacher.cache import ScoreLog
 from art.teacher.likelihood import load_language_model
+from art.teacher.score_log import ScoreLog
 from art.training.plan import plan_run
 
 ROOT = Path(__file__).parent.parent.parent

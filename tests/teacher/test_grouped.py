@@ -14,10 +14,11 @@ from language_model_pairs import PASSAGES
 from art.data.passages import Passage, PassageStore
 from art.data.tokens import TokenStore
 from art.teacher import grouped
-from art.teacher.cache import CachedTeacher, ScoreLog
+from art.teacher.cached import CachedTeacher
 from art.teacher.forward import ForwardPasses
 from art.teacher.grouped import grouped_scores, score_grouped
 from art.teacher.likelihood import load_language_model
+from art.teacher.score_log import ScoreLog
 
 QUIET = {"progress": False}
 

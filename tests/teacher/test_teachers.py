@@ -24,7 +24,7 @@ from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.errors import ArtError, DataError
 from art.teacher.base import Teacher
-from art.teacher.cache import CachedTeacher
+from art.teacher.cached import CachedTeacher
 from art.teacher.registry import answers_for, load_teacher
 
 ON_CPU = {"dtype": "float32", "device": "cpu"}

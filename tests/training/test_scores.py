@@ -17,8 +17,9 @@ from whole_run import NUM_STEPS, configure, records
 from art.errors import CorruptionError, MismatchError
 from art.teacher import grouped
 from art.teacher.base import Teacher
-from art.teacher.cache import CachedTeacher, ScoredPairs, ScoreLog
+from art.teacher.cached import CachedTeacher, ScoredPairs
 from art.teacher.log_file import RECORD, read_log
+from art.teacher.score_log import ScoreLog
 from art.training.checkpoints import load_state
 from art.training.loop import train
 from art.training.run_folder import RunFolder
