@@ -36,12 +36,11 @@ _FRONT_DOOR = {
     "Searcher": "art.api",
     "Hit": "art.api",
     "Retriever": "art.retriever.encoders",
-    "LanguageModelTeacher": "art.teacher.likelihood",
+    "Teacher": "art.teacher.base",
     "PassageStore": "art.data.passages",
     "Index": "art.retriever.index",
     "load_retriever": "art.retriever.loading",
     "create_retriever": "art.retriever.loading",
-    "load_language_model": "art.teacher.likelihood",
     "load_teacher": "art.teacher.registry",
     "read_config": "art.config",
 }

@@ -14,7 +14,7 @@ import typer
 
 from art.cli.common import SkipBadRows, read_rows
 from art.cli.reporting import report
-from art.cli.scoring import diagnose, score
+from art.cli.scoring import WithKinds, diagnose, score
 from art.cli.searching import embed, evaluate, mine, search
 from art.cli.training import init, train
 from art.errors import ArtError
@@ -93,8 +93,8 @@ app.command()(embed)
 app.command()(search)
 app.command()(evaluate)
 app.command()(mine)
-app.command()(score)
-app.command()(diagnose)
+app.command(cls=WithKinds)(score)
+app.command(cls=WithKinds)(diagnose)
 app.command()(report)
 
 

@@ -17,13 +17,14 @@ from art.data.supervised_store import SupervisedStore
 from art.errors import ArtError, ConfigError
 from art.evaluation.labels import is_labelled
 from art.planning import shapes
-from art.planning.costs import TeacherShape, TowerShape
+from art.planning.costs import TowerShape
 from art.retriever.encoders import Retriever
 from art.retriever.loading import create_retriever
 from art.teacher.base import Teacher
+from art.teacher.costs import TeacherShape
 from art.teacher.log_file import read_known
 from art.teacher.models import automatic_dtype
-from art.teacher.registry import load_teacher
+from art.teacher.registry import KINDS, load_teacher
 from art.training.items import Split
 from art.training.plan import (
     Questions,
@@ -107,10 +108,10 @@ class Inventory:
     def teacher_shape(self) -> TeacherShape | None:
         """The teacher's shape; None where nothing is known of it."""
         if self.teacher is not None:
-            return shapes.teacher_shape(self.teacher)
-        if self.teacher_settings is None or self.teacher_settings.kind == "cross-encoder":
-            return None  # no published one of these is known here
-        return shapes.published_teacher(self.teacher_settings.model)
+            return self.teacher.shape()
+        if self.teacher_settings is None:
+            return None
+        return KINDS[self.teacher_settings.kind].published_shape(self.teacher_settings.model)
 
     @property
     def num_evaluated(self) -> int:

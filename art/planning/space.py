@@ -98,7 +98,7 @@ def _packed_bytes(parts: Inventory) -> int | None:
     if parts.teacher is None:
         parts.basis.append("the teacher's memory as if it were not quantised")
         return None
-    return int(parts.teacher.model.get_memory_footprint())
+    return parts.teacher.weight_bytes()
 
 
 def _memory_here(on_gpu: bool) -> int:

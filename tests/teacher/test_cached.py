@@ -17,8 +17,9 @@ from art.data.tokens import TokenStore
 from art.errors import ArtError, MismatchError
 from art.teacher import cached as cached_module
 from art.teacher.cached import CachedTeacher
-from art.teacher.likelihood import LanguageModelTeacher, load_language_model
+from art.teacher.kinds.question_likelihood import QuestionLikelihood
 from art.teacher.log_file import read_log
+from art.teacher.registry import load_teacher
 from art.teacher.score_log import ScoreLog
 
 OTHER = "b" * 32
@@ -146,7 +147,7 @@ def test_scores_are_the_teachers_own(
     passages = [Passage(str(i), "moon" * (i == 1), text) for i, text in enumerate(texts)]
     store = PassageStore.build(passages, tmp_path / "store", source="here", progress=False)
     folder = str(request.getfixturevalue(model))
-    teacher = load_language_model(folder, dtype="float32", device="cpu", max_length=60)
+    teacher = load_teacher(folder, dtype="float32", device="cpu", max_length=60)
     tokens = TokenStore.open_or_build(store, teacher.template, cache=tmp_path, progress=False)
     questions, rows = ["who built the bridge ?", "why"], np.array([[0, 1, 2], [2, 1, 0]])
     template = teacher.template
@@ -162,13 +163,13 @@ def test_scores_are_the_teachers_own(
 @pytest.fixture(scope="module", params=["t5_untied", "llama"])
 def judged(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[LanguageModelTeacher, TokenStore, np.ndarray]:
+) -> tuple[QuestionLikelihood, TokenStore, np.ndarray]:
     """A teacher, five passages, and what Hugging Face says of them: [5 questions, 5 passages]."""
     model = request.getfixturevalue(request.param)
     folder = tmp_path_factory.mktemp("judged")
     passages = [Passage(str(i), title, text) for i, (title, text) in enumerate(PASSAGES)]
     store = PassageStore.build(passages, folder / "store", source="here", progress=False)
-    teacher = load_language_model(str(model), dtype="float32", device="cpu")
+    teacher = load_teacher(str(model), dtype="float32", device="cpu")
     tokens = TokenStore.open_or_build(store, teacher.template, cache=folder, progress=False)
     expected = by_hugging_face(model, *pairs(teacher))
     return teacher, tokens, expected.reshape(len(PASSAGES), len(QUESTIONS)).T
