@@ -48,7 +48,7 @@ _ASSUMED_POOL = 50  # passages that each labelled question brings
 
 @dataclass(frozen=True)
 class WhatIf:
-    """What is not at hand but planned with; None for what is.
+    """What is planned with though it is not here; None for what is here.
 
     Attributes:
         num_passages: N.
@@ -63,7 +63,7 @@ class WhatIf:
 
 @dataclass
 class Inventory:
-    """What of a run is at hand.
+    """What of a run is here.
 
     Attributes:
         config: the run's settings.

@@ -51,7 +51,7 @@ def score_grouped(
     the same bits.
 
     Args:
-        teacher: a frozen language model over the store's passages.
+        teacher: a frozen teacher over the store's passages.
         questions: texts, Q of them.
         rows: passages of each question, [Q, K], -1 where there is none.
         description: the bar's first words.
