@@ -14,7 +14,7 @@ The rooms, in the order of the method; each imports only from those before it:
 - `art.mining`: hard negatives, from an index or BM25
 - `art.training`: the method (`steps`), the loop around it, its checkpoints
 - `art.planning`: what a run will take, and settings to begin with
-- `art.diagnosis`: what a teacher could teach, before training
+- `art.diagnosis`: how good a teacher is, before training
 - `art.report`: metrics as text, runs as one page
 - `art.api`: the short way from Python
 - `art.demo`, `art.repl`, `art.cli`: the built-in demonstration, questions at a prompt, the
@@ -36,12 +36,11 @@ _FRONT_DOOR = {
     "Searcher": "art.api",
     "Hit": "art.api",
     "Retriever": "art.retriever.encoders",
-    "LanguageModelTeacher": "art.teacher.likelihood",
+    "Teacher": "art.teacher.base",
     "PassageStore": "art.data.passages",
     "Index": "art.retriever.index",
     "load_retriever": "art.retriever.loading",
     "create_retriever": "art.retriever.loading",
-    "load_language_model": "art.teacher.likelihood",
     "load_teacher": "art.teacher.registry",
     "read_config": "art.training.settings",
 }

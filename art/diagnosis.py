@@ -1,4 +1,4 @@
-"""What a teacher could teach a retriever, before any hours are spent on it."""
+"""How much better a teacher orders passages than the searches that found them, before training."""
 
 from __future__ import annotations
 
@@ -26,15 +26,14 @@ from art.planning.label_entropy import LabelEntropy
 from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages
 from art.retriever.encoders import Retriever
-from art.teacher.cache import CachedTeacher
+from art.teacher.cached import CachedTeacher
 from art.teacher.grouped import grouped_scores
-from art.teacher.likelihood import LanguageModelTeacher
 
 BM25_NAME, RETRIEVER_NAME = "BM25", "retriever"
 
 
-class Proposal(NamedTuple):
-    """A ranking to be judged: rows and scores, best first, [Q, K] each."""
+class Candidates(NamedTuple):
+    """What a search found for each question: rows and scores, best first, [Q, K] each."""
 
     rows: NDArray[np.int64]
     scores: NDArray[Any]
@@ -42,7 +41,7 @@ class Proposal(NamedTuple):
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far the teacher's order is a proposer's own.
+    """How far the teacher's order is that of the search that found the passages.
 
     Attributes:
         share: questions for which both put the same passage first.
@@ -57,21 +56,21 @@ class Agreement:
     correlation: float
 
     @classmethod
-    def of(cls, proposed: NDArray[Any], log_likelihoods: NDArray[Any]) -> Agreement:
-        """Compare a proposer's scores, best first, with the teacher's, [Q, K] each."""
-        same = log_likelihoods.argmax(axis=1) == 0
-        correlation = rank_agreement(proposed, log_likelihoods)
+    def of(cls, found: NDArray[Any], scores: NDArray[Any]) -> Agreement:
+        """Compare a search's scores, best first, with the teacher's, [Q, K] each."""
+        same = scores.argmax(axis=1) == 0
+        correlation = rank_agreement(found, scores)
         return cls(float(same.mean()), *wilson(int(same.sum()), len(same)), correlation)
 
 
 @dataclass(frozen=True)
 class PromptMetrics:
-    """What a prompt makes of the K passages proposed for each question.
+    """What the teacher says, with one prompt, of the first K passages of each question.
 
     Attributes:
         evaluation: of the teacher's order; None without labels.
         label_entropy: of the soft labels.
-        agreement: with the proposer.
+        agreement: with the search.
     """
 
     evaluation: Evaluation | None
@@ -86,26 +85,26 @@ class Diagnosis:
     Attributes:
         num_questions: Q.
         top_k: K, the passages that soft labels spread over.
-        proposer: whose first K these are.
-        results: the rankings and what the teacher makes of them; empty without labels.
+        source: the search whose first K these are.
+        results: the rankings, and the same re-ordered by the teacher; empty without labels.
         tests: which of the questions the re-ordering wins and loses at `tested`, by the name in
             `results`.
         tested: a metric such as `top_5`.
-        agreements: by proposer, over its first K.
-        reductions: label entropy for the mean and the sum of token log-probabilities; for the
-            scores of a cross-encoder, which has none.
+        agreements: by search, over its first K.
+        label_entropies: of the soft labels, by each variant of the scores that the teacher can
+            give; all variants order a question's passages alike.
         prompts: by prompt; the first one is what all else was measured with.
         pairs_per_second: scored by all processes together.
     """
 
     num_questions: int
     top_k: int
-    proposer: str
+    source: str
     results: dict[str, Evaluation]
     tests: dict[str, PairedTest]
     tested: str
     agreements: dict[str, Agreement]
-    reductions: dict[str, LabelEntropy]
+    label_entropies: dict[str, LabelEntropy]
     prompts: dict[str, PromptMetrics]
     pairs_per_second: float
 
@@ -122,18 +121,18 @@ def diagnose(
     cache: Path | None = None,
     progress: bool = True,
 ) -> Diagnosis:
-    """Find out what a teacher makes of BM25's and a retriever's passages.
+    """Find out how a teacher orders what BM25 and a retriever find.
 
     Every process of the job must call it, with the same arguments.
 
     Args:
         teachers: prompt → opens the teacher with it, one at a time. The first is measured in full,
-            the others over the K passages of the last proposer.
+            the others over the first K passages of the last search.
         store: N ≥ 2 passages.
         questions: Q ≥ 1 of them; where some have labels, all have.
         retriever: the one to be trained, and the store's token ids under its passage template.
         top_k: K, passages per question in training.
-        depths: how many passages of each proposer the teacher re-orders.
+        depths: how many passages of each search the teacher re-orders.
         ks: depths of the top-k accuracy.
         cache: where BM25's index is kept; `files.cache_folder()` when None.
         progress: show progress bars on the main process.
@@ -147,39 +146,39 @@ def diagnose(
     width = min(max(*depths, top_k), len(store))
     with distributed.fail_together():
         scores, rows = BM25.build(store, cache=cache).search(texts, width)
-    proposals = {BM25_NAME: Proposal(rows, scores)}
+    candidates = {BM25_NAME: Candidates(rows, scores)}
     if retriever is not None:
-        proposals[RETRIEVER_NAME] = _retrieve(*retriever, store, texts, width, progress)
+        candidates[RETRIEVER_NAME] = _retrieve(*retriever, store, texts, width, progress)
     top_k = min(top_k, len(store))
     judge = _Judge(store, questions, ks)
 
     (prompt, opened), *others = teachers.items()
     teacher = opened()
-    likelihoods, pairs_per_second = _score(teacher, texts, proposals, progress)
-    proposer, proposal = list(proposals.items())[-1]
-    first_k = likelihoods[proposer][:, :top_k]
-    prompts = {prompt: judge.prompt(proposal, first_k)}
-    results, tests = judge.reordered(proposals, likelihoods, depths)
-    reductions = _both_reductions(teacher, texts, first_k)
+    given, pairs_per_second = _score(teacher, texts, candidates, progress)
+    source, last = list(candidates.items())[-1]
+    first_k = given[source][:, :top_k]
+    prompts = {prompt: judge.prompt(last, first_k)}
+    results, tests = judge.reordered(candidates, given, depths)
+    variants = teacher.teacher.label_variants(texts, first_k)
     for prompt, opened in others:
         del teacher  # two at once may not fit the memory
         teacher = opened()
         found = grouped_scores(
-            teacher, texts, proposal.rows[:, :top_k], description=prompt[:24], progress=progress
+            teacher, texts, last.rows[:, :top_k], description=prompt[:24], progress=progress
         )
-        prompts[prompt] = judge.prompt(proposal, found)
+        prompts[prompt] = judge.prompt(last, found)
     return Diagnosis(
         num_questions=len(questions),
         top_k=top_k,
-        proposer=proposer,
+        source=source,
         results=results,
         tests=tests,
         tested=judge.tested,
         agreements={
-            name: Agreement.of(scores[:, :top_k], likelihoods[name][:, :top_k])
-            for name, (_, scores) in proposals.items()
+            name: Agreement.of(scores[:, :top_k], given[name][:, :top_k])
+            for name, (_, scores) in candidates.items()
         },
-        reductions=reductions,
+        label_entropies={name: LabelEntropy.of(values) for name, values in variants.items()},
         prompts=prompts,
         pairs_per_second=pairs_per_second,
     )
@@ -204,30 +203,30 @@ class _Judge:
         ks = [k for k in self.ks if k <= rows.shape[1]] or [rows.shape[1]]
         return evaluate_rows(rows, scores, self.store, self.questions, ks=ks)
 
-    def prompt(self, proposal: Proposal, likelihoods: NDArray[np.float32]) -> PromptMetrics:
-        """Judge the teacher's order of each question's first K passages, likelihoods [Q, K]."""
-        rows, scores = (part[:, : likelihoods.shape[1]] for part in proposal)
+    def prompt(self, candidates: Candidates, given: NDArray[np.float32]) -> PromptMetrics:
+        """Judge the teacher's order of each question's first K passages by its scores, [Q, K]."""
+        rows, scores = (part[:, : given.shape[1]] for part in candidates)
         return PromptMetrics(
-            evaluation=self(*in_order(rows, likelihoods)),
-            label_entropy=LabelEntropy.of(likelihoods),
-            agreement=Agreement.of(scores, likelihoods),
+            evaluation=self(*in_order(rows, given)),
+            label_entropy=LabelEntropy.of(given),
+            agreement=Agreement.of(scores, given),
         )
 
     def reordered(
         self,
-        proposals: Mapping[str, Proposal],
-        likelihoods: Mapping[str, NDArray[np.float32]],
+        candidates: Mapping[str, Candidates],
+        given: Mapping[str, NDArray[np.float32]],
         depths: Sequence[int],
     ) -> tuple[dict[str, Evaluation], dict[str, PairedTest]]:
-        """Judge every proposal and what the teacher makes of its first 20, its first 100."""
+        """Judge each search, and its first 20 and first 100 in the teacher's order."""
         results: dict[str, Evaluation] = {}
         tests: dict[str, PairedTest] = {}
-        for name, (rows, scores) in proposals.items():
+        for name, (rows, scores) in candidates.items():
             if (before := self(rows, scores)) is None:
                 continue
             results[name] = before
             for depth in sorted({min(depth, rows.shape[1]) for depth in depths}):
-                after = self(*in_order(rows[:, :depth], likelihoods[name][:, :depth]))
+                after = self(*in_order(rows[:, :depth], given[name][:, :depth]))
                 assert after is not None
                 line = f"{name}, first {depth} re-ordered"
                 results[line] = after
@@ -252,41 +251,27 @@ def _retrieve(
     texts: list[str],
     width: int,
     progress: bool,
-) -> Proposal:
+) -> Candidates:
     """Return a retriever's first passages."""
     with tempfile.TemporaryDirectory() as own:
         folder = Path(distributed.broadcast_object(own))
         index = embed_passages(retriever, tokens, folder, store=store, progress=progress)
         with distributed.fail_together():  # and the folder stays until all have searched it
             scores, rows = index.search(retriever.embed_questions(texts), width)
-    return Proposal(rows, scores)
+    return Candidates(rows, scores)
 
 
 def _score(
-    teacher: CachedTeacher, texts: list[str], proposals: Mapping[str, Proposal], progress: bool
+    teacher: CachedTeacher, texts: list[str], candidates: Mapping[str, Candidates], progress: bool
 ) -> tuple[dict[str, NDArray[np.float32]], float]:
-    """Return the teacher's log-likelihoods of all proposals, and pairs scored in a second."""
-    first_rows = next(iter(proposals.values())).rows
-    teacher.score(
-        texts[:1], first_rows[:1, :1]
-    )  # the first forward pass is slow; it is not counted
+    """Return the teacher's scores of all candidates, and pairs scored in a second."""
+    first_rows = next(iter(candidates.values())).rows
+    # The first forward pass is slow; it is not counted.
+    teacher.score(texts[:1], first_rows[:1, :1])
     num_before, start = teacher.num_scores, time.perf_counter()
-    likelihoods = {
+    given = {
         name: grouped_scores(teacher, texts, rows, description=name, progress=progress)
-        for name, (rows, _) in proposals.items()
+        for name, (rows, _) in candidates.items()
     }
     seconds = time.perf_counter() - start
-    return likelihoods, (teacher.num_scores - num_before) / seconds
-
-
-def _both_reductions(
-    teacher: CachedTeacher, texts: list[str], log_likelihoods: NDArray[np.float32]
-) -> dict[str, LabelEntropy]:
-    """Measure mean and sum: they order alike, since a target's length is the same throughout."""
-    model = teacher.teacher
-    if not isinstance(model, LanguageModelTeacher):
-        return {"scores": LabelEntropy.of(log_likelihoods)}
-    lengths = np.array([len(model.template.asked(text).target) for text in texts])[:, None]
-    values = log_likelihoods.astype(np.float64)
-    mean = values / lengths if model.reduction == "sum" else values
-    return {"mean": LabelEntropy.of(mean), "sum": LabelEntropy.of(mean * lengths)}
+    return given, (teacher.num_scores - num_before) / seconds

@@ -1,4 +1,4 @@
-"""What a teacher could teach: metrics against plain re-rankings, and the command as it prints."""
+"""Diagnosing a teacher: metrics against plain re-rankings, and the command as it prints."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from art.evaluation.rerank import score_rows
 from art.planning.label_entropy import LabelEntropy
 from art.retriever.bm25 import BM25
 from art.retriever.loading import create_retriever
-from art.teacher.cache import CachedTeacher
-from art.teacher.likelihood import load_language_model
+from art.teacher.cached import CachedTeacher
+from art.teacher.registry import load_teacher
 
 PROMPTS = ["Passage: {passage} . Ask.", "{passage}"]
 
@@ -47,7 +47,7 @@ def asked(corpus, *, labelled: bool = True) -> list[Question]:
 
 
 def open_teacher(folder: Path, store: PassageStore, prompt: str, **given: object) -> CachedTeacher:
-    teacher = load_language_model(
+    teacher = load_teacher(
         str(folder), dtype="float32", device="cpu", passage_prompt=prompt, **given
     )
     return CachedTeacher(
@@ -93,14 +93,14 @@ def test_figures_are_those_of_plain_rerankings(corpus, store, tiny_llama, tiny_b
         assert (test.only_first, test.only_second) == ((hit & ~before).sum(), (before & ~hit).sum())
     assert found.agreements["BM25"].share == (scores[:, :16].argmax(axis=1) == 0).mean()
 
-    # The last proposer's first K carry the soft labels, under every prompt.
+    # The last search's first K carry the soft labels, under every prompt.
     index_rows = found.results["retriever"].rows[:, :16]
-    assert (found.proposer, found.top_k, list(found.prompts)) == ("retriever", 16, PROMPTS)
+    assert (found.source, found.top_k, list(found.prompts)) == ("retriever", 16, PROMPTS)
     for prompt in PROMPTS:
         likelihoods = score_rows(open_teacher(tiny_llama, store, prompt), texts, index_rows)
         label_entropy = found.prompts[prompt].label_entropy
         assert label_entropy.share == pytest.approx(LabelEntropy.of(likelihoods).share, abs=1e-6)
-    assert found.prompts[PROMPTS[0]].label_entropy == found.reductions["mean"]
+    assert found.prompts[PROMPTS[0]].label_entropy == found.label_entropies["mean"]
     assert found.pairs_per_second > 0
 
 
@@ -113,7 +113,7 @@ def test_mean_and_sum_are_the_same_whichever_the_teacher_takes(corpus, store, ti
             depths=(8,),
             top_k=8,
             progress=False,
-        ).reductions
+        ).label_entropies
         for reduction in ("mean", "sum")
     )
     for name in ("mean", "sum"):

@@ -26,7 +26,7 @@ from art.integrity import Checksums
 from art.retriever.bm25 import BM25
 from art.retriever.loading import create_retriever
 from art.retriever.shards import write_shard
-from art.teacher.cache import ScoreLog
+from art.teacher.score_log import ScoreLog
 from art.training.checkpoints import keep_best, publish
 from art.training.loop import train
 from art.training.progress import MetricsLog

@@ -19,7 +19,7 @@ from art.data.prompts import LikelihoodTemplate, RetrieverTemplate
 from art.errors import ArtError, DataError
 from art.retriever.index import Index
 from art.retriever.loading import create_retriever
-from art.teacher.likelihood import load_language_model
+from art.teacher.registry import load_teacher
 from art.training.run_folder import RunFolder
 
 MARKUP = ("<s>", "</s>", "[SEP]", "[CLS]", "<|endoftext|>", "<|end|>", "<|im_start|>", "<pad>")
@@ -66,7 +66,7 @@ def test_a_pickle_disguised_as_weights_is_refused_and_never_run(
         torch.save(weights, folder / name)
     else:
         (folder / name).write_bytes(pickle.dumps(weights))
-    for load in (create_retriever, load_language_model):
+    for load in (create_retriever, load_teacher):
         with pytest.raises(ArtError) as caught:
             load(str(folder))
         assert len(str(caught.value).splitlines()) == 1
@@ -99,7 +99,7 @@ def test_weights_named_outside_their_folder_are_refused(tiny_bert, tmp_path, cli
     save_file(weights, tmp_path / "elsewhere.safetensors", metadata={"format": "pt"})
     index = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(weights, name)}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    for load in (create_retriever, load_language_model):
+    for load in (create_retriever, load_teacher):
         with pytest.raises(ArtError, match=r"index\.json: names weights outside its folder"):
             load(str(folder))
 

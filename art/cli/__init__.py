@@ -1,10 +1,10 @@
 """The command line. Whatever is heavy is imported inside the command that needs it.
 
-    common     options that several commands share, and the processes of a job
-    training   train, init
-    searching  embed, search, evaluate, mine
-    scoring    score, diagnose
-    reporting  report
+common     options that several commands share, and the processes of a job
+training   train, init
+searching  embed, search, evaluate, mine
+scoring    score, diagnose
+reporting  report
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import typer
 
 from art.cli.common import SkipBadRows, read_rows
 from art.cli.reporting import report
-from art.cli.scoring import diagnose, score
+from art.cli.scoring import WithKinds, diagnose, score
 from art.cli.searching import embed, evaluate, mine, search
 from art.cli.training import init, train
 from art.errors import ArtError
@@ -96,8 +96,8 @@ app.command()(embed)
 app.command()(search)
 app.command()(evaluate)
 app.command()(mine)
-app.command()(score)
-app.command()(diagnose)
+app.command(cls=WithKinds)(score)
+app.command(cls=WithKinds)(diagnose)
 app.command()(report)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
 
 from art.cli.common import (
     OnCpu,
@@ -32,11 +33,8 @@ TeacherModel = Annotated[
     ),
 ]
 Kind = Annotated[
-    Literal["question-likelihood", "answer-likelihood", "cross-encoder"] | None,
-    typer.Option(
-        help="How the teacher scores: how likely the question is (where not given), its answer is, "
-        "or as a reranker."
-    ),
+    str | None,
+    typer.Option(help="Kind of teacher, listed below; question-likelihood where not given."),
 ]
 TeacherType = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"] | None,
@@ -53,6 +51,17 @@ ChatTemplate = Annotated[
 BatchTokens = Annotated[
     int | None, typer.Option(min=1, help="Padded tokens scored at once; the device's own.")
 ]
+
+
+class WithKinds(TyperCommand):
+    """A command whose help ends with the kinds of teacher, which are looked up for it alone."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write each kind's name and what its score is."""
+        from art.teacher.registry import KINDS
+
+        with formatter.section("Kinds of teacher, by what the score of a passage is"):
+            formatter.write_dl([(kind.name, kind.description) for kind in KINDS])
 
 
 def score(
@@ -79,7 +88,7 @@ def score(
     skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
 ) -> None:
-    """Put anybody's results into the order of a frozen teacher, without any training."""
+    """Re-order the results of any search by a frozen teacher's scores, without training."""
     from art import distributed
     from art.data.formats import read_questions
     from art.data.passages import PassageStore
@@ -143,7 +152,7 @@ def diagnose(
     skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
 ) -> None:
-    """Find out in minutes what a teacher could teach, and what training with it would take."""
+    """Measure in minutes how good a teacher's order is, and what training with it would take."""
     from art import distributed, report
     from art.data.formats import read_questions
     from art.data.passages import PassageStore
@@ -154,7 +163,7 @@ def diagnose(
     from art.planning.forecast import forecast_beside
     from art.planning.inventory import WhatIf
     from art.retriever.loading import create_retriever
-    from art.teacher.cache import CachedTeacher
+    from art.teacher.cached import CachedTeacher
     from art.teacher.registry import answers_for, load_teacher
     from art.training.methods import method_of
     from art.training.plan import check_corpus, plan_run, read_run_questions
@@ -270,11 +279,15 @@ def _checked(model: str, base: dict[str, Any] | None = None, **options: Any) -> 
     Raises:
         ConfigFaults: the kind of teacher has no use for some.
     """
-    from art.config import TeacherConfig, teacher_contradictions
+    from art.config import TeacherConfig
     from art.errors import ConfigFaults
+    from art.teacher.registry import KINDS
+    from art.training.settings import teacher_faults
 
     given = {name: value for name, value in options.items() if value is not None}
+    if "kind" in given:
+        given["kind"] = KINDS[given["kind"]].name
     settings = TeacherConfig.model_validate({**(base or {}), **given, "model": model})
-    if faults := list(teacher_contradictions(settings)):
+    if faults := list(teacher_faults(settings)):
         raise ConfigFaults(faults)
     return settings.model_dump(exclude={"temperature", "known_scores"})

@@ -18,7 +18,6 @@ from art.config.inputs import DataConfig, IndexConfig, RetrieverConfig, TeacherC
 from art.config.manifest import Manifest, PositiveInt, SealedManifest
 from art.config.reading import Stage, check_config, read_config, read_stages
 from art.config.settings import RETRIEVER_FOLDER, Config, differences, fields
-from art.config.teachers import TeacherKind, teacher_contradictions
 from art.config.training import EvaluationConfig, OutputConfig, TrainingConfig, WarmupConfig
 from art.config.writing import commented_yaml
 
@@ -37,7 +36,6 @@ __all__ = [
     "SealedManifest",
     "Stage",
     "TeacherConfig",
-    "TeacherKind",
     "TrainingConfig",
     "WarmupConfig",
     "check_config",
@@ -46,5 +44,4 @@ __all__ = [
     "fields",
     "read_config",
     "read_stages",
-    "teacher_contradictions",
 ]

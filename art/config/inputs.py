@@ -7,7 +7,6 @@ from typing import Any, Literal
 from pydantic import Field, PositiveInt
 
 from art.config.section import Files, Positive, Section, Share
-from art.config.teachers import TeacherKind
 
 
 class DataConfig(Section):
@@ -134,12 +133,9 @@ class IndexConfig(Section):
 class TeacherConfig(Section):
     """The frozen language model that says how likely a question is given a passage."""
 
-    kind: TeacherKind = Field(
+    kind: str = Field(
         "question-likelihood",
-        description="What a passage's score is: the question's log-likelihood given the passage "
-        "(paper); that of the question's first answer given passage and question (REPLUG; the "
-        "questions need answers then); or what a cross-encoder says: its logit, of two labels the "
-        "difference.",
+        description="What a passage's score is, by the name of a kind of teacher.",
     )
     model: str = Field(
         description="Hub name or folder of an encoder-decoder (T0, T5, FLAN-T5) or decoder-only "

@@ -15,13 +15,11 @@ class TrainingConfig(Section):
     method: str = Field(
         "art",
         description="What the steps learn from, by the name of a method.",
-        json_schema_extra={"choices": "methods"},
     )
     loss: str = Field(
         "kl",
         description="What makes the retriever's scores of a question's passages like the teacher's,"
         " by the name of a loss.",
-        json_schema_extra={"choices": "losses"},
     )
     labelled_share: Share = Field(
         0.0,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from art.data.encoding import TextEncoder
+from art.errors import DataError
 from art.files import fingerprint
 
 Ids = Sequence[int] | NDArray[np.integer[Any]]
@@ -56,7 +57,7 @@ class PassagePart:
         self._encoder = encoder
         self._passage_after_space = after_space
         self.vocab_size = encoder.vocab_size
-        self.fingerprint = fingerprint("teacher passages 1", encoder.fingerprint, str(after_space))
+        self.fingerprint = fingerprint("scorer passages 1", encoder.fingerprint, str(after_space))
 
     def __call__(self, titles: list[str], texts: list[str]) -> list[list[int]]:
         """Return the token ids of each passage's part of the input, title and text, uncut.
@@ -78,3 +79,28 @@ def joined(*parts: Ids) -> NDArray[np.int32]:
     """Return token ids, one part after the other, as an array with the same bytes everywhere."""
     arrays = [np.asarray(part, dtype="<i4") for part in parts]
     return np.concatenate(arrays) if arrays else np.zeros(0, dtype="<i4")
+
+
+def beside_passage(
+    encoder: TextEncoder, question: str, room: int, *, after_space: bool = False
+) -> list[int]:
+    """Return the token ids of a question that shares its room with a passage, which alone is cut.
+
+    Args:
+        encoder: the tokenizer.
+        question: its text.
+        room: tokens that both have together.
+        after_space: whether a space stands before the question.
+
+    Raises:
+        DataError: nothing of the question is left after tokenising, or no room for a passage.
+    """
+    (ids,) = encoder([question.strip()], after_space=after_space)
+    if not ids:
+        raise DataError(f"no tokens are left of {question!r}", hint="remove it")
+    if len(ids) >= room:
+        raise DataError(
+            f"question {question!r:.80} has {len(ids)} tokens, which leaves no room for a passage",
+            hint="raise teacher.max_length, or remove the question",
+        )
+    return ids

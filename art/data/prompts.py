@@ -141,6 +141,7 @@ class LikelihoodTemplate(PassagePart):
             `passage_prompt` with an empty `question_prefix` it makes the same contexts, whatever
             date a chat template would insert today.
         longest: tokens of a pair at most.
+        question_prefix: text before the question.
 
     Raises:
         ConfigError: the prompt lacks `{passage}`, leaves no room, or there is no chat template.
@@ -167,6 +168,7 @@ class LikelihoodTemplate(PassagePart):
         self.max_length = max_length
         self.question_length = question_length
         self.longest = max_length + question_length
+        self.question_prefix = prefix
         if family == "causal":
             self.prompt = _causal_prompt(tokenizer, prompt, prefix.strip(), chat_template)
             self._target_prefix, self._target_tail = "", []

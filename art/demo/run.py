@@ -23,7 +23,7 @@ from art.files import write_bytes
 from art.planning.forecast import forecast
 from art.report.changes import won_and_lost
 from art.retriever.loading import create_retriever, load_retriever
-from art.teacher.cache import CachedTeacher
+from art.teacher.cached import CachedTeacher
 from art.teacher.registry import answers_for, load_teacher
 from art.training.interruption import Interruption
 from art.training.loop import train

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from art.data.passages import PassageStore
     from art.data.tokens import TokenStore
     from art.retriever.encoders import Retriever
-    from art.teacher.cache import CachedTeacher
+    from art.teacher.cached import CachedTeacher
 
 
 def compare(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from art.evaluation.metrics.evidence import Qrels
     from art.retriever.encoders import Retriever
     from art.retriever.index import Index
-    from art.teacher.cache import CachedTeacher
+    from art.teacher.cached import CachedTeacher
 
 DEFAULT_KS = (1, 5, 20, 50, 100)
 _JUDGED_DEPTH = 100  # Recall@100 looks deepest

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from art.evaluation.sharing import gather_shares, my_share
 
 if TYPE_CHECKING:
-    from art.teacher.cache import CachedTeacher
+    from art.teacher.cached import CachedTeacher
 
 
 def score_rows(

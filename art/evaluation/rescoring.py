@@ -1,4 +1,4 @@
-"""Anybody's results in a frozen language model's order, without training anything.
+"""The results of any search in a frozen teacher's order, without training anything.
 
 Source: Sachan et al. 2022, "Improving Passage Retrieval with Zero-Shot Question Generation" (UPR).
 """
@@ -22,9 +22,10 @@ from art.evaluation.labels import some
 from art.evaluation.rerank import in_order
 from art.evaluation.runs import write_run
 from art.files import lock
-from art.teacher.cache import CachedTeacher, ScoreLog
+from art.teacher.cached import CachedTeacher
 from art.teacher.grouped import grouped_scores
 from art.teacher.log_file import LOG_NAME, Records, read_known
+from art.teacher.score_log import ScoreLog
 
 if TYPE_CHECKING:
     from art.data.formats import Question
@@ -106,7 +107,7 @@ def rescore_run(
         progress: show pairs a second and the remaining time on the main process.
 
     Raises:
-        ArtError: another job writes this output, or the disk refuses.
+        ArtError: another job writes this output, or a file cannot be written.
         MismatchError: the scores beside the output, or some of those known, are another teacher's.
     """
     texts = [question.text for question in questions]

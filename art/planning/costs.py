@@ -12,32 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from art.teacher.costs import Stack, TeacherShape
+
 _ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Bytes per token, hidden unit and layer that wait for the backward pass, without the attention
 # matrix, which fused attention does not keep: 34 in 16 bits, of which 2 are dropout masks
 # (Korthikanti et al. 2022, "Reducing activation recomputation", section 4.1).
 _ACTIVATION_BYTES = {"float32": 66, "bfloat16": 34}
-
-
-@dataclass(frozen=True)
-class Stack:
-    """A stack of transformer layers; a table of word vectors has zeros.
-
-    Attributes:
-        matrix_parameters: numbers in the matrices that every token is multiplied with.
-        attention_size: heads × size of a head, summed over the layers.
-    """
-
-    matrix_parameters: int = 0
-    attention_size: int = 0
-
-    def flops(self, tokens: float) -> float:
-        """Return the operations of one sequence of L tokens that all see each other.
-
-        Causal attention costs the same here: half of what is computed is masked.
-        """
-        # Queries × keys and probabilities × values: 2 L² operations each per unit.
-        return 2 * tokens * self.matrix_parameters + 4 * tokens * tokens * self.attention_size
 
 
 @dataclass(frozen=True)
@@ -63,83 +44,6 @@ class TowerShape:
     def flops(self, tokens: float) -> float:
         """Return the operations of the vector of one text of L tokens."""
         return self.stack.flops(tokens) + 2 * self.head_parameters
-
-
-@dataclass(frozen=True)
-class LanguageModelShape:
-    """A frozen language model.
-
-    Attributes:
-        encoder: the encoder's layers; None for a decoder-only model.
-        decoder: the decoder's layers, without what the context's tokens are multiplied with.
-        cross: of the decoder's layers, what the context's tokens are multiplied with.
-        head_parameters: of the matrix that gives the logits.
-        vocab_size: V.
-        num_parameters: all of them.
-    """
-
-    encoder: Stack | None
-    decoder: Stack
-    cross: Stack
-    head_parameters: int
-    vocab_size: int
-    num_parameters: int
-
-    def flops(self, context: float, target: float) -> float:
-        """Return the operations of the score of one pair.
-
-        Args:
-            context: tokens of the prompt with the passage.
-            target: tokens of the question.
-        """
-        if self.encoder is None:
-            return self.decoder.flops(context + target) + 2 * target * self.head_parameters
-        crossing = (
-            2 * context * self.cross.matrix_parameters
-            + 4 * context * target * self.cross.attention_size
-        )
-        own = self.encoder.flops(context) + self.decoder.flops(target)
-        return own + crossing + 2 * target * self.head_parameters
-
-    def flops_again(self, context: float, target: float) -> float:
-        """Return the operations of the score of a pair whose context is read for another one."""
-        reader = self.decoder if self.encoder is None else self.encoder
-        return self.flops(context, target) - reader.flops(context)
-
-    def num_logits(self, target: float) -> float:
-        """Return the logits that are made for one pair, of its target's tokens."""
-        return target * self.vocab_size
-
-
-@dataclass(frozen=True)
-class RerankerShape:
-    """A cross-encoder.
-
-    Attributes:
-        stack: its layers, and what else every token is multiplied with.
-        head_parameters: of the matrices that only one position of a pair is multiplied with.
-        num_parameters: all of them.
-    """
-
-    stack: Stack
-    head_parameters: int
-    num_parameters: int
-
-    def flops(self, question: float, passage: float) -> float:
-        """Return the operations of the score of one pair.
-
-        Args:
-            question: tokens of the question's part.
-            passage: tokens of the passage's part.
-        """
-        return self.stack.flops(question + passage) + 2 * self.head_parameters
-
-    def num_logits(self, passage: float) -> float:
-        """Return 1: one number says it all."""
-        return 1.0
-
-
-TeacherShape = LanguageModelShape | RerankerShape
 
 
 def training_flops(forward: float, *, trainable: bool = True, recomputed: bool = False) -> float:

@@ -10,7 +10,7 @@ import torch
 
 from art.config import Config
 from art.planning import costs
-from art.planning.costs import LanguageModelShape, TeacherShape, TowerShape
+from art.planning.costs import TowerShape
 from art.planning.inventory import Inventory, WhatIf, find
 from art.planning.lengths import Lengths, sample_texts
 from art.planning.rates import REFERENCE, Sample, measure_rates, reference_rates
@@ -24,6 +24,7 @@ from art.planning.work import (
     flops_by_phase,
     seconds_by_phase,
 )
+from art.teacher.costs import TeacherShape
 from art.training.plan import check_corpus, plan_run
 from art.training.run_folder import RunFolder
 from art.training.schedule import Schedule
@@ -160,7 +161,7 @@ def _unit_flops(parts: Inventory, lengths: Lengths, *, num_processes: int) -> Un
         return again + costs.training_flops(forward, trainable=trainable, recomputed=recomputed)
 
     each = parts.method.passages_per_item
-    pair, pair_again = _pair_flops(config, teacher, lengths)
+    pair, pair_again = _pair_flops(teacher, lengths)
     return UnitFlops(
         question=float(np.mean([tower.flops(length) for length in lengths.questions])),
         passage=float(np.mean([tower.flops(length) for length in lengths.passages])),
@@ -174,19 +175,14 @@ def _unit_flops(parts: Inventory, lengths: Lengths, *, num_processes: int) -> Un
     )
 
 
-def _pair_flops(
-    config: Config, teacher: TeacherShape | None, lengths: Lengths
-) -> tuple[float, float]:
+def _pair_flops(teacher: TeacherShape | None, lengths: Lengths) -> tuple[float, float]:
     """Return the operations of a pair, and of one whose passage is read for another one."""
-    if teacher is None or config.teacher is None:
+    if teacher is None:
         return 0.0, 0.0
-    again = teacher.flops
-    if isinstance(teacher, LanguageModelShape) and config.teacher.kind == "question-likelihood":
-        again = teacher.flops_again
     pairs = [*zip(lengths.firsts, lengths.seconds, strict=True)]
     pair, pair_again = (
         float(np.mean([flops(first, second) for first, second in pairs]))
-        for flops in (teacher.flops, again)
+        for flops in (teacher.flops, teacher.flops_again)
     )
     return pair, pair_again
 

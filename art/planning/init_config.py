@@ -1,4 +1,4 @@
-"""A first settings file, chosen for a corpus, its questions and the machine at hand."""
+"""A first settings file, chosen for a corpus, its questions and this machine."""
 
 from __future__ import annotations
 

@@ -17,13 +17,14 @@ from art.data.supervised_store import SupervisedStore
 from art.errors import ArtError, ConfigError
 from art.evaluation.labels import is_labelled
 from art.planning import shapes
-from art.planning.costs import TeacherShape, TowerShape
+from art.planning.costs import TowerShape
 from art.retriever.encoders import Retriever
 from art.retriever.loading import create_retriever
 from art.teacher.base import Teacher
+from art.teacher.costs import TeacherShape
 from art.teacher.log_file import read_known
 from art.teacher.models import automatic_dtype
-from art.teacher.registry import load_teacher
+from art.teacher.registry import KINDS, load_teacher
 from art.training.methods import Method, TrainingSet, method_of
 from art.training.methods.base import ASSUMED_POOL_PASSAGES, Source
 from art.training.plan import judged_on, needs_teacher, read_run_questions, reads_corpus
@@ -39,7 +40,7 @@ _ASSUMED_EVALUATED = 500
 
 @dataclass(frozen=True)
 class WhatIf:
-    """What is not at hand but planned with; None for what is.
+    """What is planned with though it is not here; None for what is here.
 
     Attributes:
         num_passages: N.
@@ -54,7 +55,7 @@ class WhatIf:
 
 @dataclass
 class Inventory:
-    """What of a run is at hand.
+    """What of a run is here.
 
     Attributes:
         config: the run's settings.
@@ -109,10 +110,10 @@ class Inventory:
     def teacher_shape(self) -> TeacherShape | None:
         """The teacher's shape; None where nothing is known of it."""
         if self.teacher is not None:
-            return shapes.teacher_shape(self.teacher)
-        if self.teacher_settings is None or self.teacher_settings.kind == "cross-encoder":
-            return None  # no published one of these is known here
-        return shapes.published_teacher(self.teacher_settings.model)
+            return self.teacher.shape()
+        if self.teacher_settings is None:
+            return None
+        return KINDS[self.teacher_settings.kind].published_shape(self.teacher_settings.model)
 
     @property
     def num_evaluated(self) -> int:

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from art.config import TeacherConfig
 from art.data.formats import Passage
 from art.data.pairs import Ids
 from art.planning.inventory import Inventory
 from art.planning.rates import Sample
 from art.retriever.loading import DEFAULT_PASSAGE_LENGTH, DEFAULT_QUESTION_LENGTH
+from art.teacher.registry import KINDS
 
 _SAMPLED = 256
-# Where no texts are at hand: passages of 100 words with a title, questions of a dozen words.
+# Where no texts are here: passages of 100 words with a title, questions of a dozen words.
 _ASSUMED_PASSAGE, _ASSUMED_QUESTION = 150, 16
-_ASSUMED_INSTRUCTION, _ASSUMED_PREFIX, _ASSUMED_ANSWER = 16, 4, 4
 
 
 @dataclass(frozen=True)
@@ -71,14 +70,17 @@ def sample_texts(parts: Inventory) -> tuple[Sample | None, Lengths]:
         f"lengths assumed: questions of {question} tokens, passages of {passage} (100 words and a "
         "title), because texts or tokenizers are not here"
     )
-    student = config.retriever
-    first, second = _assumed_pair(parts.teacher_settings) if parts.teacher_settings else (0, 0)
+    student, settings = config.retriever, parts.teacher_settings
+    first, second = 0, 0
+    if settings is not None:
+        kind = KINDS[settings.kind]
+        first, second = kind.assumed_lengths(question, passage, settings.model_dump())
     return None, Lengths(
         questions=[min(question, student.question_length or DEFAULT_QUESTION_LENGTH)],
         passages=[min(passage, student.passage_length or DEFAULT_PASSAGE_LENGTH)],
         firsts=[first],
         seconds=[second],
-        teacher_passages=[passage] if parts.teacher_settings else [],
+        teacher_passages=[passage] if settings is not None else [],
     )
 
 
@@ -91,17 +93,6 @@ def _some_texts(parts: Inventory) -> tuple[list[str], list[Passage]] | None:
         rng=np.random.default_rng(parts.config.training.seed),
         count=_SAMPLED,
     )
-
-
-def _assumed_pair(teacher: TeacherConfig) -> tuple[int, int]:
-    """Return the tokens of both parts of a pair where no texts are at hand."""
-    if teacher.kind == "cross-encoder":
-        return _ASSUMED_QUESTION, min(_ASSUMED_PASSAGE, teacher.max_length - _ASSUMED_QUESTION)
-    context = _ASSUMED_PASSAGE + _ASSUMED_INSTRUCTION
-    if teacher.kind == "answer-likelihood":
-        return min(context + _ASSUMED_QUESTION, teacher.max_length), _ASSUMED_ANSWER
-    target = min(_ASSUMED_QUESTION + _ASSUMED_PREFIX, teacher.question_length)
-    return min(context, teacher.max_length), target
 
 
 def _mean(items: Sequence[Ids]) -> float:

@@ -40,7 +40,7 @@ def memory_of_a_process(
     """Return the memory that each process needs on its training device.
 
     Args:
-        parts: what of the run is at hand.
+        parts: what of the run is here.
         work: of the run.
         lengths: of its texts.
         elsewhere: whether it goes to the reference machine.
@@ -98,7 +98,7 @@ def _packed_bytes(parts: Inventory) -> int | None:
     if parts.teacher is None:
         parts.basis.append("the teacher's memory as if it were not quantised")
         return None
-    return int(parts.teacher.model.get_memory_footprint())
+    return parts.teacher.weight_bytes()
 
 
 def _memory_here(on_gpu: bool) -> int:
@@ -112,7 +112,7 @@ def disk_of_a_run(parts: Inventory, work: Work, lengths: Lengths, *, elsewhere: 
     """Return the disk that a run needs at the most.
 
     Args:
-        parts: what of the run is at hand.
+        parts: what of the run is here.
         work: of the run.
         lengths: of its texts.
         elsewhere: whether it goes to another machine, whose disk is not known.

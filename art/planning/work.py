@@ -28,7 +28,7 @@ class Work:
         num_evaluations: evaluations of the index.
         questions_per_evaluation: how many each of them asks.
         pairs_per_evaluation: how many the teacher judges in each of them.
-        pairs_least: pairs to score in training if the proposals never changed: the first epoch's.
+        pairs_least: pairs to score in training if the candidates never changed: the first epoch's.
         pairs_most: pairs to score in training if no question met a passage twice.
         passages_least: passages that the teacher reads for `pairs_least`, if it reads one once for
             all questions whose pairs are scored together; an estimate.

@@ -69,14 +69,15 @@ def diagnosis(found: Diagnosis) -> str:
     agreements = [["", "same first passage (95 % interval)", "rank correlation"]]
     agreements += [[name, *_agreement(one)] for name, one in found.agreements.items()]
     labels = [["", "at T = 1", "suggested T", "there, from 10 % to 90 % of the questions"]]
-    labels += [[name, *_label_entropy(one)] for name, one in found.reductions.items()]
-    over = f"{found.proposer}'s first {found.top_k}"
-    alike = "\nmean and sum put the passages of a question in the same order"
+    labels += [[name, *_label_entropy(one)] for name, one in found.label_entropies.items()]
+    over = f"{found.source}'s first {found.top_k}"
+    variants = " and ".join(found.label_entropies)
+    alike = f"\n{variants} put the passages of a question in the same order"
     parts = [
         _reordered(found),
-        f"Teacher and proposer over the first {found.top_k}\n{_aligned(agreements)}",
+        f"Teacher and search over the first {found.top_k}\n{_aligned(agreements)}",
         f"Soft labels over {over}: entropy as % of log K\n{_aligned(labels)}"
-        + alike * ("mean" in found.reductions),
+        + alike * (len(found.label_entropies) > 1),
     ]
     if len(found.prompts) > 1:
         parts.append(f"Prompts, over {over}\n{_prompts(found)}")

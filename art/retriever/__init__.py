@@ -1,14 +1,14 @@
 """Question tower and passage tower, the index over passage vectors, and BM25 beside it.
 
-    encoders    `Retriever` (two towers) and `Tower` (backbone, pooling, projection, normalisation)
-    loading     from a folder of ours, any Hugging Face model, a DPR pair or word vectors
-    backbones   a Hugging Face encoder made ready to train: its class, layers, poolers, dropout
-    projection  the linear layer behind a tower's pooling, where it has one
-    static      a table of word vectors as an ordinary Hugging Face model
-    padding     rows of different lengths through a tower without the padding of the longest
-    embedding   the vectors of a whole store, written as index shards
-    shards      the files of an index, written so that a kill leaves none half-finished
-    index       an index on disk, tied to the weights and the store it was built from
-    search      exact, reproducible nearest-passage search over the shards
-    bm25        the lexical baseline over the same rows
+encoders    `Retriever` (two towers) and `Tower` (backbone, pooling, projection, normalisation)
+loading     from a folder of ours, any Hugging Face model, a DPR pair or word vectors
+backbones   a Hugging Face encoder made ready to train: its class, layers, poolers, dropout
+projection  the linear layer behind a tower's pooling, where it has one
+static      a table of word vectors as an ordinary Hugging Face model
+padding     rows of different lengths through a tower without the padding of the longest
+embedding   the vectors of a whole store, written as index shards
+shards      the files of an index, written so that a kill leaves none half-finished
+index       an index on disk, tied to the weights and the store it was built from
+search      exact, reproducible nearest-passage search over the shards
+bm25        the lexical baseline over the same rows
 """

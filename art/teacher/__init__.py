@@ -1,14 +1,19 @@
-"""The frozen teacher that says how well a passage suits a question.
+"""The frozen teacher, which says how well a passage suits a question.
 
-    models        what a model's name stands for: its kind, its weights, a precision that is fast
-    quantization  weights in few bits, as transformers knows them
-    forward       forward passes over padded batches; a context is read once for all its targets
-    teacher       what every teacher is: pairs in, scores out, in batches
-    likelihood    log-likelihoods of questions or answers under language models of both families
-    reranker      cross-encoders
-    teachers      the choice between them
-    cache         scores already known, in memory and in a log on disk: a pair is scored once
-    by_passage    many pairs at once, so that each passage is read once for all its questions
+    base               what every teacher is: pairs in, scores out; what a kind says of itself
+    kinds/             a file for each kind: question likelihood, answer likelihood, cross-encoder
+    registry           the kinds by name: load one, ask what it needs, check its settings
+    transformer        teachers that are a transformers model, scored in padded batches
+    likelihood         what the likelihoods of questions and of answers share
+    models             what a model's name stands for: its weights, a precision that is fast
+    quantization       weights in few bits, as transformers knows them
+    forward            forward passes over padded batches; a context is read once for its targets
+    attention          attention on a CPU, a block of queries at a time
+    log_probabilities  of tokens, from logits
+    costs, shapes      what scoring a pair costs, and the sizes of models that this follows from
+    score_log          the scores of one teacher in memory, and on disk in its `log_file`
+    cached             a teacher that remembers: a pair is scored once
+    grouped            many pairs at once, so that each passage is read once for all its questions
 
 Nothing here is trained: no parameter has a gradient, and no pair's score depends on its neighbours.
 """

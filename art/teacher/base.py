@@ -1,31 +1,22 @@
-"""What every teacher is: a frozen model that scores pairs of question and passage in batches."""
+"""What every teacher is: something frozen that says how well a passage suits a question."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import cached_property
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from transformers import PreTrainedModel
 
 from art.data.pairs import Asked, Ids, Pair
 from art.data.tokens import PassageEncoder
-from art.errors import ArtError
-from art.teacher.attention import in_blocks, same_in_blocks
+from art.registry import Registry
+from art.teacher.costs import TeacherShape
 
-Pairs = NDArray[np.int64]  # indices
-Part = tuple[Pairs, Tensor]  # pairs with their scores, [n] float32 on the device
-
-# Padded tokens of a batch. A GPU needs many to be busy; on a CPU a larger batch falls out of the
-# caches (SmolLM2-135M in bfloat16, pairs a second on one core: 10.7 with 4096, 7.3 with 16384).
-_BATCH_TOKENS = {"cpu": 4096}
-_BATCH_TOKENS_ELSEWHERE = 16384
+if TYPE_CHECKING:
+    from art.data.formats import Question
 
 
 class PairEncoder(PassageEncoder, Protocol):
@@ -47,44 +38,97 @@ class PairEncoder(PassageEncoder, Protocol):
 
 
 class Teacher(ABC):
-    """A frozen model and the template of its inputs; all that `CachedTeacher` knows of either.
+    """A kind of teacher as a class, and a loaded one as an instance of it.
 
-    Args:
-        model: put into evaluation mode, its parameters lose their gradients.
-        template: makes inputs for this model's tokenizer.
-        fingerprint: stands for everything a score depends on besides the token ids.
-        batch_tokens: padded tokens that go through the model at once; None for the device's own.
+    Whatever others need to know of a kind it says here, so that nobody else asks which one it is.
+    What a kind does not say has an answer that suits most of them.
+
+    Attributes:
+        name: the word that chooses the kind, the setting `teacher.kind`.
+        description: what its score is, for help.
+        unused: settings of the section `teacher` that mean nothing to it.
+        template: makes the pairs that it reads.
+        fingerprint: stands for everything a score depends on besides a pair's token ids.
+        batch_tokens: padded tokens that are scored at once.
     """
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    unused: ClassVar[tuple[str, ...]] = ()
 
     template: PairEncoder
     fingerprint: str
+    batch_tokens: int
+
+    @classmethod
+    @abstractmethod
+    def load(cls, *args: Any, **settings: Any) -> Teacher:
+        """Return a teacher of this kind, frozen.
+
+        Args:
+            args: the model, the setting `teacher.model`.
+            settings: `answers`, what `needed_answers` gave; `device`, None for the current GPU,
+                else the CPU; `cache`, the folder where converted models are kept, None for
+                `files.cache_folder()`; and those of the section `teacher` that are not `unused`.
+
+        Raises:
+            ArtError: the model cannot be loaded, or is of another kind.
+        """
+
+    @classmethod
+    def faults(cls, settings: Mapping[str, Any]) -> Iterator[str]:
+        """Yield a line, `teacher.<setting>: <what is wrong>`, per setting that cannot be used so.
+
+        Args:
+            settings: of the section `teacher`, by name.
+        """
+        yield from ()
+
+    @classmethod
+    def needed_answers(cls, questions: Sequence[Question], where: str | Path) -> dict[str, str]:
+        """Return the answers that scoring these questions needs, question → answer.
+
+        Args:
+            questions: those it will be asked about.
+            where: their file, for messages.
+
+        Raises:
+            DataError: some have no answer.
+        """
+        return {}
+
+    @classmethod
+    def assumed_lengths(
+        cls, question: int, passage: int, settings: Mapping[str, Any]
+    ) -> tuple[int, int]:
+        """Return about how many tokens both parts of a pair have, for a plan without the texts.
+
+        Args:
+            question: tokens of a question.
+            passage: tokens of a passage.
+            settings: of the section `teacher`, by name.
+        """
+        return question, passage
+
+    @classmethod
+    def published_shape(cls, model: str) -> TeacherShape | None:
+        """Return the shape of a published model by its hub name, None where it is not known."""
+        return None
+
+    def shape(self) -> TeacherShape | None:
+        """Return the sizes that the costs of scoring follow from, None where they are unknown."""
+        return None
+
+    def weight_bytes(self) -> int | None:
+        """Return the memory that the weights take, None where it is unknown."""
+        return None
 
     @property
     def reads_passages_apart(self) -> bool:
         """Whether a passage is read once for several questions that are scored together."""
         return False
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        template: PairEncoder,
-        *,
-        fingerprint: str,
-        batch_tokens: int | None = None,
-    ) -> None:
-        self.model = model.eval().requires_grad_(False)
-        self.template = template
-        self.fingerprint = fingerprint
-        self.device = torch.device(model.device)
-        self.batch_tokens = batch_tokens or _BATCH_TOKENS.get(
-            self.device.type, _BATCH_TOKENS_ELSEWHERE
-        )
-
-    @cached_property
-    def attends_in_blocks(self) -> bool:
-        """Whether the model gets the same from `attention.blocked_attention`, which is faster."""
-        return same_in_blocks(self.model)
-
+    @abstractmethod
     def score_pairs(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
         """Return the score of each pair, higher for a passage that suits its question better.
 
@@ -99,42 +143,23 @@ class Teacher(ABC):
         Raises:
             ArtError: a pair cannot be scored, or the device's memory does not suffice.
         """
-        scores = np.empty(len(pairs), dtype=np.float32)
-        if not len(pairs):
-            return scores
-        order = np.empty(len(pairs), dtype=np.int64)
-        # Filled as batches end: small tensors that stay behind each of them would keep the
-        # allocator from using its memory again. Copied once, so that a GPU never waits for the
-        # next batch to be made.
-        values = torch.empty(len(pairs), dtype=torch.float32, device=self.device)
-        done = 0
-        firsts, seconds = zip(*pairs, strict=True)
-        # Some quantised weights are unpacked into tensors that inference mode does not allow.
-        inference = not getattr(self.model, "is_quantized", False)
-        with (
-            torch.no_grad(),
-            torch.inference_mode(inference),
-            in_blocks(self.attends_in_blocks),
-            self._enough_memory(),
-        ):
-            for chosen, part in self._parts(firsts, seconds):
-                some = slice(done, done + len(chosen))
-                order[some], values[some] = chosen, part
-                done += len(chosen)
-        scores[order] = values.cpu().numpy()
-        return scores
 
-    @abstractmethod
-    def _parts(self, firsts: Sequence[Ids], seconds: Sequence[Ids]) -> Iterator[Part]:
-        """Give the scores of all pairs, the two sides of each being given, a batch at a time."""
+    def label_variants(
+        self, questions: Sequence[str], scores: NDArray[np.float32]
+    ) -> dict[str, NDArray[np.floating[Any]]]:
+        """Return the scores that soft labels can be made of, by a name for each variant.
 
-    @contextmanager
-    def _enough_memory(self) -> Iterator[None]:
-        try:
-            yield
-        except torch.OutOfMemoryError as error:
-            raise ArtError(
-                f"the memory of {self.device} does not suffice to score {self.batch_tokens} padded "
-                "tokens at once",
-                hint="lower teacher.batch_tokens",
-            ) from error
+        Every variant has a question's passages in the same order.
+
+        Args:
+            questions: Q texts.
+            scores: this teacher's for K passages of each, [Q, K].
+
+        Returns:
+            Scores by variant, [Q, K] each.
+        """
+        return {"scores": scores}
+
+
+# Filled by the modules in `kinds/`: to be taken from `art.teacher.registry`, which imports them.
+KINDS: Registry[type[Teacher]] = Registry("kind of teacher")

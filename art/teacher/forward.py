@@ -27,6 +27,7 @@ from art.data.pairs import Ids
 from art.data.prompts import Family
 from art.data.tokens import pad
 from art.errors import ArtError
+from art.teacher.log_probabilities import token_log_probabilities
 
 # What fills up short sequences is masked; any id of the vocabulary does.
 _PAD_ID = 0
@@ -51,6 +52,10 @@ class TargetLogits(NamedTuple):
     logits: Tensor
     ids: Tensor
     mask: Tensor
+
+    def log_probabilities(self) -> Tensor:
+        """Return each token's log-probability in nats, [n, T] float32; 0 where `mask` is False."""
+        return token_log_probabilities(self.logits, self.ids, self.mask)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from art import distributed
-from art.teacher.cache import CachedTeacher
+from art.teacher.cached import CachedTeacher
 
 # Passages of a block fill so many batches: enough to sort them by length, and few enough that a
 # kill costs half a minute on a CPU. A passage that many questions find counts for several.
@@ -51,7 +51,7 @@ def score_grouped(
     the same bits.
 
     Args:
-        teacher: a frozen language model over the store's passages.
+        teacher: a frozen teacher over the store's passages.
         questions: texts, Q of them.
         rows: passages of each question, [Q, K], -1 where there is none.
         description: the bar's first words.

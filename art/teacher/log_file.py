@@ -1,4 +1,4 @@
-"""The file of a score log: records that are only ever appended, and seals that verify for them.
+"""The file of a score log: records that are only ever appended, and seals that verify them.
 
     header  name of the layout and fingerprint of the teacher, 48 bytes
     score   hash of a pair's token ids and its score, 12 bytes
@@ -106,7 +106,7 @@ def read_log(path: Path, *, fingerprint: str, length: int | None = None) -> Stor
 def _checked(
     path: Path, header: bytes, records: Records, seals: NDArray[np.intp]
 ) -> hashlib.blake2b:
-    """Return the digest up to the last seal, after holding every seal against what it verifies for.
+    """Return the digest up to the last seal, after checking every seal against the bytes before it.
 
     Raises:
         CorruptionError: one of them does not fit.
@@ -150,7 +150,7 @@ class LogFile:
         kept: what counts.
 
     Raises:
-        ArtError: the disk refuses, here and in every method.
+        ArtError: the file cannot be written, here and in every method.
     """
 
     def __init__(self, path: Path, kept: Stored) -> None:

@@ -1,28 +1,85 @@
-"""Language models from their names: which kind they are, their weights, a fast precision."""
+"""Teachers' models from their names: their family, their weights, a precision that is fast."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_MASKED_LM_MAPPING,
+    AutoConfig,
     PreTrainedConfig,
     PreTrainedModel,
+    PreTrainedTokenizerBase,
 )
 
+from art import files
 from art.data.prompts import Family
 from art.errors import ArtError, ConfigError
 from art.teacher.quantization import FAULTS, first_line, quantization_config, quantizing
-from art.weights import loading_model
+from art.weights import check_size, fingerprint_folder, load_tokenizer, loading_model, resolve_model
 
 # RoBERTa and its kin count positions from behind the padding token's id.
 _POSITIONS_BEHIND_PADDING = {
     *("camembert", "data2vec-text", "longformer", "mpnet", "roberta", "roberta-prelayernorm"),
     *("xlm-roberta", "xlm-roberta-xl", "xmod"),
 }
+
+
+@dataclass(frozen=True)
+class FoundModel:
+    """A model whose weights are not loaded yet.
+
+    Attributes:
+        name: what the user called it.
+        folder: where it is, or its hub name.
+        config: the model's.
+        tokenizer: the model's.
+    """
+
+    name: str
+    folder: str
+    config: PreTrainedConfig
+    tokenizer: PreTrainedTokenizerBase
+
+    def fingerprint(self, layout: str, *own: str, quantization: Mapping[str, Any] | None) -> str:
+        """Return what stands for a teacher made of this model.
+
+        Args:
+            layout: a word that stands for how its kind makes scores.
+            own: what else its scores depend on.
+            quantization: transformers' quantisation config as a mapping; None for none.
+        """
+        few_bits = [repr(quantization)] if quantization else []
+        return files.fingerprint(layout, fingerprint_folder(self.folder), *own, *few_bits)
+
+
+class LoadedWeights(NamedTuple):
+    """A model with its head, and the float type that it computes in, by its name in torch."""
+
+    model: PreTrainedModel
+    precision: str
+
+
+def find_model(model: str, *, cache: Path | None) -> FoundModel:
+    """Return what a model's name stands for.
+
+    Args:
+        model: hub name, folder or file; see `resolve_model`.
+        cache: where converted models are kept; `files.cache_folder()` when None.
+
+    Raises:
+        ArtError: it is not there, or cannot be read.
+    """
+    folder = resolve_model(model, cache=cache)
+    with loading_model(model):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    check_size(config, model)
+    return FoundModel(model, folder, config, load_tokenizer(folder, model))
 
 
 def family_of(config: PreTrainedConfig, model: str) -> Family:
@@ -70,25 +127,21 @@ def check_length(config: PreTrainedConfig, model: str, needed: int) -> None:
 
 
 def load_weights(
-    folder: str,
-    model: str,
+    found: FoundModel,
     *,
-    config: PreTrainedConfig,
-    kind: Any,
+    head: Any,
     dtype: str,
-    device: torch.device,
+    device: torch.device | str | None,
     attention: str | None,
     quantization: Mapping[str, Any] | None,
-) -> PreTrainedModel:
+) -> LoadedWeights:
     """Load a model with its head.
 
     Args:
-        folder: where it is, or its hub name.
-        model: what the user called it.
-        config: the model's.
-        kind: transformers' class that loads models with such a head, `AutoModelFor…`.
-        dtype: a float type's name in torch.
-        device: where to put it.
+        found: the model.
+        head: transformers' class that loads models with such a head, `AutoModelFor…`.
+        dtype: a float type's name in torch, or `auto`.
+        device: where to put it; None for the current GPU, else the CPU.
         attention: transformers' name of an attention implementation; None for its own choice.
         quantization: transformers' quantisation config as a mapping; None for the checkpoint's own
             or none.
@@ -97,33 +150,34 @@ def load_weights(
         ArtError: it cannot be loaded or quantised, or weights are missing.
         ConfigError: the device cannot compute with them.
     """
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    precision = automatic_dtype(place) if dtype == "auto" else dtype
     chosen: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}
     if quantization is not None:
         chosen["quantization_config"] = quantization_config(quantization)
-    quantized = quantization is not None or hasattr(config, "quantization_config")
+    quantized = quantization is not None or hasattr(found.config, "quantization_config")
     if quantized:  # weights in few bits are put in their place once, and some cannot be moved
-        chosen["device_map"] = {"": device}
-    with loading_model(model), quantizing(quantization):
-        weights, report = kind.from_pretrained(
-            folder,
-            config=config,
-            dtype=getattr(torch, dtype),
+        chosen["device_map"] = {"": place}
+    with loading_model(found.name), quantizing(quantization):
+        weights, report = head.from_pretrained(
+            found.folder,
+            config=found.config,
+            dtype=getattr(torch, precision),
             output_loading_info=True,
             trust_remote_code=False,
             **chosen,
         )
         if not quantized:
-            weights = weights.to(device)
+            weights = weights.to(place)
     # transformers would go on with random numbers in their place.
     if missing := sorted(report["missing_keys"]):
         raise ArtError(
-            f"{model!r} lacks {len(missing)} weights of such a teacher, such as {missing[0]}",
+            f"{found.name!r} lacks {len(missing)} weights of such a teacher, such as {missing[0]}",
             where="teacher.model",
             hint="choose a checkpoint that was saved with the head that teacher.kind needs",
         )
-    loaded: PreTrainedModel = weights
-    _try_out(loaded, model, quantized=quantized)
-    return loaded
+    _try_out(weights, found.name, quantized=quantized)
+    return LoadedWeights(weights, precision)
 
 
 def _try_out(weights: PreTrainedModel, model: str, *, quantized: bool) -> None:

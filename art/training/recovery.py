@@ -13,7 +13,7 @@ from art.files import cannot_write, link
 from art.integrity import check_folder
 from art.retriever.encoders import Retriever
 from art.retriever.index import Index
-from art.teacher.cache import ScoreLog
+from art.teacher.score_log import ScoreLog
 from art.training.checkpoints import load_state
 from art.training.corpus import Corpus
 from art.training.run_folder import RunFolder, step_of

@@ -119,17 +119,15 @@ def read_questions_of(config: Config, judged_on: JudgedOn, *, train: bool) -> Qu
     Raises:
         DataError: a file cannot be read as questions, or the teacher needs answers and some lack.
     """
-    kind = config.teacher.kind if config.teacher else "question-likelihood"
     bad_rows = BadRows()
     collector = bad_rows if config.data.skip_bad_rows else None
     files = config.data.questions if train else []
     training = read_many_questions(files, collector)
-    answers = answers_for(kind, training, where=", ".join(files))
+    answers = _answers(config, training, files)
     if not judged_on.holds_out_questions:
         evaluation = read_many_questions(config.evaluation.questions, collector)
         if not (config.evaluation.qrels or any(map(is_labelled, evaluation))):
-            where = ", ".join(config.evaluation.questions)
-            answers = answers_for(kind, evaluation, where=where) | answers
+            answers = _answers(config, evaluation, config.evaluation.questions) | answers
         every = [question.text for question in training]
         return Questions(every, evaluation, held_out=False, bad_rows=bad_rows, answers=answers)
     if len(training) < 2:
@@ -152,6 +150,13 @@ def read_questions_of(config: Config, judged_on: JudgedOn, *, train: bool) -> Qu
         bad_rows=bad_rows,
         answers=answers,
     )
+
+
+def _answers(config: Config, questions: list[Question], files: list[str]) -> dict[str, str]:
+    """Return the answers that the teacher needs to score these questions."""
+    if config.teacher is None:
+        return {}
+    return answers_for(config.teacher.kind, questions, where=", ".join(files))
 
 
 def read_judgements(config: Config, questions: Questions) -> Qrels | None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from art.data.supervised_store import SupervisedStore
     from art.retriever.encoders import Retriever
     from art.retriever.index import Index
-    from art.teacher.cache import CachedTeacher
+    from art.teacher.cached import CachedTeacher
 
 Qrels = Mapping[str, Mapping[str, int]]
 

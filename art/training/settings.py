@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from art import config
-from art.config import Choices, Config, Stage, teacher_contradictions
+from art.config import Choices, Config, Stage, TeacherConfig
+from art.teacher.registry import KINDS, setting_faults
 from art.training.losses import LOSSES
 from art.training.methods import METHODS
 
@@ -28,22 +29,33 @@ class _Free:
 
 @dataclass(frozen=True)
 class _TeacherKind(_Free):
-    """A kind of teacher: what it has against settings of its section."""
+    """A kind of teacher, with what it has against settings of its section."""
 
     def faults(self, config: Config) -> Iterator[str]:
         """Yield a line per setting that means nothing to the kind, or that it cannot use."""
         if config.teacher is not None:
-            yield from teacher_contradictions(config.teacher)
+            yield from teacher_faults(config.teacher)
+
+
+def teacher_faults(teacher: TeacherConfig) -> Iterator[str]:
+    """Yield a line per setting of a teacher that its kind has no use for, or cannot use as it is.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    fields = type(teacher).model_fields
+    defaults = {name: field.default for name, field in fields.items()}
+    yield from setting_faults(teacher.kind, teacher.model_dump(), defaults)
 
 
 def choices() -> Choices:
     """Return every name that a setting can hold, as the registries have them now."""
-    kinds = ("question-likelihood", "answer-likelihood", "cross-encoder")
+    kinds = sorted(KINDS, key=lambda kind: kind.name)
     return Choices(
         {
             "training.method": {one.name: one for one in METHODS},
             "training.loss": {one.name: _Free(one.name, one.description) for one in LOSSES},
-            "teacher.kind": {name: _TeacherKind(name, "") for name in kinds},
+            "teacher.kind": {one.name: _TeacherKind(one.name, one.description) for one in kinds},
         }
     )
 

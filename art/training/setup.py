@@ -20,9 +20,10 @@ from art.retriever.bm25 import BM25
 from art.retriever.encoders import Retriever
 from art.retriever.loading import create_retriever
 from art.teacher.base import Teacher
-from art.teacher.cache import CachedTeacher, ScoreLog
+from art.teacher.cached import CachedTeacher
 from art.teacher.log_file import Records, read_known
 from art.teacher.registry import load_teacher
+from art.teacher.score_log import ScoreLog
 from art.training import checkpoints, recovery
 from art.training.contrastive import labelled_pool
 from art.training.corpus import Corpus

@@ -15,7 +15,7 @@ from art import distributed
 from art.evaluation.rankings import write_rankings
 from art.retriever.encoders import Retriever
 from art.retriever.index import Index
-from art.teacher.cache import CachedTeacher
+from art.teacher.cached import CachedTeacher
 from art.teacher.grouped import score_grouped
 from art.training import checkpoints, collapse
 from art.training.corpus import Corpus

@@ -21,16 +21,16 @@ import torch
 from scoring import CAUSAL, corpus_arguments, corpus_files, drawn
 
 from art.data.tokens import TokenStore
-from art.teacher.cache import CachedTeacher
+from art.teacher.cached import CachedTeacher
 from art.teacher.grouped import grouped_scores
-from art.teacher.likelihood import load_language_model
+from art.teacher.registry import load_teacher
 
 
 def main() -> None:
     words = arguments()
     words.num_questions = words.num_steps * words.questions_per_step
     store, questions, rows = drawn(*corpus_files(words), words)
-    teacher = load_language_model(words.model, dtype=words.dtype, max_length=words.max_length)
+    teacher = load_teacher(words.model, dtype=words.dtype, max_length=words.max_length)
     cache = words.folder / "cache"
     tokens = TokenStore.open_or_build(store, teacher.template, cache=cache, progress=False)
     CachedTeacher(teacher, None, tokens).score(questions[:4], rows[:4])  # reads the weights

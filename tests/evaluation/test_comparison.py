@@ -14,8 +14,8 @@ from art.evaluation.comparison import answered_somewhere, compare, evaluate_bm25
 from art.evaluation.evaluate import evaluate_rows
 from art.evaluation.rerank import in_order, score_rows
 from art.retriever.bm25 import BM25
-from art.teacher.cache import CachedTeacher
-from art.teacher.likelihood import load_language_model
+from art.teacher.cached import CachedTeacher
+from art.teacher.registry import load_teacher
 
 DEPTH = 5
 ROW = f"teacher re-ordering BM25's top {DEPTH}"
@@ -40,7 +40,7 @@ def questions_of(store: PassageStore, numbers: range, *, away: int) -> list[Ques
 
 
 def asked(teacher_folder: Path, store: PassageStore) -> CachedTeacher:
-    teacher = load_language_model(str(teacher_folder), dtype="float32", device="cpu")
+    teacher = load_teacher(str(teacher_folder), dtype="float32", device="cpu")
     return CachedTeacher(teacher, None, TokenStore.open_or_build(store, teacher.template))
 
 

@@ -13,8 +13,8 @@ from art.evaluation.evaluate import evaluate, evaluate_rows
 from art.evaluation.rerank import in_order, score_rows
 from art.retriever.embedding import embed_passages
 from art.retriever.loading import create_retriever
-from art.teacher.cache import CachedTeacher
-from art.teacher.likelihood import load_language_model
+from art.teacher.cached import CachedTeacher
+from art.teacher.registry import load_teacher
 from art.training.selection import primary_metric
 
 
@@ -53,7 +53,7 @@ def test_a_real_teacher_judges_and_reorders(
     store = PassageStore.build(
         [Passage(*one) for one in corpus], tmp_path / "store", source="test", progress=False
     )
-    model = load_language_model(str(tiny_llama), dtype="float32")
+    model = load_teacher(str(tiny_llama), dtype="float32")
     tokens = TokenStore.open_or_build(store, model.template, cache=tmp_path, progress=False)
     teacher = CachedTeacher(model, None, tokens)
     questions = ["who built the moon ?", "where is the river"]

@@ -19,9 +19,11 @@ from art.evaluation.rescoring import match_run, rescore_run
 from art.evaluation.runs import Run, read_run
 from art.files import lock
 from art.teacher import grouped
-from art.teacher.cache import CachedTeacher, ScoreLog
+from art.teacher.cached import CachedTeacher
 from art.teacher.grouped import grouped_scores
-from art.teacher.likelihood import LanguageModelTeacher, load_language_model
+from art.teacher.kinds.question_likelihood import QuestionLikelihood
+from art.teacher.registry import load_teacher
+from art.teacher.score_log import ScoreLog
 
 QUESTIONS = [
     Question("a", "who built the stone bridge ?", answers=("river",)),
@@ -40,13 +42,13 @@ def store(corpus, tmp_path_factory: pytest.TempPathFactory) -> PassageStore:
     )
 
 
-def teacher_of(folder: Path) -> LanguageModelTeacher:
+def teacher_of(folder: Path) -> QuestionLikelihood:
     # So few tokens at once that there are several blocks.
-    return load_language_model(str(folder), dtype="float32", device="cpu", batch_tokens=64)
+    return load_teacher(str(folder), dtype="float32", device="cpu", batch_tokens=64)
 
 
 def rescore(
-    folder: Path, store: PassageStore, output: Path, teacher: LanguageModelTeacher | None = None
+    folder: Path, store: PassageStore, output: Path, teacher: QuestionLikelihood | None = None
 ) -> None:
     teacher = teacher or teacher_of(folder)
     tokens = TokenStore.open_or_build(store, teacher.template, progress=False)
@@ -54,7 +56,7 @@ def rescore(
 
 
 def by_hugging_face(
-    folder: Path, teacher: LanguageModelTeacher, passage: Passage, question: str
+    folder: Path, teacher: QuestionLikelihood, passage: Passage, question: str
 ) -> float:
     """Minus the loss that transformers computes for one pair."""
     (ids,) = teacher.template.passages([passage.title], [passage.text])
@@ -172,7 +174,7 @@ def test_scores_known_elsewhere_are_not_made_again(
     assert found.scores[0].tolist() == sorted(expected[0].tolist(), reverse=True)
     with pytest.raises(MismatchError, match=r"scores\.log: .* of the teacher"):
         rescore_run(
-            load_language_model(str(tiny_llama), dtype="float32", device="cpu", reduction="sum"),
+            load_teacher(str(tiny_llama), dtype="float32", device="cpu", reduction="sum"),
             tokens,
             QUESTIONS,
             ROWS,

@@ -15,8 +15,8 @@ import pytest
 
 from art import distributed
 from art.config import Config
-from art.teacher.base import Teacher
-from art.teacher.cache import CachedTeacher, ScoredPairs
+from art.teacher.cached import CachedTeacher, ScoredPairs
+from art.teacher.transformer import TransformerTeacher
 from art.training.loop import train
 from art.training.settings import read_config
 
@@ -36,7 +36,7 @@ class Account:
 
 def train_and_count(config: Config) -> Account:
     account = Account()
-    score, score_pairs = CachedTeacher.score, Teacher.score_pairs
+    score, score_pairs = CachedTeacher.score, TransformerTeacher.score_pairs
 
     def asking(self: CachedTeacher, questions: list[str], rows: np.ndarray) -> ScoredPairs:
         if np.shape(rows)[1] > 1:  # a step's; what is scored ahead is asked for pair by pair
@@ -44,14 +44,14 @@ def train_and_count(config: Config) -> Account:
                 account.asked += [(question, int(row)) for row in of_question]
         return score(self, questions, rows)
 
-    def scoring(self: Teacher, pairs: list) -> np.ndarray:
+    def scoring(self: TransformerTeacher, pairs: list) -> np.ndarray:
         for context, target in pairs:
             account.scored.append((str(list(map(int, context))), str(list(map(int, target)))))
         return score_pairs(self, pairs)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CachedTeacher, "score", asking)
-        patch.setattr(Teacher, "score_pairs", scoring)
+        patch.setattr(TransformerTeacher, "score_pairs", scoring)
         train(config)
     return account
 

@@ -27,7 +27,7 @@ from art.evaluation.runs import read_run
 from art.retriever.embedding import embed_passages
 from art.retriever.index import Index
 from art.retriever.loading import create_retriever, load_retriever
-from art.teacher.cache import ScoreLog
+from art.teacher.score_log import ScoreLog
 from art.training.settings import read_config
 
 _FINGERPRINT = "0" * 32

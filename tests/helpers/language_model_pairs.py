@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from art.data.pairs import Pair
-from art.teacher.likelihood import LanguageModelTeacher
+from art.teacher.kinds.question_likelihood import QuestionLikelihood
 
 PASSAGES = [
     ("moon", "the winter garden was built in north valley"),
@@ -29,7 +29,7 @@ QUESTIONS = [
 ]
 
 
-def pairs(teacher: LanguageModelTeacher) -> tuple[list[list[int]], list[list[int]]]:
+def pairs(teacher: QuestionLikelihood) -> tuple[list[list[int]], list[list[int]]]:
     titles, texts = (list(column) for column in zip(*PASSAGES, strict=True))
     passages = teacher.template.passages(titles, texts)
     contexts = [teacher.template.context(ids) for ids in passages for _ in QUESTIONS]
@@ -60,7 +60,7 @@ def sharpen(model: torch.nn.Module) -> None:
                 parameter.mul_(3.0)
 
 
-def one_pair_at_a_time(teacher: LanguageModelTeacher) -> LanguageModelTeacher:
+def one_pair_at_a_time(teacher: QuestionLikelihood) -> QuestionLikelihood:
     """Let a teacher's scores not depend, even in the last bit, on what it is asked with them."""
     ask = teacher.score_pairs
 

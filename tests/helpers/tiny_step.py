@@ -17,8 +17,8 @@ from art.data.formats import Passage
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.retriever.loading import create_retriever
-from art.teacher.cache import CachedTeacher
-from art.teacher.likelihood import load_language_model
+from art.teacher.cached import CachedTeacher
+from art.teacher.registry import load_teacher
 from art.training.losses import Temperatures, soft_label_divergence
 from art.training.methods.art import art_step
 from art.training.progress import PhaseTimer
@@ -51,7 +51,7 @@ def build_step(bert: Path, t5: Path, corpus, folder: Path, *, dropout: float = 0
         [Passage(*one) for one in corpus], folder / "store", source="test", progress=False
     )
     retriever = create_retriever(str(bert), passage_length=128, dropout=dropout).double()
-    teacher = load_language_model(str(t5), dtype="float32")
+    teacher = load_teacher(str(t5), dtype="float32")
     tokens = TokenStore.open_or_build(store, retriever.passage_template, cache=folder)
     teacher_tokens = TokenStore.open_or_build(store, teacher.template, cache=folder)
     return TinyStep(retriever, CachedTeacher(teacher, None, teacher_tokens), tokens)

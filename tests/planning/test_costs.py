@@ -16,16 +16,14 @@ from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.planning import costs
 from art.planning.shapes import (
-    published_teacher,
     published_tower,
     retriever_shape,
-    teacher_shape,
     tower_shape,
 )
 from art.retriever.embedding import embed_passages
 from art.retriever.loading import create_retriever
-from art.teacher.likelihood import load_language_model
-from art.teacher.reranker import load_reranker
+from art.teacher.kinds.question_likelihood import QuestionLikelihood
+from art.teacher.registry import load_teacher
 
 
 def counted(run) -> int:
@@ -70,12 +68,12 @@ def test_a_frozen_tower_costs_its_forward_pass() -> None:
 
 @pytest.mark.parametrize("model", ["tiny_t5", "tiny_llama"])
 def test_a_pairs_operations_are_those_counted(model, request) -> None:
-    teacher = load_language_model(
+    teacher = load_teacher(
         str(request.getfixturevalue(model)), dtype="float32", attention="eager", device="cpu"
     )
     contexts = [[5 + i] * 23 for i in range(4)]  # distinct: shared ones are read once
     targets = [[6] * 9] * 4
-    expected = 4 * teacher_shape(teacher).flops(23, 9)
+    expected = 4 * teacher.shape().flops(23, 9)
     assert counted(lambda: teacher.log_likelihoods(contexts, targets)) == expected
 
 
@@ -83,12 +81,12 @@ def test_a_pairs_operations_are_those_counted(model, request) -> None:
 def test_a_passage_that_is_read_already_saves_about_its_operations(
     model, tolerance, request
 ) -> None:
-    teacher = load_language_model(
+    teacher = load_teacher(
         str(request.getfixturevalue(model)), dtype="float32", attention="eager", device="cpu"
     )
     teacher.log_likelihoods([[5] * 23], [[6] * 9])  # finds out whether contexts can be shared
     assert teacher.reads_passages_apart
-    shape = teacher_shape(teacher)
+    shape = teacher.shape()
     expected = shape.flops(23, 9) + 3 * shape.flops_again(23, 9)
     found = counted(
         lambda: teacher.log_likelihoods([[5] * 23] * 4, [[6 + i] * 9 for i in range(4)])
@@ -103,11 +101,16 @@ def test_a_cross_encoders_operations_are_those_counted(
     architecture, num_labels = kind.split("-")
     source = tiny_llama if architecture == "llama" else tiny_bert
     folder = make_reranker(source, tmp_path / kind, architecture, int(num_labels))
-    reranker = load_reranker(
-        str(folder), dtype="float32", attention="eager", device="cpu", max_length=64
+    reranker = load_teacher(
+        str(folder),
+        kind="cross-encoder",
+        dtype="float32",
+        attention="eager",
+        device="cpu",
+        max_length=64,
     )
     pairs = [Pair([5 + i] * 7, [6] * 23) for i in range(4)]
-    shape = teacher_shape(reranker)
+    shape = reranker.shape()
     assert counted(lambda: reranker.score_pairs(pairs)) == 4 * shape.flops(7, 23)
     assert shape.num_parameters == sum(one.numel() for one in reranker.model.parameters())
 
@@ -117,10 +120,12 @@ def test_an_answers_operations_are_those_counted(model, request) -> None:
     folder = str(request.getfixturevalue(model))
     answers = {f"who {word} it ?": word for word in ("built", "found", "wrote", "keeps")}
     settings = {"dtype": "float32", "attention": "eager", "device": "cpu"}
-    teacher = load_language_model(folder, answers=answers, batch_tokens=1, **settings)
+    teacher = load_teacher(
+        folder, kind="answer-likelihood", answers=answers, batch_tokens=1, **settings
+    )
     (passage,) = teacher.template([""], ["the winter garden"])
     pairs = [teacher.template.pair(teacher.template.asked(text), passage) for text in answers]
-    shape = teacher_shape(teacher)
+    shape = teacher.shape()
     expected = sum(shape.flops(len(pair.first), len(pair.second)) for pair in pairs)
     assert counted(lambda: teacher.score_pairs(pairs)) == expected
 
@@ -141,10 +146,14 @@ def test_published_shapes_have_the_published_sizes() -> None:
     half = published_tower("bert-base-uncased", num_layers=6, projection_size=128)
     assert half.stack.matrix_parameters * 2 == bert.stack.matrix_parameters
     assert (half.embedding_size, half.head_parameters) == (128, 768 * 128)
-    t0 = published_teacher("bigscience/T0_3B")
+    t0 = QuestionLikelihood.published_shape("bigscience/T0_3B")
     assert t0.num_parameters == pytest.approx(2.85e9, rel=0.01)
     assert t0.head_parameters == 2048 * 32128
-    assert published_tower("nobody/model") is published_teacher("nobody/model") is None
+    assert (
+        published_tower("nobody/model")
+        is QuestionLikelihood.published_shape("nobody/model")
+        is None
+    )
 
 
 def test_the_longest_of_a_batch_is_the_mean_over_all_batches() -> None:

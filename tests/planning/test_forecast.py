@@ -16,8 +16,8 @@ from art.planning import init_config
 from art.planning.forecast import forecast_beside
 from art.planning.init_config import Surroundings, choose
 from art.planning.inventory import WhatIf
-from art.teacher.cache import ScoreLog
-from art.teacher.likelihood import load_language_model
+from art.teacher.registry import load_teacher
+from art.teacher.score_log import ScoreLog
 from art.training.plan import plan_run
 from art.training.settings import check_config, read_config
 
@@ -149,9 +149,7 @@ def test_a_plan_tells_how_many_scores_are_known(config, tmp_path, capsys) -> Non
     assert run(*words, "--teacher.known_scores", tmp_path / "other.log") == 1
     assert "other.log: the log holds scores of the teacher" in capsys.readouterr().err
     settings = read_config(config).teacher
-    fingerprint = load_language_model(
-        settings.model, dtype=settings.dtype, device="cpu"
-    ).fingerprint
+    fingerprint = load_teacher(settings.model, dtype=settings.dtype, device="cpu").fingerprint
     known = ScoreLog(tmp_path / "scores.log", fingerprint=fingerprint)
     known.append(np.arange(3, dtype=np.uint64), np.full(3, -1.0, dtype=np.float32))
     known.close()

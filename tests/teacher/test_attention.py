@@ -26,7 +26,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from art.teacher import attention
 from art.teacher.attention import blocked_attention, in_blocks, same_in_blocks
-from art.teacher.likelihood import LanguageModelTeacher, load_language_model
+from art.teacher.kinds.question_likelihood import QuestionLikelihood
+from art.teacher.registry import load_teacher
 
 SIZE = {
     "vocab_size": 50,
@@ -140,7 +141,7 @@ def test_scores_are_those_with_torchs_attention(make, lengths, share):
                 parameter.mul_(3)  # so that scores depend on what is attended to
     family = "encoder-decoder" if model.config.is_encoder_decoder else "causal"
     template = SimpleNamespace(family=family)
-    teacher = LanguageModelTeacher(model, template, fingerprint="", share=share)
+    teacher = QuestionLikelihood(model, template, fingerprint="", share=share)
     contexts = [torch.randint(2, 50, (length,)).tolist() for length in lengths] * 2
     targets = [torch.randint(2, 50, (9,)).tolist() for _ in contexts]
     assert teacher.attends_in_blocks or make is t5  # written out in older transformers
@@ -198,7 +199,7 @@ def test_torchs_attention_is_back_when_nothing_is_scored():
 
 
 def test_another_attention_is_left_alone(tiny_llama):
-    told = load_language_model(str(tiny_llama), device="cpu", dtype="float32", attention="eager")
+    told = load_teacher(str(tiny_llama), device="cpu", dtype="float32", attention="eager")
     assert not told.attends_in_blocks
 
 

@@ -14,10 +14,11 @@ from language_model_pairs import PASSAGES
 from art.data.passages import Passage, PassageStore
 from art.data.tokens import TokenStore
 from art.teacher import grouped
-from art.teacher.cache import CachedTeacher, ScoreLog
+from art.teacher.cached import CachedTeacher
 from art.teacher.forward import ForwardPasses
 from art.teacher.grouped import grouped_scores, score_grouped
-from art.teacher.likelihood import load_language_model
+from art.teacher.registry import load_teacher
+from art.teacher.score_log import ScoreLog
 
 QUIET = {"progress": False}
 
@@ -51,7 +52,7 @@ def test_a_passage_is_read_once_however_many_questions_find_it(
 ) -> None:
     passages = [Passage(str(i), title, text) for i, (title, text) in enumerate(PASSAGES)]
     store = PassageStore.build(passages, tmp_path / "store", source="here", progress=False)
-    teacher = load_language_model(str(llama), dtype="float32", device="cpu")
+    teacher = load_teacher(str(llama), dtype="float32", device="cpu")
     tokens = TokenStore.open_or_build(store, teacher.template, cache=tmp_path, progress=False)
     assert teacher.reads_passages_apart
     num_read: list[int] = []

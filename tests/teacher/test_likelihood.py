@@ -25,12 +25,10 @@ from transformers import (
 )
 
 from art.errors import ArtError
-from art.teacher import likelihood
-from art.teacher.likelihood import (
-    LanguageModelTeacher,
-    load_language_model,
-    token_log_probabilities,
-)
+from art.teacher import log_probabilities
+from art.teacher.kinds.question_likelihood import QuestionLikelihood
+from art.teacher.log_probabilities import token_log_probabilities
+from art.teacher.registry import load_teacher
 
 
 @pytest.mark.parametrize("name", ["t5_tied", "t5_untied", "llama"])
@@ -39,9 +37,7 @@ def test_mean_is_minus_hugging_faces_loss(
     name: str, batch_tokens: int | None, request: pytest.FixtureRequest
 ) -> None:
     folder = request.getfixturevalue(name)
-    teacher = load_language_model(
-        str(folder), dtype="float32", device="cpu", batch_tokens=batch_tokens
-    )
+    teacher = load_teacher(str(folder), dtype="float32", device="cpu", batch_tokens=batch_tokens)
     contexts, targets = pairs(teacher)
     expected = by_hugging_face(folder, contexts, targets)
     scores = teacher.log_likelihoods(contexts, targets)
@@ -52,7 +48,7 @@ def test_mean_is_minus_hugging_faces_loss(
 
 def test_t5_heads_are_tied_and_scaled_as_saved(t5_tied: Path, t5_untied: Path) -> None:
     first, later = (
-        load_language_model(str(folder), device="cpu").model for folder in (t5_tied, t5_untied)
+        load_teacher(str(folder), device="cpu").model for folder in (t5_tied, t5_untied)
     )
     assert torch.equal(first.lm_head.weight, first.shared.weight)
     assert not torch.equal(later.lm_head.weight, later.shared.weight)
@@ -64,8 +60,8 @@ def test_sum_is_the_mean_times_the_number_of_target_tokens(
     name: str, request: pytest.FixtureRequest
 ) -> None:
     folder = str(request.getfixturevalue(name))
-    mean = load_language_model(folder, dtype="float32", device="cpu")
-    total = load_language_model(folder, dtype="float32", device="cpu", reduction="sum")
+    mean = load_teacher(folder, dtype="float32", device="cpu")
+    total = load_teacher(folder, dtype="float32", device="cpu", reduction="sum")
     contexts, targets = pairs(mean)
     counts = np.array([len(ids) for ids in targets])
     np.testing.assert_allclose(
@@ -77,12 +73,10 @@ def test_sum_is_the_mean_times_the_number_of_target_tokens(
 
 
 @pytest.fixture(scope="module")
-def scored(
-    t5_untied: Path, llama: Path
-) -> list[tuple[LanguageModelTeacher, list, list, np.ndarray]]:
+def scored(t5_untied: Path, llama: Path) -> list[tuple[QuestionLikelihood, list, list, np.ndarray]]:
     found = []
     for folder in (t5_untied, llama):
-        teacher = load_language_model(str(folder), dtype="float32", device="cpu")
+        teacher = load_teacher(str(folder), dtype="float32", device="cpu")
         contexts, targets = pairs(teacher)
         found.append((teacher, contexts, targets, by_hugging_face(folder, contexts, targets)))
     return found
@@ -96,7 +90,7 @@ def scored(
     share=st.booleans(),
 )
 def test_order_company_budget_and_sharing_do_not_matter(
-    scored: list[tuple[LanguageModelTeacher, list, list, np.ndarray]],
+    scored: list[tuple[QuestionLikelihood, list, list, np.ndarray]],
     chosen: list[int],
     batch_tokens: int,
     family: int,
@@ -114,7 +108,7 @@ def test_order_company_budget_and_sharing_do_not_matter(
 
 def test_no_batchs_scores_outlive_the_next_batch(llama: Path, monkeypatch) -> None:
     # Small as they are, they would keep the memory of the batches from being used again.
-    teacher = load_language_model(str(llama), dtype="float32", device="cpu", batch_tokens=64)
+    teacher = load_teacher(str(llama), dtype="float32", device="cpu", batch_tokens=64)
     reduced, earlier, alive = teacher._reduced, [], []
 
     def watched(found):
@@ -156,7 +150,7 @@ def test_the_vocabulary_meets_the_targets_tokens_only(
 def test_token_log_probabilities_are_a_float32_log_softmax(
     chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(likelihood, "_CHUNK_LOGITS", chunk)
+    monkeypatch.setattr(log_probabilities, "_CHUNK_LOGITS", chunk)
     generator = torch.Generator().manual_seed(0)
     logits = (torch.randn(3, 5, 40, generator=generator) * 8).bfloat16()
     ids = torch.randint(0, 40, (3, 5), generator=generator)
@@ -170,7 +164,7 @@ def test_token_log_probabilities_are_a_float32_log_softmax(
 def test_models_without_logits_to_keep_or_position_ids_agree_too(
     tiny_llama: Path, llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    size = len(load_language_model(str(llama), device="cpu").template._encoder._backend.get_vocab())
+    size = len(load_teacher(str(llama), device="cpu").template._encoder._backend.get_vocab())
     torch.manual_seed(0)
     gpt2 = GPT2LMHeadModel(
         GPT2Config(vocab_size=size, n_embd=32, n_layer=2, n_head=4, n_positions=700)
@@ -179,7 +173,7 @@ def test_models_without_logits_to_keep_or_position_ids_agree_too(
     for name, model in {"gpt2": gpt2, "bloom": bloom}.items():  # absolute positions; none at all
         sharpen(model)
         folder = with_tokenizer_of(tiny_llama, tmp_path / name, model)
-        teacher = load_language_model(str(folder), dtype="float32", device="cpu")
+        teacher = load_teacher(str(folder), dtype="float32", device="cpu")
         contexts, targets = pairs(teacher)
         expected = by_hugging_face(folder, contexts, targets)
         accepted = teacher._passes._accepts
@@ -205,15 +199,15 @@ def test_an_empty_context_or_target_is_one_clear_error(scored: list) -> None:
 
 def test_nothing_can_learn(t5_tied: Path, llama: Path) -> None:
     for folder in (t5_tied, llama):
-        teacher = load_language_model(str(folder), device="cpu")
+        teacher = load_teacher(str(folder), device="cpu")
         assert not any(p.requires_grad for p in teacher.model.parameters())
         assert not any(module.training for module in teacher.model.modules())
 
 
 def test_bfloat16_is_close_to_float32(t5_tied: Path, llama: Path) -> None:
     for folder in (t5_tied, llama):
-        full = load_language_model(str(folder), dtype="float32", device="cpu")
-        half = load_language_model(str(folder), dtype="bfloat16", device="cpu")
+        full = load_teacher(str(folder), dtype="float32", device="cpu")
+        half = load_teacher(str(folder), dtype="bfloat16", device="cpu")
         contexts, targets = pairs(full)
         scores = half.log_likelihoods(contexts, targets)
         assert scores.dtype == np.float32
@@ -223,11 +217,11 @@ def test_bfloat16_is_close_to_float32(t5_tied: Path, llama: Path) -> None:
 
 def test_the_fingerprint_follows_weights_prompt_and_lengths(llama: Path, t5_tied: Path) -> None:
     def of(folder: Path, **changed: object) -> str:
-        return load_language_model(str(folder), device="cpu", **changed).fingerprint
+        return load_teacher(str(folder), device="cpu", **changed).fingerprint
 
     same = of(llama)
     assert same == of(llama, batch_tokens=100) == of(llama, question_prefix="Question: ")
-    prompt = load_language_model(str(llama), device="cpu", chat_template=True).template.prompt
+    prompt = load_teacher(str(llama), device="cpu", chat_template=True).template.prompt
     assert of(llama, chat_template=True) == of(llama, passage_prompt=prompt, question_prefix="")
     changes = [
         {"max_length": 300},
@@ -245,24 +239,24 @@ def test_encoder_only_models_are_refused(kind: type, tiny_bert: Path, tmp_path: 
     model = kind(BertConfig.from_pretrained(tiny_bert))
     folder = with_tokenizer_of(tiny_bert, tmp_path / "bert", model)
     with pytest.raises(ArtError, match="generates no text"):
-        load_language_model(str(folder), device="cpu")
+        load_teacher(str(folder), device="cpu")
 
 
 def test_a_checkpoint_without_a_head_is_refused(tiny_llama: Path, tmp_path: Path) -> None:
     body = LlamaModel(AutoModelForCausalLM.from_pretrained(tiny_llama).config)
     folder = with_tokenizer_of(tiny_llama, tmp_path / "body", body)
     with pytest.raises(ArtError, match=r"lacks 1 weights .* lm_head\.weight"):
-        load_language_model(str(folder), device="cpu")
+        load_teacher(str(folder), device="cpu")
 
 
 def test_an_unknown_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtError, match="nowhere"):
-        load_language_model(str(tmp_path / "nowhere"), device="cpu")
+        load_teacher(str(tmp_path / "nowhere"), device="cpu")
 
 
 def test_more_tokens_than_positions_are_refused(tiny_llama: Path) -> None:
     with pytest.raises(ArtError, match="reads 1024 tokens at most"):
-        load_language_model(str(tiny_llama), max_length=1000, device="cpu")
+        load_teacher(str(tiny_llama), max_length=1000, device="cpu")
 
 
 @pytest.mark.gpu
@@ -270,10 +264,10 @@ def test_a_gpu_agrees_with_the_cpu(t5_untied: Path, llama: Path) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
     for folder in (t5_untied, llama):
-        teacher = load_language_model(str(folder), dtype="float32", device="cpu")
+        teacher = load_teacher(str(folder), dtype="float32", device="cpu")
         contexts, targets = pairs(teacher)
         expected = teacher.log_likelihoods(contexts, targets)
-        there = load_language_model(str(folder), dtype="float32", device="cuda")
+        there = load_teacher(str(folder), dtype="float32", device="cuda")
         np.testing.assert_allclose(there.log_likelihoods(contexts, targets), expected, atol=1e-4)
-        fast = load_language_model(str(folder), device="cuda").log_likelihoods(contexts, targets)
+        fast = load_teacher(str(folder), device="cuda").log_likelihoods(contexts, targets)
         np.testing.assert_allclose(fast, expected, atol=0.3)

@@ -15,7 +15,6 @@ from transformers.quantizers.auto import register_quantization_config, register_
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from art.errors import ArtError, ConfigError
-from art.planning.shapes import teacher_shape
 from art.teacher.registry import load_teacher
 from art.training.settings import check_config
 
@@ -179,7 +178,7 @@ def test_eight_bits_score_nearly_alike_in_less_memory(name: str, models) -> None
     assert np.corrcoef(expected, found)[0, 1] > 0.9 and (expected != found).any()
     small, large = (one.model.get_memory_footprint() for one in (quantized, plain))
     assert small < 0.8 * large
-    assert teacher_shape(quantized) == teacher_shape(plain)  # packed weights count in full
+    assert quantized.shape() == plain.shape()  # packed weights count in full
 
 
 def test_a_mapping_can_be_given_on_the_command_line_too(tmp_path) -> None:

@@ -30,7 +30,8 @@ from transformers import (
 )
 
 from art.teacher import forward
-from art.teacher.likelihood import LanguageModelTeacher, load_language_model
+from art.teacher.kinds.question_likelihood import QuestionLikelihood
+from art.teacher.registry import load_teacher
 
 TINY = {
     "hidden_size": 32,
@@ -42,8 +43,8 @@ TINY = {
 }
 
 
-def loaded(folder: Path, dtype: str = "float32") -> LanguageModelTeacher:
-    return load_language_model(str(folder), dtype=dtype, device="cpu")
+def loaded(folder: Path, dtype: str = "float32") -> QuestionLikelihood:
+    return load_teacher(str(folder), dtype=dtype, device="cpu")
 
 
 def made(model: torch.nn.Module, source: Path, folder: Path) -> Path:
@@ -98,7 +99,7 @@ def folders(
 
 
 @pytest.fixture(scope="module")
-def scored(folders: list[Path]) -> list[tuple[LanguageModelTeacher, list, list, np.ndarray]]:
+def scored(folders: list[Path]) -> list[tuple[QuestionLikelihood, list, list, np.ndarray]]:
     found = []
     for folder in folders:
         teacher = loaded(folder)
@@ -134,7 +135,7 @@ def test_scores_are_those_of_one_pair_at_a_time(
 class Spy:
     """Counts what goes through a teacher, and watches what stays alive."""
 
-    def __init__(self, teacher: LanguageModelTeacher, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, teacher: QuestionLikelihood, patch: pytest.MonkeyPatch) -> None:
         self._passes = teacher._passes
         assert self._passes.shares_contexts  # tried out now, not while it is watched
         self._states: list[weakref.ref] = []

@@ -19,12 +19,12 @@ from tiny_teachers import (
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
 from art.data.formats import Passage, Question
-from art.data.joint_inputs import ANSWER_PROMPT
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.errors import ArtError, DataError
 from art.teacher.base import Teacher
-from art.teacher.cache import CachedTeacher
+from art.teacher.cached import CachedTeacher
+from art.teacher.kinds.answer_likelihood import ANSWER_PROMPT
 from art.teacher.registry import answers_for, load_teacher
 
 ON_CPU = {"dtype": "float32", "device": "cpu"}

@@ -16,9 +16,10 @@ from whole_run import NUM_STEPS, configure, records
 
 from art.errors import CorruptionError, MismatchError
 from art.teacher import grouped
-from art.teacher.base import Teacher
-from art.teacher.cache import CachedTeacher, ScoredPairs, ScoreLog
+from art.teacher.cached import CachedTeacher, ScoredPairs
 from art.teacher.log_file import RECORD, read_log
+from art.teacher.score_log import ScoreLog
+from art.teacher.transformer import TransformerTeacher
 from art.training.checkpoints import load_state
 from art.training.loop import train
 from art.training.run_folder import RunFolder
@@ -129,7 +130,9 @@ def test_a_run_that_begins_with_anothers_scores_needs_no_teacher(
     other.mkdir()
     shutil.copy(finished / "scores.log", other)
     config = configure(settings, tmp_path / "run", teacher={"known_scores": str(other)})
-    monkeypatch.setattr(Teacher, "score_pairs", lambda *_: pytest.fail("it scored again"))
+    monkeypatch.setattr(
+        TransformerTeacher, "score_pairs", lambda *_: pytest.fail("it scored again")
+    )
     kill(config, 4)
     assert f"{num_in_log(finished)} scores taken over" in capfd.readouterr().err
     shutil.rmtree(other)  # by now they are the run's own

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from art.data.supervised_store import SupervisedStore
     from art.data.tokens import TokenStore
     from art.retriever.encoders import Retriever
-    from art.teacher.cache import CachedTeacher
+    from art.teacher.cached import CachedTeacher
     from art.training.progress import PhaseTimer
     from art.training.run_files import RunFiles
     from art.training.schedule import MicroBatch, Schedule

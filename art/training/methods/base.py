@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from art.evaluation.pooled import Pool
     from art.retriever.bm25 import BM25
     from art.retriever.encoders import Retriever
-    from art.teacher.cache import CachedTeacher
+    from art.teacher.cached import CachedTeacher
     from art.training.corpus import Corpus
     from art.training.progress import PhaseTimer
     from art.training.run_files import RunFiles

@@ -7,8 +7,9 @@ import pickle
 import pytest
 from transformers import AutoTokenizer
 
-from art.data.joint_inputs import ANSWER_PROMPT, AnswerTemplate, PairTemplate
 from art.errors import ArtError, ConfigError, DataError
+from art.teacher.kinds.answer_likelihood import ANSWER_PROMPT, AnswerTemplate
+from art.teacher.kinds.cross_encoder import PairTemplate
 
 MARKUP = "<s> </s> [SEP] [CLS] <|end|> <|im_start|> moon"
 TEXT = "the winter garden was built in north valley"
