@@ -28,7 +28,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def cannot_write(error: OSError, path: str | Path) -> ArtError:
-    """Return the one line about a disk that refuses a write."""
+    """Return the one line about a file that cannot be written."""
     inner = error if error.errno else quoted_error(error) or error
     reason, is_full = inner.strerror or str(error), inner.errno in _FULL
     if " requested and " in reason:  # NumPy says how much was written, but not why no more
@@ -56,10 +56,10 @@ def fsync_directory(folder: Path) -> None:
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
-    """Open `path` for binary writing such that it appears whole or not at all.
+    """Open `path` for binary writing such that it appears atomically.
 
     Raises:
-        ArtError: the disk refuses the write (full, read-only, no permission); `path` is untouched.
+        ArtError: the file cannot be written (full, read-only, no permission); `path` is untouched.
     """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -95,7 +95,7 @@ def write_by_contents(folder: Path, name: str, ending: str, blocks: Iterable[byt
         blocks: the contents.
 
     Raises:
-        ArtError: the disk refuses the write.
+        ArtError: the file cannot be written.
     """
     digest = hashlib.blake2b(digest_size=16)
     whole = folder / f"{name}.{os.getpid()}{ending}"
@@ -161,12 +161,12 @@ def read_json(path: str | Path) -> Any:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Fill a new folder such that it appears whole or not at all; an older one is replaced.
+    """Fill a new folder that appears atomically; an older one is replaced.
 
     Yields a folder beside `path` to write into. Its files are flushed to disk before the rename.
 
     Raises:
-        ArtError: the disk refuses a write; `path` is untouched.
+        ArtError: a file cannot be written; `path` is untouched.
     """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -219,7 +219,7 @@ def link(name: Path, target: Path) -> None:
     """Point the symbolic link `name` at `target` (relative, so that a run folder can be moved).
 
     Raises:
-        ArtError: the disk refuses.
+        ArtError: a file cannot be written.
     """
     beside = name.with_name(f".{name.name}.{os.getpid()}.tmp")
     try:

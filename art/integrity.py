@@ -225,7 +225,7 @@ def open_or_build(folder: Path, open_folder: Callable[[Path], T], build: Callabl
     Args:
         folder: whose name stands for all that its contents depend on.
         open_folder: opens it; a CorruptionError of it means that it is built again.
-        build: writes it, whole or not at all.
+        build: writes it, atomically.
 
     Raises:
         ArtError: it cannot be built, or what was built cannot be opened.

@@ -137,13 +137,13 @@ def mine(
         search: finds passages of the store.
         store: where ids, titles and texts come from.
         questions: with `positive_passage_ids` or answers.
-        output: a `.jsonl` file; appears whole or not at all.
+        output: a `.jsonl` file; written atomically.
         choice: which passages become negatives.
         progress: draw a progress bar.
 
     Raises:
         DataError: the output has another ending, or no question has a positive.
-        ArtError: the disk refuses.
+        ArtError: a file cannot be written.
     """
     check_output(output)
     labels = _Positives(questions, store)

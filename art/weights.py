@@ -68,7 +68,7 @@ def converted_once(key: str, convert: Callable[[Path], None], *, cache: Path | N
         cache: where converted models are kept; `files.cache_folder()` when None.
 
     Raises:
-        ArtError: the conversion failed, or the disk refuses.
+        ArtError: the conversion failed, or a file cannot be written.
     """
     folder = (cache or files.cache_folder()) / "models" / key
     if not folder.exists():
@@ -185,7 +185,7 @@ def _refuse_climbing(folder: Path) -> None:
 
 @contextmanager
 def saving_weights(folder: Path) -> Iterator[None]:
-    """Turn what PyTorch and safetensors raise for a disk that refuses into one clear line.
+    """Turn what PyTorch and safetensors raise where a file cannot be written into one clear line.
 
     Raises:
         ArtError: the block could not write its weights.
@@ -208,7 +208,7 @@ def save_tensors(state: Any, path: Path) -> None:
     """Write what `torch.load(weights_only=True)` reads.
 
     Raises:
-        OSError: the disk refuses; PyTorch by itself would not say why.
+        OSError: the file cannot be written; PyTorch by itself would not say why.
     """
     with open(path, "wb") as file:
         sink = _Sink(file)
@@ -242,7 +242,7 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write an ordinary Hugging Face folder.
 
     Raises:
-        ArtError: the disk refuses it.
+        ArtError: it cannot be written.
     """
     with saving_weights(folder):
         model.save_pretrained(folder)

@@ -101,7 +101,7 @@ def index(
         folder: of the index. Passages from memory are kept there too, so that it can be moved.
 
     Raises:
-        ArtError: the passages are malformed, or the disk refuses the index.
+        ArtError: the passages are malformed, or the index cannot be written.
     """
     folder = Path(folder)
     model = retriever if isinstance(retriever, Retriever) else load(retriever)

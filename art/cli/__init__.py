@@ -63,7 +63,7 @@ def split(
     documents: Annotated[
         Path, typer.Option(help="A folder or file: .txt, .md, .html, .jsonl, each also as .gz.")
     ],
-    output: Annotated[Path, typer.Option(help="Passages, .jsonl; appears whole or not at all.")],
+    output: Annotated[Path, typer.Option(help="Passages, .jsonl; written atomically.")],
     words: Annotated[
         int, typer.Option(min=1, help="Words of a passage; 0.7 to 1.3 times as many to end well.")
     ] = 100,

@@ -164,7 +164,7 @@ def evaluate(
 def mine(
     questions: QuestionsFile,
     output: Annotated[
-        Path, typer.Option(help="DPR JSON lines, which `art train` reads; whole or not at all.")
+        Path, typer.Option(help="DPR JSON lines, which `art train` reads; written atomically.")
     ],
     retriever: Annotated[
         str | None, typer.Option(help="A retriever's folder, with --index; or give --bm25.")

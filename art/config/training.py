@@ -55,7 +55,7 @@ class TrainingConfig(Section):
     )
     candidates: Literal["retriever", "bm25", "both"] = Field(
         "retriever",
-        description="Who proposes the K passages: the retriever (paper), BM25, or half from each, "
+        description="Who finds the K passages: the retriever (paper), BM25, or half from each, "
         "for encoders too weak to find anything at first.",
     )
     epochs: PositiveInt = Field(10, description="Passes over the questions (paper: 10).")

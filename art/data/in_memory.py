@@ -77,7 +77,7 @@ def write_rows(
 
     Raises:
         DataError: a row is malformed, there is none, or these are no rows.
-        ArtError: the disk refuses the file.
+        ArtError: the file cannot be written.
     """
     lines = distinct(
         partial(_numbered, rows, argument, _KINDS[kind].line),

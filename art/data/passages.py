@@ -112,7 +112,7 @@ class PassageStore:
 
         Args:
             passages: the corpus in its order, read once.
-            folder: appears whole or not at all; an older store in it is replaced.
+            folder: written atomically; an older store in it is replaced.
             source: what the passages come from, for the manifest and for messages.
             bad_rows: collects, while `passages` is read, what is skipped of the source.
             progress: draw a progress bar.

@@ -80,7 +80,7 @@ def build_again(source: LabelledFiles, folder: Path) -> None:
 
 
 def build(source: LabelledFiles, folder: Path, *, progress: bool) -> None:
-    """Write a store; the folder appears whole or not at all, an older one in it is replaced.
+    """Write a store; the folder appears atomically, an older one in it is replaced.
 
     Args:
         source: what it is built from.
@@ -89,7 +89,7 @@ def build(source: LabelledFiles, folder: Path, *, progress: bool) -> None:
 
     Raises:
         DataError: a file is malformed, or no example has a positive.
-        ArtError: the disk refuses.
+        ArtError: a file cannot be written.
     """
     bad_rows = BadRows()
     with atomic_folder(folder) as beside:

@@ -118,7 +118,7 @@ class TokenStore:
             progress: draw a progress bar while building.
 
         Raises:
-            ArtError: a worker failed or died, or the disk refuses the files.
+            ArtError: a worker failed or died, or the files cannot be written.
         """
         folder = (cache or cache_folder()) / "tokens"
         folder /= fingerprint(_FORMAT, store.fingerprint, encode.fingerprint)

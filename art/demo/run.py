@@ -50,7 +50,7 @@ def run_demo(folder: Path, *, interruption: Interruption | None = None) -> None:
         interruption: where the caller listens for signals.
 
     Raises:
-        ArtError: the disk refuses, or the packages that carry the weights are not installed.
+        ArtError: a file cannot be written, or the packages with the weights are not installed.
         Interrupted: a signal came.
     """
     start = time.perf_counter()

@@ -65,7 +65,7 @@ def write_run(
     regex_answers: bool = False,
     tag: str = "art",
 ) -> None:
-    """Write a ranking in the format that the name's ending asks for, whole or not at all.
+    """Write a ranking in the format that the name's ending asks for, atomically.
 
     Args:
         path: `.trec`, `.run` or `.txt` for a TREC run; `.json` for DPR's list of questions with
@@ -80,7 +80,7 @@ def write_run(
 
     Raises:
         ArtError: another ending, an id that a TREC run cannot hold, a score that is not finite,
-            or a disk that refuses.
+            or a file that cannot be written.
     """
     wanted = run_format(path)
     numbers = spaced_scores(np.where(rows < 0, 0.0, scores))  # what fills up is not written

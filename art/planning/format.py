@@ -14,7 +14,7 @@ from art.planning.work import Work
 from art.training.plan import describe
 
 _SCORING = (
-    "scoring takes the less, the fewer new passages are proposed after the first epoch, since a "
+    "scoring takes the less, the fewer new passages are found after the first epoch, since a "
     "pair is scored once, and the more questions share a passage, which is read once for them"
 )
 _NOT_COUNTED = (

@@ -64,7 +64,7 @@ class BM25:
             cache: folder of things that can be built again; None for the user's.
 
         Raises:
-            ArtError: the disk refuses a write, or no passage has a word to index.
+            ArtError: a file cannot be written, or no passage has a word to index.
         """
         import bm25s
 

@@ -74,7 +74,7 @@ def embed_passages(
 
     Raises:
         ArtError: a vector is not finite or does not fit `dtype`, another job is writing to the
-            folder, or the disk refuses a write.
+            folder, or a file cannot be written.
         MismatchError: the token ids are not those of this store.
     """
     if len(tokens) != len(store):

@@ -308,7 +308,7 @@ class Retriever(nn.Module):
             provenance: what made these weights, as JSON values; kept in `retriever.json`.
 
         Raises:
-            ArtError: the disk refuses a write.
+            ArtError: a file cannot be written.
         """
         manifest = RetrieverManifest(
             format_version=FORMAT_VERSION,

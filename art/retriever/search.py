@@ -1,7 +1,7 @@
-"""Exact search with the same answer everywhere: FAISS proposes, a fixed float64 sum decides.
+"""Exact search with the same answer everywhere: a fixed float64 sum decides what FAISS finds.
 
 FAISS alone neither breaks ties by row nor gives one question the same score by itself as among
-others, because it adds in another order. So it only proposes K + m candidates. Their final score is
+others, because it adds in another order. So it only finds K + m candidates. Their final score is
 the inner product of the stored vectors, added in float64 in a fixed order; the result is ordered by
 (score descending, row ascending). Nothing outside the candidates can belong to the result once the
 worst candidate's float32 score is below the K-th final score by more than float32 can be wrong; a
@@ -58,13 +58,13 @@ def search(
     while pending.size and top_k + extra < shards.num_rows and extra <= max(_LAST_EXTRA, top_k):
         left = []
         for chosen in _split(pending, _CANDIDATES_AT_ONCE // (top_k + extra)):
-            proposed, candidates = _propose(shards, questions[chosen], top_k + extra)
+            found_scores, candidates = _find_candidates(shards, questions[chosen], top_k + extra)
             exact = _rescore(shards, questions[chosen], candidates)
             scores[chosen], rows[chosen] = _best(exact, candidates, top_k)
             bounds = error_bounds[chosen]
-            complete = proposed.min(axis=1) + bounds < scores[chosen, -1]
+            complete = found_scores.min(axis=1) + bounds < scores[chosen, -1]
             # The bound is theory; hardware that computes in less than float32 is found out here.
-            kept = (np.abs(proposed - exact) <= bounds[:, None]).all(axis=1)
+            kept = (np.abs(found_scores - exact) <= bounds[:, None]).all(axis=1)
             left.append(chosen[~(complete & kept)])
         pending = np.concatenate(left)
         extra *= 2
@@ -90,7 +90,7 @@ def _error_bounds(questions: NDArray[np.float32], max_norm: float) -> Floats:
     return bounds
 
 
-def _propose(
+def _find_candidates(
     shards: Shards, questions: NDArray[np.float32], num_candidates: int
 ) -> tuple[NDArray[np.float32], Rows]:
     """Return FAISS's candidates and their float32 scores, [Q, num_candidates], in no order."""

@@ -171,7 +171,7 @@ class LogFile:
             self._is_sealed = False
 
     def seal(self) -> None:
-        """Vouch for what was appended and flush it to the disk."""
+        """Seal what was appended and flush it to the disk."""
         if not self._is_sealed:
             self._write(_seal(self._digest))
             self._is_sealed = True

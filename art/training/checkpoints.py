@@ -61,10 +61,10 @@ def versions() -> dict[str, str]:
 def save_checkpoint(
     run: RunFolder, state: TrainState, retriever: Retriever, optimizer: torch.optim.Optimizer
 ) -> None:
-    """Write a checkpoint whole or not at all, and point `last` at it.
+    """Write a checkpoint atomically, and point `last` at it.
 
     Raises:
-        ArtError: the disk refuses it; the checkpoint before it stays.
+        ArtError: the checkpoint cannot be written; the one before it stays.
     """
     folder = run.checkpoint_folder(state.step)
     provenance = state.model_dump(include={"step", "fingerprints", "config"})
@@ -124,7 +124,7 @@ def keep_best(run: RunFolder, step: int) -> None:
     """Keep the weights of a step's checkpoint as the best, without copying their bytes.
 
     Raises:
-        ArtError: the disk refuses.
+        ArtError: a file cannot be written.
     """
     folder, checkpoint = run.best_folder(step), run.checkpoint_folder(step)
     with atomic_folder(folder) as beside:
@@ -181,7 +181,7 @@ def publish(run: RunFolder, best_step: int) -> None:
 
     Raises:
         CorruptionError: they are damaged.
-        ArtError: the disk refuses.
+        ArtError: a file cannot be written.
     """
     best = run.best_folder(best_step)
     try:

@@ -33,7 +33,7 @@ def warn_of_candidates(rows: NDArray[np.int64], num_passages: int) -> str | None
     """Return a warning where every question of a step was given the same passages.
 
     Args:
-        rows: what the retriever proposed for the step's questions, [G, K].
+        rows: what the retriever found for the step's questions, [G, K].
         num_passages: N; a small corpus leaves no choice, and nothing is said of it.
     """
     num_questions, top_k = rows.shape

@@ -81,7 +81,7 @@ class MetricsLog:
         """Append a line.
 
         Raises:
-            ArtError: the disk refuses it.
+            ArtError: it cannot be written.
         """
         record = {"kind": kind, "step": step, **{k: _rounded(v) for k, v in values.items()}}
         try:

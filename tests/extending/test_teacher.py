@@ -10,21 +10,26 @@ from typing import Any
 import numpy as np
 import pytest
 from command import run
+from tiny_run import tiny_run
 
 from art.data.formats import Passage, Question
 from art.data.pairs import Asked, Ids, Pair, joined
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.diagnosis import diagnose
-from art.errors import ConfigError
+from art.errors import ConfigError, ConfigFaults
 from art.evaluation.rescoring import rescore_run
 from art.evaluation.runs import read_run
 from art.files import fingerprint
+from art.planning.forecast import forecast
+from art.planning.format import plan
 from art.planning.label_entropy import LabelEntropy
 from art.report.tables import diagnosis
 from art.teacher.base import Teacher
 from art.teacher.cached import CachedTeacher
 from art.teacher.registry import KINDS, answers_for, load_teacher, setting_faults
+from art.training.loop import train
+from art.training.settings import check_config
 
 # The file that would be art/teacher/kinds/word_overlap.py
 
@@ -162,3 +167,26 @@ def test_help_and_messages_know_it(capsys) -> None:
     assert "word-overlap" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="did you mean word-overlap"):
         load_teacher("no model", kind="words-overlap")
+
+
+def test_a_run_trains_with_it_and_its_plan_is_counted(tiny_bert, tiny_t5, corpus, tmp_path) -> None:
+    document = tiny_run(tmp_path / "run", tiny_bert, tiny_t5, corpus).model_dump(mode="json")
+    document["teacher"] = {"kind": "word-overlap", "model": "none", "temperature": 0.1}
+    document["training"]["max_steps"] = 2
+    config = check_config(document, source="test")
+    assert "questions" in plan(config, forecast(config))
+    result = train(config)
+    assert result.last_step == 2
+    assert (tmp_path / "run" / "scores.log").stat().st_size > 48
+
+
+def test_settings_that_mean_nothing_to_it_are_refused_with_all_other_faults(
+    tiny_bert, tiny_t5, corpus, tmp_path
+) -> None:
+    document = tiny_run(tmp_path / "run", tiny_bert, tiny_t5, corpus).model_dump(mode="json")
+    document["teacher"] = {"kind": "word-overlap", "model": "none", "reduction": "sum"}
+    document["training"] |= {"evaluate_steps": 3, "refresh_steps": 2}
+    with pytest.raises(ConfigFaults) as caught:
+        check_config(document, source="test")
+    assert "teacher.reduction: means nothing to teacher.kind word-overlap" in str(caught.value)
+    assert "training.evaluate_steps: 3 is not a multiple" in str(caught.value)
