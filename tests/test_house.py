@@ -93,7 +93,7 @@ def test_words_that_left_do_not_come_back(word: str) -> None:
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda one: str(one.relative_to(ROOT)))
 def test_a_rooms_map_names_every_module_in_it_and_no_other(package: Path) -> None:
     text = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
-    mapped = set(re.findall(r"^ {2,}([a-z_0-9]+)/? {2,}", text, re.MULTILINE))
+    mapped = set(re.findall(r"^ *([a-z_0-9]+)/? {2,}", text, re.MULTILINE))
     there = {path.stem for path in package.glob("*.py") if not path.stem.startswith("_")}
     there |= {path.parent.name for path in package.glob("*/__init__.py")}
     if package.name == "art":  # the rooms, whose map is art/README.md

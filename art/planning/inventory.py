@@ -29,7 +29,7 @@ from art.training.methods import Method, TrainingSet, method_of
 from art.training.methods.base import ASSUMED_POOL_PASSAGES, Source
 from art.training.plan import judged_on, needs_teacher, read_run_questions, reads_corpus
 from art.training.run_data import divide, sizes
-from art.training.run_files import Questions, RunFiles, cache_folder
+from art.training.run_files import RunFiles, RunQuestions, cache_folder
 from art.training.selection import JudgedOn, num_held_out
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class Inventory:
     """
 
     config: Config
-    questions: Questions | None
+    questions: RunQuestions | None
     store: PassageStore | None
     retriever: Retriever | None
     teacher: Teacher | None
@@ -117,7 +117,7 @@ class Inventory:
 
     @property
     def num_evaluated(self) -> int:
-        """Questions that the run asks the corpus to choose on."""
+        """RunQuestions that the run asks the corpus to choose on."""
         if not self.judged_on.corpus:
             return 0
         if self.questions is not None:
@@ -128,7 +128,7 @@ class Inventory:
 
     @property
     def pooled(self) -> tuple[int, int]:
-        """Questions and passages of the pool that the run chooses on."""
+        """RunQuestions and passages of the pool that the run chooses on."""
         if self.choosing is not None:
             return len(self.choosing), len(self.choosing.contexts)
         if self.config.evaluation.supervised:
@@ -241,7 +241,7 @@ def find(config: Config, asked: WhatIf) -> Inventory:
     )
     if any(unknown):
         basis.append(f"{_ASSUMED_EVALUATED} questions to choose on, assumed")
-    opened = RunFiles(questions or Questions.none(), labelled=labelled, store=store)
+    opened = RunFiles(questions or RunQuestions.none(), labelled=labelled, store=store)
     sets = divide(config, method, opened)
     return Inventory(
         config,
@@ -260,7 +260,7 @@ def find(config: Config, asked: WhatIf) -> Inventory:
 
 def _load_teacher(
     settings: TeacherConfig,
-    questions: Questions | None,
+    questions: RunQuestions | None,
     device: str,
     cache: Path | None,
     basis: list[str],

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from art.data.cloze import Cut, cloze_items
 from art.data.contrastive import ContrastiveItem
 from art.evaluation.pooled import Pool
-from art.training.selection import NO_EPOCH, Split
+from art.training.selection import NO_EPOCH, TrainingSplit
 
 if TYPE_CHECKING:
     from art.data.passages import PassageStore
@@ -26,7 +26,7 @@ EpochItems = Callable[[Sequence[int], int], list[ContrastiveItem]]
 def labelled_items(
     store: SupervisedStore,
     tokens: TokenStore,
-    split: Split,
+    split: TrainingSplit,
     retriever: Retriever,
     *,
     num_hard_negatives: int,

@@ -12,7 +12,7 @@ from art.retriever.encoders import Retriever
 from art.retriever.index import Index
 
 
-class Corpus:
+class RunCorpus:
     """Passages, their token ids, and the last index of them.
 
     Args:

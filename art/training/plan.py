@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from art.config import Config
 from art.errors import ConfigFaults
 from art.training.methods import Method, method_of
-from art.training.run_files import Questions, read_questions_of
+from art.training.run_files import RunQuestions, read_questions_of
 from art.training.schedule import Action, Schedule
 from art.training.selection import JudgedOn, needs_judge
 
@@ -26,7 +26,7 @@ def reads_corpus(config: Config, method: Method) -> bool:
     return method.needs_corpus or judged_on(config, method).corpus
 
 
-def read_run_questions(config: Config) -> Questions:
+def read_run_questions(config: Config) -> RunQuestions:
     """Read the questions of a run and hold some out if nothing is given to judge on.
 
     Raises:
@@ -37,7 +37,7 @@ def read_run_questions(config: Config) -> Questions:
     return read_questions_of(config, judged_on(config, method), train=train)
 
 
-def needs_teacher(config: Config, method: Method, questions: Questions | None) -> bool:
+def needs_teacher(config: Config, method: Method, questions: RunQuestions | None) -> bool:
     """Return whether a teacher scores pairs in the steps, or has to judge evaluations.
 
     Args:

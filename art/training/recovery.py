@@ -15,7 +15,7 @@ from art.retriever.encoders import Retriever
 from art.retriever.index import Index
 from art.teacher.score_log import ScoreLog
 from art.training.checkpoints import load_state
-from art.training.corpus import Corpus
+from art.training.corpus import RunCorpus
 from art.training.run_folder import RunFolder, step_of
 from art.training.schedule import Action
 from art.training.state import TrainState
@@ -90,7 +90,7 @@ def open_index(
     run: RunFolder,
     state: TrainState,
     *,
-    corpus: Corpus,
+    corpus: RunCorpus,
     retriever: Retriever,
     weights_at: Callable[[int], Retriever],
 ) -> Index | None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Questions:
-    """Questions that train, and questions that a run is evaluated on.
+class RunQuestions:
+    """RunQuestions that train, and questions that a run is evaluated on.
 
     Attributes:
         training: texts to train on; labels are left behind here. Empty where only labelled
@@ -43,7 +43,7 @@ class Questions:
     answers: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def none(cls) -> Questions:
+    def none(cls) -> RunQuestions:
         """Return no questions at all."""
         return cls([], [], held_out=False)
 
@@ -60,7 +60,7 @@ class RunFiles:
         store: the passages.
     """
 
-    questions: Questions
+    questions: RunQuestions
     qrels: Qrels | None = None
     labelled: SupervisedStore | None = None
     evaluated_pool: SupervisedStore | None = None
@@ -108,7 +108,7 @@ def cache_folder(config: Config) -> Path | None:
     return Path(config.data.cache_folder) if config.data.cache_folder else None
 
 
-def read_questions_of(config: Config, judged_on: JudgedOn, *, train: bool) -> Questions:
+def read_questions_of(config: Config, judged_on: JudgedOn, *, train: bool) -> RunQuestions:
     """Read the questions of a run and hold some out if nothing is given to judge on.
 
     Args:
@@ -129,7 +129,7 @@ def read_questions_of(config: Config, judged_on: JudgedOn, *, train: bool) -> Qu
         if not (config.evaluation.qrels or any(map(is_labelled, evaluation))):
             answers = _answers(config, evaluation, config.evaluation.questions) | answers
         every = [question.text for question in training]
-        return Questions(every, evaluation, held_out=False, bad_rows=bad_rows, answers=answers)
+        return RunQuestions(every, evaluation, held_out=False, bad_rows=bad_rows, answers=answers)
     if len(training) < 2:
         raise DataError(
             "one training question cannot both train and choose",
@@ -139,7 +139,7 @@ def read_questions_of(config: Config, judged_on: JudgedOn, *, train: bool) -> Qu
     held_out = set(hold_out(len(training), seed=config.training.seed).tolist())
     # A question that stands in the file twice must not train and be held out.
     texts = {training[i].text for i in held_out}
-    return Questions(
+    return RunQuestions(
         [question.text for question in training if question.text not in texts],
         [
             Question(question.question_id, question.text)
@@ -159,7 +159,7 @@ def _answers(config: Config, questions: list[Question], files: list[str]) -> dic
     return answers_for(config.teacher.kind, questions, where=", ".join(files))
 
 
-def read_judgements(config: Config, questions: Questions) -> Qrels | None:
+def read_judgements(config: Config, questions: RunQuestions) -> Qrels | None:
     """Read the relevance judgements of the evaluated questions, where there are some."""
     judged = config.evaluation.qrels
     skipped = questions.bad_rows if config.data.skip_bad_rows else None

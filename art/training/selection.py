@@ -153,7 +153,7 @@ def hold_out(num_items: int, *, seed: int) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class TrainingSplit:
     """Which of n items train and which are held out.
 
     Attributes:
@@ -182,7 +182,7 @@ class Split:
 
 def split_labelled(
     store: SupervisedStore, *, seed: int, hold_some_out: bool, evaluated: Sequence[str] = ()
-) -> Split:
+) -> TrainingSplit:
     """Divide labelled questions into those that train and those that are held out.
 
     Args:
@@ -203,15 +203,15 @@ def split_labelled(
         )
     texts = {*evaluated, *(store.questions[i] for i in held_out.tolist())}
     if not texts:
-        return Split(len(store), held_out, nothing)
+        return TrainingSplit(len(store), held_out, nothing)
     left_out = [i for i, text in enumerate(store.questions) if text in texts]
-    return Split(len(store), held_out, np.array(left_out, dtype=np.int64))
+    return TrainingSplit(len(store), held_out, np.array(left_out, dtype=np.int64))
 
 
-def split_passages(num_passages: int, *, seed: int, hold_some_out: bool) -> Split:
+def split_passages(num_passages: int, *, seed: int, hold_some_out: bool) -> TrainingSplit:
     """Divide passages into those whose pairs train and those whose pairs are held out."""
     held_out = hold_out(num_passages, seed=seed) if hold_some_out else np.zeros(0, dtype=np.int64)
-    return Split(num_passages, held_out, held_out)
+    return TrainingSplit(num_passages, held_out, held_out)
 
 
 def evaluation_fingerprint(questions: Sequence[Question], qrels: Qrels | None) -> str:

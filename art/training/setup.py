@@ -26,12 +26,12 @@ from art.teacher.registry import load_teacher
 from art.teacher.score_log import ScoreLog
 from art.training import checkpoints, recovery
 from art.training.contrastive import labelled_pool
-from art.training.corpus import Corpus
+from art.training.corpus import RunCorpus
 from art.training.methods import Learner, LearnerParts
 from art.training.plan import needs_teacher
 from art.training.progress import MetricsLog
 from art.training.run_data import RunData, open_data
-from art.training.run_files import Questions, cache_folder
+from art.training.run_files import RunQuestions, cache_folder
 from art.training.run_folder import RunFolder
 from art.training.selection import Evaluator
 from art.training.state import TrainState
@@ -53,7 +53,7 @@ class _Models:
 
     retriever: Retriever
     teacher: Teacher | None
-    corpus: Corpus | None
+    corpus: RunCorpus | None
     bm25: BM25 | None
 
 
@@ -165,7 +165,7 @@ def _load_models(
     if method.searches_words:
         bm25 = BM25.build(files.store, cache=cache_folder(config))
     settings = config.index
-    corpus = Corpus(
+    corpus = RunCorpus(
         files.store,
         tokens,
         shard_rows=settings.shard_rows,
@@ -294,7 +294,7 @@ def _student(config: Config, run: RunFolder, step: int | None) -> Retriever:
 
 def _teacher(
     config: Config,
-    questions: Questions,
+    questions: RunQuestions,
     state: TrainState | None,
     device: torch.device,
 ) -> Teacher:

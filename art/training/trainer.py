@@ -18,7 +18,7 @@ from art.retriever.index import Index
 from art.teacher.cached import CachedTeacher
 from art.teacher.grouped import score_grouped
 from art.training import checkpoints, collapse
-from art.training.corpus import Corpus
+from art.training.corpus import RunCorpus
 from art.training.interruption import Interrupted, Interruption
 from art.training.methods import Learner
 from art.training.progress import MetricsLog, PhaseTimer, ProgressLine
@@ -80,7 +80,7 @@ class Trainer:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     learner: Learner
-    corpus: Corpus | None
+    corpus: RunCorpus | None
     evaluator: Evaluator
     teacher: CachedTeacher | None
     metrics: MetricsLog

@@ -15,7 +15,7 @@ from art.errors import ConfigFaults, MismatchError, RowError
 from art.training import setup
 from art.training.loop import train
 from art.training.methods import dpr
-from art.training.selection import Split
+from art.training.selection import TrainingSplit
 from art.training.settings import check_config
 
 Edit = dict[str, dict[str, Any] | None]
@@ -118,7 +118,7 @@ def test_a_question_that_chooses_trains_in_neither_way(
     asked = Path(config.data.questions[0])
     labelled = Path(config.data.supervised[0]).read_text().splitlines()
     asked.write_text("\n".join(json.loads(line)["question"] for line in labelled))
-    seen: list[Split] = []
+    seen: list[TrainingSplit] = []
     original = dpr.split_labelled
 
     def kept(*args: Any, **kwargs: Any) -> Any:
@@ -133,7 +133,7 @@ def test_a_question_that_chooses_trains_in_neither_way(
 
 def test_places_count_only_those_that_train() -> None:
     left_out = np.array([0, 3, 4, 9])
-    split = Split(10, left_out, left_out)
+    split = TrainingSplit(10, left_out, left_out)
     assert split.num_training == 6
     assert split.training(range(6)) == [1, 2, 5, 6, 7, 8]
 

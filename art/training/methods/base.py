@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from art.retriever.bm25 import BM25
     from art.retriever.encoders import Retriever
     from art.teacher.cached import CachedTeacher
-    from art.training.corpus import Corpus
+    from art.training.corpus import RunCorpus
     from art.training.progress import PhaseTimer
     from art.training.run_files import RunFiles
     from art.training.schedule import MicroBatch, Schedule
-    from art.training.selection import Split
+    from art.training.selection import TrainingSplit
     from art.training.statistics import StepStatistics
 
 
@@ -61,7 +61,7 @@ class TrainingSet:
 
     name: str
     num_items: int
-    split: Split | None = None
+    split: TrainingSplit | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class LearnerParts:
     schedule: Schedule
     retriever: Retriever
     tokens_of: Callable[[PassageStore, PassageEncoder], TokenStore]
-    corpus: Corpus | None
+    corpus: RunCorpus | None
     teacher: CachedTeacher | None
     bm25: BM25 | None
 
