@@ -48,6 +48,10 @@ ELSEWHERE = {
 }
 
 
+# Folders that import whatever is in them: a new file there must not need a line elsewhere.
+DISCOVERED = {"data/formats", "evaluation/metrics", "teacher/kinds", "training/methods"}
+
+
 @cache
 def graph() -> grimp.ImportGraph:
     return grimp.build_graph("art", cache_dir=None)  # with imports for type checking only
@@ -99,4 +103,7 @@ def test_a_rooms_map_names_every_module_in_it_and_no_other(package: Path) -> Non
     if package.name == "art":  # the rooms, whose map is art/README.md
         text = (ROOT / "art" / "README.md").read_text()
         mapped = set(re.findall(r"^art/(\w+)", text, re.MULTILINE))
-    assert mapped == there
+    if str(package.relative_to(ROOT / "art")) in DISCOVERED:
+        assert mapped <= there
+    else:
+        assert mapped == there

@@ -10,8 +10,10 @@
     forward            forward passes over padded batches; a context is read once for its targets
     attention          attention on a CPU, a block of queries at a time
     log_probabilities  of tokens, from logits
-    costs, shapes      what scoring a pair costs, and the sizes of models that this follows from
-    score_log          the scores of one teacher in memory, and on disk in its `log_file`
+    costs              what scoring a pair costs
+    shapes             the sizes of models that this follows from
+    score_log          the scores of one teacher, in memory and on disk
+    log_file           the file of a score log
     cached             a teacher that remembers: a pair is scored once
     grouped            many pairs at once, so that each passage is read once for all its questions
 
