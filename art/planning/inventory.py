@@ -60,12 +60,10 @@ class Inventory:
     Attributes:
         config: the run's settings.
         questions: None where their files are not here.
-        store: the passages; None where they are not here.
+        files: what the run reads, as far as it is here.
         retriever: None where its model is not here.
         teacher: None where its model is not here, or the run needs none.
         teacher_settings: of the teacher; None where the run needs none.
-        labelled: the labelled questions that train; None where there are none here.
-        choosing: the labelled questions that choose in a pool; None where there are none here.
         num_questions: to train on (labelled ones, or passages, where those do), planned with or
             counted.
         num_labelled: labelled questions beside those.
@@ -75,12 +73,10 @@ class Inventory:
 
     config: Config
     questions: RunQuestions | None
-    store: PassageStore | None
+    files: RunFiles
     retriever: Retriever | None
     teacher: Teacher | None
     teacher_settings: TeacherConfig | None
-    labelled: SupervisedStore | None
-    choosing: SupervisedStore | None
     num_questions: int
     num_labelled: int
     num_passages: int
@@ -117,7 +113,7 @@ class Inventory:
 
     @property
     def num_evaluated(self) -> int:
-        """RunQuestions that the run asks the corpus to choose on."""
+        """Questions that the run asks the corpus to choose on."""
         if not self.judged_on.corpus:
             return 0
         if self.questions is not None:
@@ -128,21 +124,23 @@ class Inventory:
 
     @property
     def pooled(self) -> tuple[int, int]:
-        """RunQuestions and passages of the pool that the run chooses on."""
-        if self.choosing is not None:
-            return len(self.choosing), len(self.choosing.contexts)
+        """Questions and passages of the pool that the run chooses on."""
+        if (given := self.files.evaluated_pool) is not None:
+            return len(given), len(given.contexts)
         if self.config.evaluation.supervised:
             return _ASSUMED_EVALUATED, _ASSUMED_EVALUATED * ASSUMED_POOL_PASSAGES
         if not self.judged_on.holds_out_items:
             return 0, 0
         return self.method.planned_pool(
-            num_items=self.num_questions, num_passages=self.num_passages, labelled=self.labelled
+            num_items=self.num_questions,
+            num_passages=self.num_passages,
+            labelled=self.files.labelled,
         )
 
     @property
     def labelled_stores(self) -> list[SupervisedStore]:
         """Those that are here."""
-        return [one for one in (self.labelled, self.choosing) if one is not None]
+        return [one for one in (self.files.labelled, self.files.evaluated_pool) if one is not None]
 
     @property
     def judged_by_teacher(self) -> bool:
@@ -206,7 +204,7 @@ def find(config: Config, asked: WhatIf) -> Inventory:
     )
     skip = config.data.skip_bad_rows
     training_files = config.data.supervised if Source.LABELLED in method.reads else []
-    labelled, choosing = (
+    labelled, evaluated_pool = (
         _labelled(some, asked.num_questions, skip, cache, basis)
         for some in (training_files, config.evaluation.supervised)
     )
@@ -221,7 +219,7 @@ def find(config: Config, asked: WhatIf) -> Inventory:
             "passages",
             basis,
         )
-    read = (store, questions, labelled, choosing)
+    read = (store, questions, labelled, evaluated_pool)
     basis += [one.bad_rows.report() for one in read if one and one.bad_rows.count]
     device = "cuda" if torch.cuda.is_available() and not config.training.cpu else "cpu"
     retriever = _unless_elsewhere(
@@ -237,21 +235,24 @@ def find(config: Config, asked: WhatIf) -> Inventory:
         teacher = _load_teacher(teacher_settings, questions, device, cache, basis)
     unknown = (
         questions is None and config.evaluation.questions,
-        choosing is None and config.evaluation.supervised,
+        evaluated_pool is None and config.evaluation.supervised,
     )
     if any(unknown):
         basis.append(f"{_ASSUMED_EVALUATED} questions to choose on, assumed")
-    opened = RunFiles(questions or RunQuestions.none(), labelled=labelled, store=store)
+    opened = RunFiles(
+        questions or RunQuestions.none(),
+        labelled=labelled,
+        evaluated_pool=evaluated_pool,
+        store=store,
+    )
     sets = divide(config, method, opened)
     return Inventory(
         config,
         questions,
-        store,
+        opened,
         retriever,
         teacher,
         teacher_settings,
-        labelled,
-        choosing,
         **_sizes(config, method, asked, sets),
         num_passages=asked.num_passages or len(store or ()) if reads_corpus(config, method) else 0,
         basis=list(dict.fromkeys(basis)),

@@ -86,13 +86,8 @@ def sample_texts(parts: Inventory) -> tuple[Sample | None, Lengths]:
 
 def _some_texts(parts: Inventory) -> tuple[list[str], list[Passage]] | None:
     """Return some of the run's questions and passages; None where they are not here."""
-    return parts.method.sample(
-        parts.questions.training if parts.questions else [],
-        parts.labelled,
-        parts.store,
-        rng=np.random.default_rng(parts.config.training.seed),
-        count=_SAMPLED,
-    )
+    rng = np.random.default_rng(parts.config.training.seed)
+    return parts.method.sample(parts.files, rng=rng, count=_SAMPLED)
 
 
 def _mean(items: Sequence[Ids]) -> float:

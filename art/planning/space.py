@@ -139,9 +139,9 @@ def disk_of_a_run(parts: Inventory, work: Work, lengths: Lengths, *, elsewhere: 
 
 def _disk_of_the_data(parts: Inventory, work: Work, lengths: Lengths) -> dict[str, float]:
     text = _ASSUMED_TEXT_BYTES * work.num_passages
-    if parts.store is not None:
-        stored = (parts.store.folder / "text.bin").stat().st_size
-        text = stored * work.num_passages // len(parts.store)
+    if parts.files.store is not None:
+        stored = (parts.files.store.folder / "text.bin").stat().st_size
+        text = stored * work.num_passages // len(parts.files.store)
     read = (lengths.passages, lengths.teacher_passages)
     needed: dict[str, float] = {
         "passages": text + 24 * work.num_passages,

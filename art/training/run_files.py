@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunQuestions:
-    """RunQuestions that train, and questions that a run is evaluated on.
+    """Questions that train, and questions that a run is evaluated on.
 
     Attributes:
         training: texts to train on; labels are left behind here. Empty where only labelled

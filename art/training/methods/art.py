@@ -38,8 +38,6 @@ from art.training.statistics import StepStatistics, describe_distillation
 if TYPE_CHECKING:
     from art.config import Config
     from art.data.formats import Passage
-    from art.data.passages import PassageStore
-    from art.data.supervised_store import SupervisedStore
     from art.data.tokens import TokenStore
     from art.retriever.encoders import Retriever
     from art.teacher.cached import CachedTeacher
@@ -219,15 +217,10 @@ class Art(Method):
         yield f"at most {num_asked * self.top_k:,} pairs to score"
 
     def sample(
-        self,
-        questions: Sequence[str],
-        labelled: SupervisedStore | None,
-        store: PassageStore | None,
-        *,
-        rng: np.random.Generator,
-        count: int,
+        self, files: RunFiles, *, rng: np.random.Generator, count: int
     ) -> tuple[list[str], list[Passage]] | None:
         """Draw training questions and passages of the corpus."""
+        questions, store = files.questions.training, files.store
         if store is None or not questions:
             return None
         texts = [questions[i] for i in rng.integers(len(questions), size=count).tolist()]

@@ -277,20 +277,12 @@ class Method(ABC):
         return 0, 0
 
     def sample(
-        self,
-        questions: Sequence[str],
-        labelled: SupervisedStore | None,
-        store: PassageStore | None,
-        *,
-        rng: np.random.Generator,
-        count: int,
+        self, files: RunFiles, *, rng: np.random.Generator, count: int
     ) -> tuple[list[str], list[Passage]] | None:
         """Draw questions and passages as its steps read them, to measure and time them.
 
         Args:
-            questions: training questions.
-            labelled: labelled questions; None where they are not here.
-            store: the corpus; None where it is not here.
+            files: what the run reads, as far as it is here.
             rng: draws them.
             count: how many of each.
 

@@ -34,7 +34,6 @@ from art.training.statistics import StepStatistics, describe_contrast
 if TYPE_CHECKING:
     from art.config import Config
     from art.data.formats import Passage
-    from art.data.passages import PassageStore
     from art.data.supervised_store import SupervisedStore
     from art.evaluation.pooled import Pool
     from art.retriever.encoders import Retriever
@@ -279,17 +278,11 @@ class Dpr(Method):
         return held_out, round(held_out * (len(labelled.contexts) / len(labelled)))
 
     def sample(
-        self,
-        questions: Sequence[str],
-        labelled: SupervisedStore | None,
-        store: PassageStore | None,
-        *,
-        rng: np.random.Generator,
-        count: int,
+        self, files: RunFiles, *, rng: np.random.Generator, count: int
     ) -> tuple[list[str], list[Passage]] | None:
         """Draw labelled questions and passages of theirs."""
-        if labelled is None:
+        if files.labelled is None:
             return None
-        asked, contexts = labelled.questions, labelled.contexts
+        asked, contexts = files.labelled.questions, files.labelled.contexts
         texts = [asked[i] for i in rng.integers(len(asked), size=count).tolist()]
         return texts, [contexts[int(row)] for row in rng.integers(len(contexts), size=count)]

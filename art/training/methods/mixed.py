@@ -14,7 +14,6 @@ from art.training.methods.base import Learner, LearnerParts, Method, Source, Tra
 if TYPE_CHECKING:
     from art.config import Config
     from art.data.formats import Passage
-    from art.data.passages import PassageStore
     from art.data.supervised_store import SupervisedStore
     from art.training.progress import PhaseTimer
     from art.training.run_files import RunFiles
@@ -118,16 +117,10 @@ class Mixed(Method):
         )
 
     def sample(
-        self,
-        questions: Sequence[str],
-        labelled: SupervisedStore | None,
-        store: PassageStore | None,
-        *,
-        rng: np.random.Generator,
-        count: int,
+        self, files: RunFiles, *, rng: np.random.Generator, count: int
     ) -> tuple[list[str], list[Passage]] | None:
         """Draw what the first one reads."""
-        return self.main.sample(questions, labelled, store, rng=rng, count=count)
+        return self.main.sample(files, rng=rng, count=count)
 
     def learner(self, parts: LearnerParts, sets: Sequence[TrainingSet]) -> MixedLearner:
         """Return what takes the steps of both."""

@@ -20,7 +20,6 @@ from art.training.selection import num_held_out, split_passages
 if TYPE_CHECKING:
     from art.config import Config
     from art.data.formats import Passage
-    from art.data.passages import PassageStore
     from art.data.supervised_store import SupervisedStore
     from art.training.run_files import RunFiles
 
@@ -103,15 +102,10 @@ class Warmup(Method):
         return held_out, held_out
 
     def sample(
-        self,
-        questions: Sequence[str],
-        labelled: SupervisedStore | None,
-        store: PassageStore | None,
-        *,
-        rng: np.random.Generator,
-        count: int,
+        self, files: RunFiles, *, rng: np.random.Generator, count: int
     ) -> tuple[list[str], list[Passage]] | None:
         """Draw passages, and cut a question from each."""
+        store = files.store
         if store is None:
             return None
         chosen = [store[int(row)] for row in rng.integers(len(store), size=count)]
