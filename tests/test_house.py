@@ -37,6 +37,18 @@ LEFT = {
     r"could teach": "teacher",
     r"anybody's": "any",
 }
+# Common words that were names of ours; as names, the second stands in their place.
+NAMES_LEFT = {
+    "Clock": "PhaseTimer",
+    "ahead": "prefetch",
+    "checked": "integrity",
+    "encoded": "grad_cached",
+    "head": "projection",
+    "heads": "projection",
+    "learns": "trainable",
+    "notebook": "api",
+    "tell": "notify",
+}
 # Where a word means something else: HTML's <figure>, matplotlib's Figure, bytes in fingerprints.
 ELSEWHERE = {
     r"figures?": {"art/report/drawing.py", "art/data/webpages.py", "art/data/markdown.py"},
@@ -92,6 +104,25 @@ def test_words_that_left_do_not_come_back(word: str) -> None:
         if pattern.search(line)
     ]
     assert found == [], f"say {LEFT[word]}"
+
+
+def test_names_that_left_do_not_come_back() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}: {name}, say {NAMES_LEFT[name]}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (name := _name(node)) in NAMES_LEFT
+    ]
+    assert found == []
+    assert [path for path in MODULES if path.stem in NAMES_LEFT] == []
+    assert list((ROOT / "tests" / "helpers").glob("*_world.py")) == []
+
+
+def _name(node: ast.AST) -> str | None:
+    """Return the name of a function, a class or an attribute; None of anything else."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return node.name
+    return node.attr if isinstance(node, ast.Attribute) else None
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda one: str(one.relative_to(ROOT)))

@@ -92,10 +92,10 @@ def dpr_step(
 
     # 2. Encode this rank's questions and passages. Those of the other ranks are constants here.
     model.train()
-    encoded = grad_cached(
+    vectors = grad_cached(
         model, retriever, inputs, seed=seed, step=step, average=True, chunk_tokens=chunk_tokens
     )
-    with timer("learn"), encoded as (question_vectors, passage_vectors):
+    with timer("learn"), vectors as (question_vectors, passage_vectors):
         scores = similarity_to_all(
             distributed.gather_rows(question_vectors),
             distributed.gather_rows(passage_vectors),
