@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -82,7 +82,6 @@ class PassageStore:
         self.source = manifest.source
         self.fingerprint = manifest.fingerprint
         self.bad_rows = manifest.bad_rows
-        self._repair = repair
         self._num_passages = manifest.num_passages
         hint = f"restore the folder, or name what it was built from ({self.source})"
 
@@ -93,10 +92,6 @@ class PassageStore:
         self._text = opened("text.bin", manifest.text_bytes)
         self._offsets = opened("offsets.bin", 8 * (self._num_passages + 1))
         self._hashes = opened("hashes.bin", 16 * self._num_passages)
-
-    def __reduce__(self) -> tuple[Callable[..., PassageStore], tuple[Path, Repair | None]]:
-        """Let another process open the same store."""
-        return _open, (self.folder, self._repair)
 
     @classmethod
     def build(

@@ -203,12 +203,7 @@ def _last_index(job: Job, state: CheckpointState | None, device: torch.device) -
 
 def _tokens_of(config: Config) -> Callable[..., TokenStore]:
     """Return what opens the token ids of a store under a template."""
-    return partial(
-        TokenStore.open_or_build,
-        cache=cache_folder(config),
-        num_workers=config.data.num_workers,
-        progress=is_main(),
-    )
+    return partial(TokenStore.open_or_build, cache=cache_folder(config), progress=is_main())
 
 
 def _contrast(
