@@ -1,7 +1,10 @@
 """Corpora and questions on disk, and their way into token ids.
 
 - `rows`: lines, csv rows and JSON objects of plain or gzipped files, each with its line number.
-- `formats`: passages, questions and relevance judgements in the layouts users arrive with.
+- `records`: passages, questions and labelled examples, and the rows that say them; `json_lists`:
+  one long JSON list, streamed.
+- `formats`: passages, questions, labelled questions, judgements and results in every file format
+  that is known, each a module of its own.
 - `in_memory`: the same from lists and datasets, written once as files.
 - `documents`, `splitting`: folders of documents (`markdown`, `webpages`, plain text, JSON lines) as
   text under titles (`headings`), and their passages of a hundred words.

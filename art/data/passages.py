@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from art.config import SealedManifest
 from art.data.distinct import distinct_passages
-from art.data.formats import Passage, passage_files, read_passages
+from art.data.formats import Passage, passage_files, prefixed_format, read_passages
 from art.data.rows import BadRows
 from art.errors import ArtError, CorruptionError, DataError, shown
 from art.files import atomic_folder, cache_folder, file_state, fingerprint
@@ -107,7 +107,7 @@ class PassageStore:
 
         Args:
             passages: the corpus in its order, read once.
-            folder: appears whole or not at all; an older store in it is replaced.
+            folder: appears when it is complete; an older store in it is replaced.
             source: what the passages come from, for the manifest and for messages.
             bad_rows: collects, while `passages` is read, what is skipped of the source.
             progress: draw a progress bar.
@@ -331,7 +331,7 @@ def _source_key(corpus: _Corpus) -> str:
     """Return the cache key of a corpus: its files' paths, sizes and times of change."""
     source = corpus.source
     parts = [_FORMAT, *["without bad rows"] * corpus.skip_bad_rows]
-    if source.startswith("hf:"):
+    if prefixed_format(source) is not None:
         parts.append(source)  # a dataset's splits and configurations share files
     try:
         for path in passage_files(source):
