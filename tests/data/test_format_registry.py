@@ -13,7 +13,7 @@ from art.data import formats
 from art.data.formats import FORMATS, Format, read_passages, read_questions, read_supervised
 from art.errors import DataError
 
-KINDS = {type(one) for one in FORMATS}
+KINDS = sorted({type(one) for one in FORMATS}, key=lambda kind: kind.__name__)
 
 
 def test_every_module_of_the_folder_that_names_a_kind_of_file_is_a_format() -> None:
