@@ -243,10 +243,7 @@ def open_or_build(folder: Path, open_folder: Callable[[Path], T], build: Callabl
 
 
 def repairing(folder: Path, build: Callable[[], object]) -> Repair:
-    """Return what builds a folder of the cache again when something in it turns out damaged.
-
-    It can be sent to another process if `build` can.
-    """
+    """Return what builds a folder of the cache again when something in it turns out damaged."""
     return partial(_repair, folder, build)
 
 

@@ -12,7 +12,7 @@ import yaml
 from command import run
 from tiny_teachers import make_reranker
 
-from art.evaluation.runs import read_run
+from art.data.formats import read_run
 
 
 @pytest.fixture(scope="module")

@@ -105,7 +105,7 @@ def writes(corpus, store, bert, tiny_bert, run_folder, tmp_path) -> dict[str, Wr
         "text file": lambda path: files.write_text(path, "x" * 2 * LIMIT),
         "store": lambda path: build_store(corpus, path),
         "token store": lambda path: TokenStore.open_or_build(
-            store, Codes(), cache=path, num_workers=0, progress=False
+            store, Codes(), cache=path, progress=False
         ),
         "bm25": lambda path: BM25.build(store, cache=path),
         "shard": lambda path: write_shard(path, 0, vectors, "key"),

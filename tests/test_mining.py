@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from command import run
 
-from art.data.formats import Passage, Question, read_questions
+from art.data.formats import Passage, Question, read_questions, read_supervised
 from art.data.passages import PassageStore
-from art.data.supervised import read_supervised
 from art.data.supervised_store import SupervisedStore
 from art.errors import ArtError, DataError
 from art.mining import Mined, NegativeChoice, bm25_search, mine

@@ -90,11 +90,10 @@ def score(
 ) -> None:
     """Re-order the results of any search by a frozen teacher's scores, without training."""
     from art import distributed
-    from art.data.formats import read_questions
+    from art.data.formats import read_questions, read_run, run_format
     from art.data.passages import PassageStore
     from art.data.tokens import TokenStore
     from art.evaluation.rescoring import match_run, rescore_run
-    from art.evaluation.runs import read_run, run_format
     from art.teacher.registry import answers_for, load_teacher
 
     run_format(output)  # scoring takes long; a wrong ending should not wait for it

@@ -87,8 +87,8 @@ def search(
 ) -> None:
     """Search an index: with a file of questions into a result file, or at a prompt."""
     from art import distributed
-    from art.data.formats import read_questions
-    from art.evaluation.runs import run_format, write_run
+    from art.data.formats import read_questions, run_format
+    from art.evaluation.runs import write_run
 
     if questions is None:
         if output is not None:

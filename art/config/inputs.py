@@ -42,11 +42,6 @@ class DataConfig(Section):
         "same files share. Null: $ART_CACHE, else the user's cache folder.",
         json_schema_extra={"harmless": True},
     )
-    num_workers: PositiveInt | None = Field(
-        None,
-        description="Processes that tokenise the corpus. Null: one per core.",
-        json_schema_extra={"harmless": True},
-    )
 
 
 class RetrieverConfig(Section):

@@ -1,14 +1,24 @@
 """Corpora and questions on disk, and their way into token ids.
 
-- `rows`: lines, csv rows and JSON objects of plain or gzipped files, each with its line number.
-- `formats`: passages, questions and relevance judgements in the layouts users arrive with.
-- `in_memory`: the same from lists and datasets, written once as files.
-- `documents`, `splitting`: folders of documents (`markdown`, `webpages`, plain text, JSON lines) as
-  text under titles (`headings`), and their passages of a hundred words.
-- `passages`: `PassageStore`, the memory-mapped corpus (row ↔ passage id, title, text).
-- `encoding`: `TextEncoder`, token ids of user text in which no markup is read as a special token.
-- `prompts`: `RetrieverTemplate` and `LikelihoodTemplate`, what each model reads and how it is cut.
-- `tokens`: `TokenStore`, the memory-mapped token ids of a whole store; padding.
-- `contrastive`: what a contrastive step reads of a question; `cloze`: such pairs cut from passages.
-- `batching`: batches by token budget and the order of an epoch, both pure functions.
+rows                 lines, csv rows and JSON objects of files, each with its line number
+records              passages, questions, labelled questions, and the rows that say them
+formats/             the formats of files, each a module that adds itself
+json_lists           one JSON list of several gigabytes, streamed
+in_memory            rows given as lists or datasets, written once as files
+distinct             rows without those whose id stood before
+documents            folders of documents as text under titles
+headings             lines of a text under the title of their section
+markdown             Markdown as such lines
+webpages             HTML as such lines
+splitting            documents cut into passages of a hundred words
+passages             the memory-mapped corpus: row ↔ passage id, title, text
+supervised_building  labelled questions written into the folder of a store
+supervised_store     labelled questions and their passages, memory-mapped
+encoding             token ids of user text in which no markup is read as a special token
+pairs                what a teacher reads of a question and a passage
+prompts              what each model reads, and how it is cut to length
+tokens               the memory-mapped token ids of a whole store; padding
+contrastive          what a contrastive step reads of a question
+cloze                such pairs cut from passages
+batching             batches by token budget and the order of an epoch, pure functions
 """

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -19,9 +19,9 @@ _ANCHOR = ":"
 class TextEncoder:
     """A private copy of a fast tokenizer that adds no special token and recognises none in text.
 
-    The library's `split_special_tokens` is not enough: it is lost on pickling, and a sentencepiece
-    vocabulary still holds `</s>` as an ordinary piece. Here every special token is renamed to what
-    no text contains, its id kept. Pickles as text, so worker processes can have it.
+    The library's `split_special_tokens` is not enough: a sentencepiece vocabulary still holds
+    `</s>` as an ordinary piece. Here every special token is renamed to what no text contains, its
+    id kept.
 
     Args:
         tokenizer: a Hugging Face tokenizer with a Rust backend; it is not changed.
@@ -43,28 +43,11 @@ class TextEncoder:
         document = json.loads(backend.to_str())
         # Truncation and padding are traces of earlier calls, not part of what the tokenizer is.
         document["truncation"] = document["padding"] = None
-        self._start(
-            json.dumps(_without_markup(document)),
-            fingerprint(json.dumps(document, sort_keys=True)),
-            _vocab_size(document),
-        )
-
-    def _start(self, document: str, fingerprint: str, vocab_size: int) -> None:
-        self._document = document
-        self._backend = Tokenizer.from_str(document)
+        self._backend = Tokenizer.from_str(json.dumps(_without_markup(document)))
         self._backend.encode_special_tokens = True
         self._anchor = self._backend.encode(_ANCHOR, add_special_tokens=False).ids
-        self.fingerprint = fingerprint
-        self.vocab_size = vocab_size
-
-    @classmethod
-    def _restored(cls, document: str, fingerprint: str, vocab_size: int) -> Self:
-        encoder = cls.__new__(cls)
-        encoder._start(document, fingerprint, vocab_size)
-        return encoder
-
-    def __reduce__(self) -> tuple[Callable[..., Self], tuple[str, str, int]]:
-        return self._restored, (self._document, self.fingerprint, self.vocab_size)
+        self.fingerprint = fingerprint(json.dumps(document, sort_keys=True))
+        self.vocab_size = _vocab_size(document)
 
     def __call__(self, texts: Sequence[str], *, after_space: bool = False) -> list[list[int]]:
         """Return the token ids of each text, uncut and without special tokens.

@@ -16,9 +16,16 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from art.data.distinct import distinct
-from art.data.records import ID_KEYS, Passage, Question, passage_of, question_of
+from art.data.records import (
+    ID_KEYS,
+    Passage,
+    Question,
+    SupervisedExample,
+    example_of,
+    passage_of,
+    question_of,
+)
 from art.data.rows import ROW_BYTES, BadRows, refuse
-from art.data.supervised import SupervisedExample, example_of
 from art.errors import DataError, RowError, shown
 from art.files import write_by_contents
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from art.config import SealedManifest
 from art.data.distinct import distinct_passages
-from art.data.formats import Passage, passage_files, read_passages
+from art.data.formats import Passage, passage_files, prefixed_format, read_passages
 from art.data.rows import BadRows
 from art.errors import ArtError, CorruptionError, DataError, shown
 from art.files import atomic_folder, cache_folder, file_state, fingerprint
@@ -82,7 +82,6 @@ class PassageStore:
         self.source = manifest.source
         self.fingerprint = manifest.fingerprint
         self.bad_rows = manifest.bad_rows
-        self._repair = repair
         self._num_passages = manifest.num_passages
         hint = f"restore the folder, or name what it was built from ({self.source})"
 
@@ -93,10 +92,6 @@ class PassageStore:
         self._text = opened("text.bin", manifest.text_bytes)
         self._offsets = opened("offsets.bin", 8 * (self._num_passages + 1))
         self._hashes = opened("hashes.bin", 16 * self._num_passages)
-
-    def __reduce__(self) -> tuple[Callable[..., PassageStore], tuple[Path, Repair | None]]:
-        """Let another process open the same store."""
-        return _open, (self.folder, self._repair)
 
     @classmethod
     def build(
@@ -112,7 +107,7 @@ class PassageStore:
 
         Args:
             passages: the corpus in its order, read once.
-            folder: written atomically; an older store in it is replaced.
+            folder: appears when it is complete; an older store in it is replaced.
             source: what the passages come from, for the manifest and for messages.
             bad_rows: collects, while `passages` is read, what is skipped of the source.
             progress: draw a progress bar.
@@ -336,7 +331,7 @@ def _source_key(corpus: _Corpus) -> str:
     """Return the cache key of a corpus: its files' paths, sizes and times of change."""
     source = corpus.source
     parts = [_FORMAT, *["without bad rows"] * corpus.skip_bad_rows]
-    if source.startswith("hf:"):
+    if prefixed_format(source) is not None:
         parts.append(source)  # a dataset's splits and configurations share files
     try:
         for path in passage_files(source):

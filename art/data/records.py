@@ -1,4 +1,4 @@
-"""Passages, questions and judgements, and the rows that say them, whatever file those stand in.
+"""Passages, questions and labelled examples, and the rows that say them, in whatever file.
 
 Each reader of a row takes it and its place, `path:line`, and raises a `RowError` where the row is
 malformed.
@@ -7,20 +7,25 @@ malformed.
 from __future__ import annotations
 
 import ast
-import re
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from art.data.rows import field, id_value, text_value
+import numpy as np
+
+from art.data.rows import field, id_value, json_object, text_value
 from art.errors import RowError, shown
+from art.files import fingerprint
 
 ID_KEYS = ("id", "_id", "docid")
 TEXT_KEYS = ("text", "contents")
-# Names that the column of question ids goes by.
-_QRELS_HEADER = ("query-id", "query_id", "queryid", "qid", "query", "question-id", "question_id")
-_GRADE = re.compile(r"-?[0-9]{1,9}")
+# Positives, hard negatives and, where the format has them, other negatives.
+_DPR = ("positive_ctxs", "hard_negative_ctxs", "negative_ctxs")
+_TEVATRON = ("positive_passages", "negative_passages")
+_CONTEXT_IDS = ("passage_id", "psg_id", "docid")
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,28 @@ class Question:
     positive_passage_ids: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class SupervisedExample:
+    """One question and its passages, each kind in the file's order.
+
+    Questions and texts stay exactly as they stand in the file, a question mark at the end included,
+    in training as in evaluation. (DPR's code takes that mark away; its own files hold none.)
+
+    Attributes:
+        question: as it stands in the file.
+        answers: where the file has them.
+        positives: passages that answer it; none in some rows of published files.
+        hard_negatives: passages that were found for it and do not answer it.
+        negatives: other passages that do not.
+    """
+
+    question: str
+    answers: tuple[str, ...]
+    positives: tuple[Passage, ...]
+    hard_negatives: tuple[Passage, ...] = ()
+    negatives: tuple[Passage, ...] = ()
+
+
 def passage_of(row: Mapping[str, Any], where: str) -> Passage:
     """Return a passage of named columns."""
     title = row.get("title")
@@ -54,11 +81,6 @@ def passage_of(row: Mapping[str, Any], where: str) -> Passage:
     if not passage.text.strip() and not passage.title.strip():
         raise RowError("the text is empty, and there is no title", where=where)
     return passage
-
-
-def named_passage(header: list[str], columns: list[str], where: str) -> Passage:
-    """Return a passage of a table with a header."""
-    return passage_of(named_columns(header, columns, where), where)
 
 
 def named_columns(header: Sequence[str], columns: Sequence[str], where: str) -> dict[str, str]:
@@ -76,23 +98,9 @@ def named_columns(header: Sequence[str], columns: Sequence[str], where: str) -> 
     return dict(zip(header, columns, strict=True))
 
 
-def ms_marco_passage(line: str, where: str) -> Passage:
-    """Return the passage of `id<TAB>text`."""
-    columns = line.split("\t")
-    if len(columns) != 2:
-        raise RowError(
-            f"{len(columns)} columns instead of `id<TAB>text`",
-            where=where,
-            hint="other columns need a first line that names them: id, text, title",
-        )
-    return passage_of({"id": columns[0], "text": columns[1]}, where)
-
-
 def question_of(row: Mapping[str, Any], where: str) -> Question:
     """Return a question; its id is empty where the row has none."""
-    text = text_value(field(row, ("question", "text"), where), "question", where)
-    if not text.strip():
-        raise RowError("the question is empty", where=where)
+    text = asked_text(field(row, ("question", "text"), where), where)
     given = next((row[name] for name in ("id", "_id") if row.get(name) is not None), None)
     answers = _items(row, "answers", where)
     positives = _items(row, "positive_passage_ids", where)
@@ -102,45 +110,6 @@ def question_of(row: Mapping[str, Any], where: str) -> Question:
         tuple(text_value(answer, "answer", where) for answer in answers),
         frozenset(id_value(one, "positive passage id", where) for one in positives),
     )
-
-
-def _items(row: Mapping[str, Any], name: str, where: str) -> list[Any]:
-    value = row.get(name)
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise RowError(f"{name!r} is not a list but {shown(value)}", where=where)
-    return value
-
-
-def bare_question(line: str, where: str) -> Question:
-    """Return the question that a whole line is."""
-    return question_of({"text": line}, where)
-
-
-def answered_question(columns: list[str], where: str) -> Question:
-    """Return a row of DPR's table: a question and the list of its answers."""
-    answers = answers_of(columns[1]) if len(columns) == 2 else None
-    if answers is None:
-        raise RowError(
-            "not a question and a Python list of its answers, separated by a tab",
-            where=where,
-            hint="such a file has no header line",
-        )
-    return question_of({"question": columns[0], "answers": answers}, where)
-
-
-def ms_marco_question(line: str, where: str) -> Question:
-    """Return the question of `id<TAB>question`."""
-    columns = line.split("\t")
-    quoted = columns[-1].strip('" ').replace('""', '"')  # as csv writes a list of answers
-    if len(columns) != 2 or answers_of(quoted) is not None:
-        raise RowError(
-            "not `id<TAB>question`, as this file's first line is",
-            where=where,
-            hint="a file of questions and answer lists has no header line",
-        )
-    return question_of({"id": columns[0], "question": columns[1]}, where)
 
 
 def answers_of(literal: str) -> list[Any] | None:
@@ -156,22 +125,79 @@ def answers_of(literal: str) -> list[Any] | None:
     return value if isinstance(value, list) else None
 
 
-def _columns(line: str) -> list[str]:
-    return line.split("\t") if "\t" in line else line.split()
+def content_id(title: str, text: str) -> str:
+    """Return 32 hexadecimal digits that stand for a passage's title and text."""
+    return fingerprint(title, text)
 
 
-def is_qrels_header(line: str) -> bool:
-    """Return whether a file's first line names its columns; a row with a broken grade does not."""
-    columns = _columns(line)
-    return len(columns) == 3 and columns[0].strip().lower() in _QRELS_HEADER
+def example_of(row: Mapping[str, Any], where: str) -> SupervisedExample:
+    """Return the example of a row of DPR's or Tevatron's JSON.
+
+    Raises:
+        RowError: the row is malformed.
+    """
+    kinds = _TEVATRON if _TEVATRON[0] in row else _DPR
+    field(row, kinds[:1], where)  # else every row of another kind of file has no positive
+    answers = _items(row, "answers", where)
+    return SupervisedExample(
+        asked_text(field(row, ("question", "query"), where), where),
+        tuple(text_value(answer, "answer", where) for answer in answers),
+        *(_contexts(row, kind, where) for kind in kinds),
+    )
 
 
-def judgement_of(line: str, where: str) -> tuple[str, str, int]:
-    """Return question id, passage id and grade of a row of BEIR's or TREC's judgements."""
-    columns = _columns(line)
-    hint = "expected `query-id corpus-id score` or `qid 0 docid grade`"
-    if len(columns) not in (3, 4) or not _GRADE.fullmatch(columns[-1].strip()):
-        raise RowError(f"not a judgement: {shown(line)}", where=where, hint=hint)
-    if not (columns[0].strip() and columns[-2].strip()):
-        raise RowError("an id is empty", where=where, hint=hint)
-    return columns[0], columns[-2], int(columns[-1].strip())
+def _contexts(row: Mapping[str, Any], name: str, where: str) -> tuple[Passage, ...]:
+    items = enumerate(_items(row, name, where))
+    return tuple(_context(item, f"{where}: {name}[{place}]") for place, item in items)
+
+
+def _context(item: Any, where: str) -> Passage:
+    row = json_object(item, where)
+    title = row.get("title")
+    given = next((row[name] for name in _CONTEXT_IDS if row.get(name) not in (None, "")), None)
+    return context(
+        None if given is None else id_value(given, "passage id", where),
+        "" if title is None else text_value(title, "title", where),
+        text_value(field(row, ("text",), where), "text", where),
+        where,
+    )
+
+
+def context(passage_id: str | None, title: str, text: str, where: str) -> Passage:
+    """Return a passage of an example; one without an id gets the `content_id` of its contents."""
+    if not title.strip() and not text.strip():
+        raise RowError("a passage without text and title", where=where)
+    return Passage(passage_id or content_id(title, text), title, text)
+
+
+def asked_text(value: Any, where: str) -> str:
+    """Return the text of a question, which is not blank."""
+    text = text_value(value, "question", where)
+    if not text.strip():
+        raise RowError("the question is empty", where=where)
+    return text
+
+
+def _items(row: Mapping[str, Any], name: str, where: str) -> list[Any]:
+    value = row.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise RowError(f"{name!r} is not a list but {shown(value)}", where=where)
+    return value
+
+
+def finite_score(score: Any, where: str) -> float:
+    """Return a passage's score, which float32 can hold."""
+    try:
+        number = float(score)  # DPR itself writes numbers as strings
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not abs(number) <= _LARGEST:
+        raise RowError(f"the score {shown(score)} is not a finite number", where=where)
+    return number
+
+
+def repeated_passage(passage: str, where: str) -> RowError:
+    """Return what is wrong with a passage that a question has already."""
+    return RowError(f"the passage {shown(passage)} stands twice for this question", where=where)

@@ -98,7 +98,7 @@ def split_documents(
     Args:
         source: what `read_documents` reads.
         output: a `.jsonl` file of `id`, `title`, `text` and `source`, which `read_passages` reads;
-            it appears atomically. Ids are `PATH#NUMBER`, numbered from 1.
+            it appears when it is complete. Ids are `PATH#NUMBER`, numbered from 1.
         words: the length of a passage, 0.7 to 1.3 times this where a sentence ends there.
         bad_rows: collects lines that are not UTF-8 text and malformed rows; None to raise.
         progress: draw a progress bar.
@@ -108,7 +108,7 @@ def split_documents(
 
     Raises:
         DataError: the output has another ending, a document cannot be read, or none has text.
-        ArtError: a file cannot be written.
+        ArtError: the file cannot be written.
     """
     output = Path(output)
     if output.suffix.lower() != ".jsonl":

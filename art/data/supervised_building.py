@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from art.config import SealedManifest
-from art.data.formats import Passage
+from art.data.formats import Passage, SupervisedExample, read_supervised
 from art.data.passages import PassageStore
+from art.data.records import content_id
 from art.data.rows import BadRows
-from art.data.supervised import SupervisedExample, content_id, read_supervised
 from art.errors import CorruptionError, DataError
 from art.files import atomic_folder, file_state, fingerprint
 from art.integrity import file_checksums
@@ -80,7 +80,7 @@ def build_again(source: LabelledFiles, folder: Path) -> None:
 
 
 def build(source: LabelledFiles, folder: Path, *, progress: bool) -> None:
-    """Write a store; the folder appears atomically, an older one in it is replaced.
+    """Write a store; the folder appears when it is complete, an older one in it is replaced.
 
     Args:
         source: what it is built from.
@@ -89,7 +89,7 @@ def build(source: LabelledFiles, folder: Path, *, progress: bool) -> None:
 
     Raises:
         DataError: a file is malformed, or no example has a positive.
-        ArtError: a file cannot be written.
+        ArtError: the store cannot be written.
     """
     bad_rows = BadRows()
     with atomic_folder(folder) as beside:

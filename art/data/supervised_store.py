@@ -99,7 +99,7 @@ class SupervisedStore:
 
         Raises:
             DataError: a file is missing or malformed, or no example has a positive.
-            ArtError: a file cannot be written.
+            ArtError: the store cannot be written.
         """
         source = LabelledFiles(tuple(map(str, files)), skip_bad_rows)
         folder = (cache or cache_folder()) / "supervised" / source_key(source)

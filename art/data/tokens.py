@@ -8,14 +8,8 @@ of every 4 MiB, compared when that block is first read.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import struct
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -36,15 +30,13 @@ if TYPE_CHECKING:
 
 _BORDERS = struct.Struct("<qq")
 _FORMAT = "token store 2"
-_CHUNK_ROWS = 1024
-_FEW_PASSAGES = 2048  # below this, starting processes takes longer than the work
-_MOST_WORKERS = 16
+_CHUNK_PASSAGES = 2048  # tokenised in one call: enough for every core, little enough for memory
 
 Chunk = tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]  # ids end to end, length of each
 
 
 class PassageEncoder(Protocol):
-    """Something that turns passages into token ids, the same in every process; picklable."""
+    """Something that turns passages into token ids, many of them in one call."""
 
     @property
     def fingerprint(self) -> str:
@@ -102,28 +94,26 @@ class TokenStore:
         encode: PassageEncoder,
         *,
         cache: Path | None = None,
-        num_workers: int | None = None,
         progress: bool = True,
     ) -> TokenStore:
         """Open the token ids of a store, tokenising it where this encoding is new.
 
-        What turns out damaged is made again, now or when it is first read.
+        What turns out damaged is made again, now or when it is first read. Fast tokenizers use
+        every core, or one where the environment says `TOKENIZERS_PARALLELISM=false`; the files do
+        not depend on it.
 
         Args:
             store: the passages.
             encode: what makes token ids of them.
             cache: folder for things that can be built again; None for the user's.
-            num_workers: processes that tokenise, 0 for this one alone; None for one per core, or
-                none where the passages are few. The files do not depend on it.
             progress: draw a progress bar while building.
 
         Raises:
-            ArtError: a worker failed or died, or the files cannot be written.
+            ArtError: tokenising failed, or the files cannot be written.
         """
         folder = (cache or cache_folder()) / "tokens"
         folder /= fingerprint(_FORMAT, store.fingerprint, encode.fingerprint)
-        workers = _default_workers(len(store)) if num_workers is None else num_workers
-        build = partial(_build, store, encode, folder, workers, progress)
+        build = partial(_build, store, encode, folder, progress)
         return open_or_build(folder, partial(cls, build=build), build)
 
     def lengths(self, rows: range | None = None) -> NDArray[np.int32]:
@@ -158,7 +148,7 @@ def pad(
     Returns:
         ids [n, L] int64 and mask [n, L] bool (True = attend), L the longest sequence's length.
     """
-    import torch  # here, because workers that only tokenise would load it too
+    import torch  # here, because tokenising does not need it
 
     arrays = [np.asarray(sequence, dtype=np.int64) for sequence in sequences]
     longest = max((len(array) for array in arrays), default=0)
@@ -171,9 +161,7 @@ def pad(
     return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
-def _build(
-    store: PassageStore, encode: PassageEncoder, folder: Path, num_workers: int, progress: bool
-) -> None:
+def _build(store: PassageStore, encode: PassageEncoder, folder: Path, progress: bool) -> None:
     num_tokens = 0
     bar = tqdm(
         total=len(store), desc="tokens", unit=" passages", unit_scale=True, disable=not progress
@@ -182,10 +170,9 @@ def _build(
         with (
             open(beside / "ids.bin", "wb") as ids_file,
             open(beside / "offsets.bin", "wb") as offsets_file,
-            _chunks(store, encode, num_workers) as chunks,
         ):
             offsets_file.write(np.zeros(1, dtype="<i8").data)
-            for ids, lengths in chunks:
+            for ids, lengths in _chunks(store, encode):
                 ids_file.write(ids.data)
                 offsets_file.write((num_tokens + np.cumsum(lengths)).astype("<i8").data)
                 num_tokens += len(ids)
@@ -206,85 +193,26 @@ def _dtype(encode: PassageEncoder) -> Literal["uint16", "uint32"]:
     return "uint16" if encode.vocab_size <= 1 << 16 else "uint32"
 
 
-def _default_workers(num_passages: int) -> int:
-    if num_passages < _FEW_PASSAGES:
-        return 0
-    # A job may be confined to fewer cores than the machine has.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(cores or 1, _MOST_WORKERS)
+def _chunks(store: PassageStore, encode: PassageEncoder) -> Iterator[Chunk]:
+    """Yield the token ids of a store in its order, some thousands of passages at a time.
 
-
-@contextmanager
-def _chunks(
-    store: PassageStore, encode: PassageEncoder, num_workers: int
-) -> Iterator[Iterator[Chunk]]:
-    """Give the encoded chunks of a store in their order, made here or by worker processes."""
-    starts = range(0, len(store), _CHUNK_ROWS)
-    if num_workers < 1:
-        yield (_encode_chunk(store, encode, start) for start in starts)
-        return
-    # Spawned, never forked: the parent has threads (tokenizers, torch, perhaps CUDA).
-    pool = ProcessPoolExecutor(
-        num_workers,
-        multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(store, encode),
-    )
-    try:
-        yield _in_order(pool, starts, ahead=3 * num_workers)
-    except BrokenProcessPool as error:
-        raise ArtError(
-            "a process that tokenises died",
-            where=store.folder,
-            hint="memory may have run out; a script of yours needs `if __name__ == '__main__':` "
-            "around what it does",
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _in_order(pool: ProcessPoolExecutor, starts: range, *, ahead: int) -> Iterator[Chunk]:
-    # Only a few chunks are under way, so that a slow disk does not let results pile up.
-    waiting: deque[tuple[int, Future[Chunk]]] = deque()
-    for start in starts:
-        waiting.append((start, pool.submit(_encode_in_worker, start)))
-        if len(waiting) >= ahead:
-            yield _result(*waiting.popleft())
-    while waiting:
-        yield _result(*waiting.popleft())
-
-
-def _result(start: int, future: Future[Chunk]) -> Chunk:
-    try:
-        return future.result()
-    except (ArtError, BrokenProcessPool):
-        raise
-    except Exception as error:
-        raise ArtError(
-            f"tokenising failed among the {_CHUNK_ROWS} passages from {start + 1} on: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-
-
-def _encode_chunk(store: PassageStore, encode: PassageEncoder, start: int) -> Chunk:
-    passages = [store[row] for row in range(start, min(start + _CHUNK_ROWS, len(store)))]
-    rows = encode([one.title for one in passages], [one.text for one in passages])
-    lengths = np.array([len(row) for row in rows], dtype=np.int64)
-    dtype = np.dtype(_dtype(encode)).newbyteorder("<")
-    flat = np.fromiter(chain.from_iterable(rows), dtype, count=int(lengths.sum()))
-    return flat, lengths
-
-
-_worker: tuple[PassageStore, PassageEncoder] | None = None
-
-
-def _start_worker(store: PassageStore, encode: PassageEncoder) -> None:
-    global _worker
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are the parallelism
-    _worker = store, encode
-
-
-def _encode_in_worker(start: int) -> Chunk:
-    if _worker is None:
-        raise RuntimeError("the worker was not started by _start_worker")
-    return _encode_chunk(*_worker, start)
+    Raises:
+        ArtError: the encoder failed; names the passages.
+    """
+    for start in range(0, len(store), _CHUNK_PASSAGES):
+        stop = min(start + _CHUNK_PASSAGES, len(store))
+        passages = [store[row] for row in range(start, stop)]
+        try:
+            rows = encode([one.title for one in passages], [one.text for one in passages])
+        except ArtError:
+            raise
+        except Exception as error:
+            raise ArtError(
+                f"tokenising failed among passages {start + 1} to {stop}: "
+                f"{type(error).__name__}: {error}",
+                where=store.source,
+            ) from error
+        lengths = np.array([len(row) for row in rows], dtype=np.int64)
+        dtype = np.dtype(_dtype(encode)).newbyteorder("<")
+        flat = np.fromiter(chain.from_iterable(rows), dtype, count=int(lengths.sum()))
+        yield flat, lengths

@@ -3,7 +3,7 @@
     answers     does a passage contain an answer, exactly as DPR asks it
     metrics     every metric: its name, title, unit, which direction is better, how it is computed
     statistics  intervals, paired tests, rank correlation, ranks, scores that fall strictly
-    runs        result files: TREC runs and DPR's JSON, written and read
+    runs        result files written, with what their formats ask of a ranking
     labels      which passages answer which question: by the ids it names, else by its answers
     sharing     questions dealt out to the processes and their results gathered
     evaluate    retriever + index + questions → metrics, and the metrics of a given ranking

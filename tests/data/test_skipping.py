@@ -9,14 +9,18 @@ import pytest
 from art.data import json_lists
 from art.data import rows as rows_module
 from art.data.documents import Skipped, read_documents
-from art.data.formats import read_passages, read_qrels, read_questions
+from art.data.formats import (
+    read_passages,
+    read_qrels,
+    read_questions,
+    read_run,
+    read_supervised,
+)
 from art.data.passages import PassageStore
 from art.data.rows import BadRows
 from art.data.splitting import split_documents
-from art.data.supervised import read_supervised
 from art.data.supervised_store import SupervisedStore
 from art.errors import DataError, RowError
-from art.evaluation.runs import read_run
 
 
 def test_the_first_ten_are_listed_and_the_others_counted():

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from art.data import json_lists
-from art.data.formats import Passage
-from art.data.supervised import SupervisedExample, content_id, read_supervised
+from art.data.formats import Passage, SupervisedExample, read_supervised
+from art.data.records import content_id
 from art.data.supervised_store import SupervisedStore
 from art.errors import CorruptionError, DataError
 

@@ -1,5 +1,3 @@
-import copy
-
 import numpy as np
 import pytest
 import torch
@@ -8,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from art.data import tokens as tokens_module
 from art.data.formats import Passage
 from art.data.passages import PassageStore
 from art.data.prompts import LikelihoodTemplate, RetrieverTemplate
@@ -57,18 +56,18 @@ def test_a_token_store_equals_encoding_directly(store, template, tmp_path):
     assert (tokens.folder / "ids.bin").stat().st_size == 2 * sum(map(len, expected))
 
 
-def test_two_workers_write_the_files_that_one_process_writes(store, template, tmp_path):
-    options = {"progress": False}
-    alone = TokenStore.open_or_build(
-        store, template, cache=tmp_path / "a", num_workers=0, **options
-    )
-    two = TokenStore.open_or_build(store, template, cache=tmp_path / "b", num_workers=2, **options)
-    assert contents(alone) == contents(two)
+def test_one_thread_and_small_chunks_write_the_same_files(store, template, tmp_path, monkeypatch):
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
+    every_core = TokenStore.open_or_build(store, template, cache=tmp_path / "a", progress=False)
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+    monkeypatch.setattr(tokens_module, "_CHUNK_PASSAGES", 7)
+    one_thread = TokenStore.open_or_build(store, template, cache=tmp_path / "b", progress=False)
+    assert contents(every_core) == contents(one_thread)
 
 
 def test_a_token_store_is_built_once_for_one_encoding(store, tmp_path):
     folders = [
-        TokenStore.open_or_build(store, Fixed(name), cache=tmp_path, num_workers=0, progress=False)
+        TokenStore.open_or_build(store, Fixed(name), cache=tmp_path, progress=False)
         for name in ("a", "a", "b")
     ]
     assert folders[0].folder == folders[1].folder != folders[2].folder
@@ -87,7 +86,7 @@ def test_a_large_vocabulary_and_empty_rows_are_kept(tmp_path):
 @pytest.mark.parametrize("name", ["ids.bin", "offsets.bin", "manifest.json"])
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
 def test_damaged_token_files_are_made_again(store, tmp_path, name, damage, capsys):
-    settings = {"cache": tmp_path, "progress": False, "num_workers": 0}
+    settings = {"cache": tmp_path, "progress": False}
     tokens = TokenStore.open_or_build(store, Fixed(), **settings)
     expected = [tokens[row].tolist() for row in range(len(tokens))]
     path = tokens.folder / name
@@ -99,27 +98,36 @@ def test_damaged_token_files_are_made_again(store, tmp_path, name, damage, capsy
     assert len(told) == 1 and "building it again" in told[0]
 
 
-def test_a_failing_worker_is_one_clear_error(template, tmp_path):
-    passages = [Passage(str(n), "", "x") for n in range(5)]
+def test_a_failure_while_tokenising_is_one_error_that_names_the_passages(tmp_path, monkeypatch):
+    passages = [Passage(str(n), "", "x" * n) for n in range(5)]
     store = PassageStore.build(passages, tmp_path / "store", source="here", progress=False)
-    broken = copy.copy(template)
-    broken._room = None  # an encoder of this module could not be imported by a spawned process
-    with pytest.raises(ArtError, match=r"passages from 1 on: TypeError"):
-        TokenStore.open_or_build(store, broken, cache=tmp_path, num_workers=1, progress=False)
-    (store.folder / "manifest.json").unlink()
-    with pytest.raises(ArtError, match="died"):
-        TokenStore.open_or_build(store, template, cache=tmp_path, num_workers=1, progress=False)
+    monkeypatch.setattr(tokens_module, "_CHUNK_PASSAGES", 2)
+
+    class Broken(Fixed):
+        error: Exception = TypeError("no such room")
+
+        def __call__(self, titles, texts):
+            if "xxx" in texts:
+                raise self.error
+            return super().__call__(titles, texts)
+
+    with pytest.raises(ArtError, match="among passages 3 to 4: TypeError: no such") as caught:
+        TokenStore.open_or_build(store, Broken(), cache=tmp_path, progress=False)
+    assert caught.value.where == "here"
+    Broken.error = ArtError("said in our own words")
+    with pytest.raises(ArtError, match=r"^said in our own words$"):
+        TokenStore.open_or_build(store, Broken(), cache=tmp_path, progress=False)
     assert not [path for path in (tmp_path / "tokens").iterdir() if path.is_dir()]
 
 
-def test_a_worker_that_finds_its_store_damaged_has_it_built_again(template, tmp_path):
+def test_a_store_that_turns_out_damaged_while_tokenising_is_built_again(template, tmp_path):
     source = tmp_path / "corpus.tsv"
     source.write_text("id\ttext\n" + "".join(f"{n}\tmoon river {n}\n" for n in range(5)))
     settings = {"cache": tmp_path, "progress": False}
     folder = PassageStore.open_or_build(source, **settings).folder
     contents = spoil(folder / "text.bin", "flipped")
     store = PassageStore.open_or_build(source, **settings)
-    tokens = TokenStore.open_or_build(store, template, num_workers=1, **settings)
+    tokens = TokenStore.open_or_build(store, template, **settings)
     assert (folder / "text.bin").read_bytes() == contents
     assert [tokens[row].tolist() for row in range(5)] == template(
         [one.title for one in store], [one.text for one in store]
@@ -140,8 +148,6 @@ def test_padding_keeps_the_sequences_on_their_side(sequences):
 
 def test_the_teacher_template_is_an_encoder_of_passages(store, tiny_t5, tmp_path):
     template = LikelihoodTemplate(AutoTokenizer.from_pretrained(tiny_t5), family="encoder-decoder")
-    tokens = TokenStore.open_or_build(
-        store, template, cache=tmp_path, num_workers=0, progress=False
-    )
+    tokens = TokenStore.open_or_build(store, template, cache=tmp_path, progress=False)
     one = store[7]
     assert tokens[7].tolist() == template.passages([one.title], [one.text])[0]

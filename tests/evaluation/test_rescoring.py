@@ -10,13 +10,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-from art.data.formats import Passage, Question
+from art.data.formats import Passage, Question, Run, read_run
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.errors import ArtError, DataError, MismatchError
 from art.evaluation import rescoring
 from art.evaluation.rescoring import match_run, rescore_run
-from art.evaluation.runs import Run, read_run
 from art.files import lock
 from art.teacher import grouped
 from art.teacher.cached import CachedTeacher

@@ -9,10 +9,10 @@ import ir_measures
 import numpy as np
 import pytest
 
-from art.data.formats import Passage, Question
+from art.data.formats import Passage, Question, read_run, run_format
 from art.data.passages import PassageStore
 from art.errors import ArtError, DataError
-from art.evaluation.runs import read_run, run_format, write_run
+from art.evaluation.runs import write_run
 
 QUESTIONS = [
     Question("q1", "which word is first?", answers=("Alpha",)),
@@ -99,8 +99,9 @@ def test_an_id_with_white_space_is_named_and_nothing_is_written(tmp_path: Path):
 @pytest.mark.parametrize("name", ["run", "run.csv", "run.json.gz"])
 def test_another_ending_is_one_clear_error(name: str, store: PassageStore, tmp_path: Path):
     for attempt in (run_format, read_run, lambda p: write_run(p, QUESTIONS, ROWS, SCORES, store)):
-        with pytest.raises(ArtError, match=r"\.trec.*\.json"):
+        with pytest.raises(ArtError, match="a result file ends in") as caught:
             attempt(tmp_path / name)
+        assert {".trec,", ".json,"} <= set(str(caught.value).split())
 
 
 def test_a_trec_run_of_others_is_ordered_by_score_and_may_be_ragged(tmp_path: Path):

@@ -12,14 +12,13 @@ import pytest
 from command import run
 from tiny_run import tiny_run
 
-from art.data.formats import Passage, Question
+from art.data.formats import Passage, Question, read_run
 from art.data.pairs import Asked, Ids, Pair, joined
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.diagnosis import diagnose
 from art.errors import ConfigError, ConfigFaults
 from art.evaluation.rescoring import rescore_run
-from art.evaluation.runs import read_run
 from art.files import fingerprint
 from art.planning.forecast import forecast
 from art.planning.format import plan

@@ -17,13 +17,18 @@ from tiny_bert import save_tiny_bert
 
 from art.data.distinct import distinct_passages
 from art.data.documents import Skipped, read_documents
-from art.data.formats import Passage, read_passages, read_qrels, read_questions
+from art.data.formats import (
+    Passage,
+    read_passages,
+    read_qrels,
+    read_questions,
+    read_run,
+    read_supervised,
+)
 from art.data.passages import PassageStore
 from art.data.rows import BadRows
 from art.data.splitting import document_passages
-from art.data.supervised import read_supervised
 from art.data.tokens import TokenStore
-from art.evaluation.runs import read_run
 from art.retriever.embedding import embed_passages
 from art.retriever.index import Index
 from art.retriever.loading import create_retriever, load_retriever

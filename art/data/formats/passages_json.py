@@ -1,0 +1,26 @@
+"""Passages as JSON lines, BEIR's corpora among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from art.data.formats.base import FORMATS, PassageFormat
+from art.data.records import Passage, passage_of
+from art.data.rows import BadRows, converted, json_objects
+
+
+def _read(path: str | Path, bad_rows: BadRows | None) -> Iterator[tuple[int, Passage]]:
+    return converted(json_objects(Path(path), bad_rows), passage_of, path, bad_rows)
+
+
+FORMATS.add(
+    PassageFormat(
+        name="passages-json",
+        endings=(".jsonl",),
+        description="with `id`, `_id` or `docid`, `text` or `contents`, and perhaps `title`; a "
+        "BEIR folder",
+        read=_read,
+        name_in_folder="corpus.jsonl",
+    )
+)

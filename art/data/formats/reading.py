@@ -1,0 +1,277 @@
+"""Passages, questions, labelled examples, judgements and results read from files of any format.
+
+Nothing is dropped silently: a row that does not fit is a `RowError` with its file and line, or is
+counted and listed where bad rows are collected.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from art.data.formats.base import (
+    JudgementFormat,
+    Kind,
+    PassageFormat,
+    QuestionFormat,
+    ResultFormat,
+    SupervisedFormat,
+    find_format,
+    formats_of,
+    known_formats,
+    located,
+)
+from art.data.records import Passage, Question, SupervisedExample
+from art.data.rows import BadRows, refuse
+from art.errors import ArtError, DataError, RowError, shown
+
+
+@dataclass(frozen=True)
+class Run:
+    """A ranking as a file names it.
+
+    Attributes:
+        question_ids: Q of them.
+        passage_ids: best first, K of them for each question; fewer where fewer were found.
+        scores: [Q, K] float32, -inf where there is no passage.
+    """
+
+    question_ids: list[str]
+    passage_ids: list[list[str]]
+    scores: NDArray[np.float32]
+
+
+def read_passages(source: str | Path, bad_rows: BadRows | None = None) -> Iterator[Passage]:
+    """Stream a corpus in its order; ids are not compared (a store does that).
+
+    Args:
+        source: a file of a `PassageFormat`, a folder that holds one (BEIR's), or what begins with
+            the prefix of one, such as `hf:NAME[:CONFIG]/SPLIT`.
+        bad_rows: collects malformed rows; None to raise at the first.
+
+    Raises:
+        DataError: the source is missing or of another kind; while reading, a row is malformed.
+    """
+    return (passage for _, passage in numbered_passages(source, bad_rows))
+
+
+def numbered_passages(
+    source: str | Path, bad_rows: BadRows | None = None
+) -> Iterator[tuple[int, Passage]]:
+    """Stream a corpus as `read_passages` does, each passage with its line."""
+    prefixed = prefixed_format(source)
+    if prefixed is not None:
+        return prefixed.read(source, bad_rows)
+    path = _corpus_file(source)
+    return _format_of(PassageFormat, path).read(path, bad_rows)
+
+
+def passage_files(source: str | Path) -> list[Path]:
+    """Return the files that a corpus is read from.
+
+    Raises:
+        DataError: there is no such file or dataset.
+    """
+    prefixed = prefixed_format(source)
+    if prefixed is None:
+        return [_corpus_file(source)]
+    return [] if prefixed.files is None else prefixed.files(str(source))
+
+
+def prefixed_format(source: str | Path) -> PassageFormat | None:
+    """Return the format of a corpus that is named by a prefix, such as `hf:`; None for a path."""
+    prefixed = (one for one in formats_of(PassageFormat) if one.prefix)
+    return next((one for one in prefixed if str(source).startswith(one.prefix)), None)
+
+
+def read_questions(source: str | Path, bad_rows: BadRows | None = None) -> list[Question]:
+    """Read a file of questions; one without an id is called after its line.
+
+    Args:
+        source: a file of a `QuestionFormat`, or a folder that holds one (BEIR's).
+        bad_rows: collects malformed rows; None to raise at the first.
+
+    Raises:
+        DataError: the file is missing, empty or of another kind, or a row is malformed.
+    """
+    names = [one.name_in_folder for one in formats_of(QuestionFormat) if one.name_in_folder]
+    path = located(source, names)
+    rows = _format_of(QuestionFormat, path).read(path, bad_rows)
+    questions = _with_ids(rows, path, bad_rows)
+    if not questions:
+        raise DataError("there is no question", where=path, hint="is it the file you meant?")
+    return questions
+
+
+def read_many_questions(
+    sources: Sequence[str | Path], bad_rows: BadRows | None = None
+) -> list[Question]:
+    """Read several files of questions as one list, in their order.
+
+    An id that several files use is prefixed with its file's name; a name that occurs twice is
+    numbered.
+
+    Raises:
+        DataError: as `read_questions`, or the prefixed ids meet others.
+    """
+    files = [read_questions(source, bad_rows) for source in sources]
+    used = Counter(question.question_id for questions in files for question in questions)
+    names = Counter[str]()
+    merged = []
+    for source, questions in zip(sources, files, strict=True):
+        name = Path(source).name.split(".")[0]
+        names[name] += 1
+        label = name if names[name] == 1 else f"{name}-{names[name]}"
+        for one in questions:
+            unique = used[one.question_id] == 1
+            own = one.question_id if unique else f"{label}:{one.question_id}"
+            merged.append(replace(one, question_id=own))
+    final = Counter(question.question_id for question in merged)
+    for question_id, count in final.items():
+        if count > 1:
+            raise DataError(
+                f"question id {question_id!r} still occurs {count} times after prefixing",
+                where=", ".join(str(source) for source in sources),
+                hint="rename the files or the ids",
+            )
+    return merged
+
+
+def read_supervised(
+    source: str | Path, bad_rows: BadRows | None = None
+) -> Iterator[tuple[str, SupervisedExample]]:
+    """Stream a file of labelled questions with their passages.
+
+    A passage without an id gets the `content_id` of its title and text. A row with one malformed
+    passage is malformed. What cannot be skipped is the header of a table, and what is not JSON in
+    a list (see `json_rows`).
+
+    Args:
+        source: a file of a `SupervisedFormat`.
+        bad_rows: collects malformed rows; None to raise at the first.
+
+    Yields:
+        The example's place, as complaints name it (`FILE:17`, `FILE: entry 17`), and the example.
+
+    Raises:
+        DataError: the file is missing or of another kind; while reading, a row is malformed.
+    """
+    path = Path(source)
+    if not path.is_file():
+        raise DataError("there is no such file", where=path, hint="check the path")
+    return _format_of(SupervisedFormat, path).read(path, bad_rows)
+
+
+def read_qrels(source: str | Path, bad_rows: BadRows | None = None) -> dict[str, dict[str, int]]:
+    """Read relevance judgements, question id → passage id → grade.
+
+    Args:
+        source: a file of a `JudgementFormat`.
+        bad_rows: collects malformed rows; None to raise at the first.
+
+    Raises:
+        DataError: the file is missing or empty, a row is malformed, or a pair is judged twice.
+    """
+    path = Path(source)
+    if path.is_dir():
+        found = ", ".join(sorted(str(one) for one in path.glob("**/*.tsv"))) or "no .tsv file"
+        raise DataError("a folder, not a file of judgements", where=path, hint=f"it has {found}")
+    judged: dict[str, dict[str, int]] = {}
+    rows = _format_of(JudgementFormat, path).read(path, bad_rows)
+    for number, (question_id, passage_id, grade) in rows:
+        grades = judged.setdefault(question_id, {})
+        if passage_id in grades:
+            what = f"{shown(question_id)} and {shown(passage_id)} are judged twice"
+            refuse(RowError(what, where=f"{path}:{number}"), bad_rows)
+        else:
+            grades[passage_id] = grade
+    if not judged:
+        raise DataError("there is no judgement", where=path, hint="is it the file you meant?")
+    return judged
+
+
+def read_run(path: str | Path, bad_rows: BadRows | None = None) -> Run:
+    """Read a ranking that `write_run` or another program wrote.
+
+    Args:
+        path: a file of a `ResultFormat`.
+        bad_rows: collects malformed rows; None to raise at the first.
+
+    Raises:
+        ArtError: another ending than a result file has.
+        DataError: the file cannot be read as what its ending says.
+    """
+    found: dict[str, list[tuple[str, float]]] = {}
+    for where, (question_id, hits) in run_format(path).read(Path(path), bad_rows):
+        if question_id in found:
+            what = f"the question id {shown(question_id)} stands twice"
+            refuse(RowError(what, where=where), bad_rows)
+        else:
+            found[question_id] = hits
+    width = max(map(len, found.values()), default=0)
+    scores = np.full((len(found), width), -np.inf, np.float32)
+    for position, hits in enumerate(found.values()):
+        scores[position, : len(hits)] = [score for _, score in hits]
+    return Run(list(found), [[name for name, _ in hits] for hits in found.values()], scores)
+
+
+def run_format(path: str | Path) -> ResultFormat:
+    """Return which format a result file's ending asks for; a command asks before it searches.
+
+    Raises:
+        ArtError: the ending is none of them.
+    """
+    found = find_format(ResultFormat, Path(path))
+    if found is None:
+        known = (
+            f"{', '.join(one.endings or ())} ({one.description})"
+            for one in formats_of(ResultFormat)
+        )
+        raise ArtError(f"a result file ends in {' or '.join(known)}", where=path)
+    return found
+
+
+def _format_of(kind: type[Kind], path: Path) -> Kind:
+    found = find_format(kind, path)
+    if found is None:
+        raise DataError(
+            f"not a {kind.file} that is known", where=path, hint=f"known: {known_formats(kind)}"
+        )
+    return found
+
+
+def _corpus_file(source: str | Path) -> Path:
+    names = [one.name_in_folder for one in formats_of(PassageFormat) if one.name_in_folder]
+    return located(source, names)
+
+
+def _with_ids(
+    rows: Iterable[tuple[int, Question]], path: Path, bad_rows: BadRows | None
+) -> list[Question]:
+    lines: dict[str, int] = {}
+    kept: list[tuple[int, Question]] = []
+    for number, question in rows:
+        own = question.question_id
+        if own in lines:
+            error = RowError(
+                f"question id {shown(own)} occurs on line {lines[own]} already",
+                where=f"{path}:{number}",
+                hint="give every question an id of its own",
+            )
+            refuse(error, bad_rows)
+            continue
+        if own:
+            lines[own] = number
+        kept.append((number, question))
+    named = []
+    for number, question in kept:
+        own = str(number)
+        while own in lines:
+            own = f"line-{own}"
+        named.append(question if question.question_id else replace(question, question_id=own))
+    return named

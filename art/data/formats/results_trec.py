@@ -1,0 +1,77 @@
+"""Results as a TREC run: six columns, one passage a line.
+
+A run is read into the order of its scores, whatever its rank column says, as trec_eval does; equal
+scores stay in the file's order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from art.data.formats.base import FORMATS, QuestionResult, Ranking, ResultFormat
+from art.data.records import finite_score, repeated_passage
+from art.data.rows import BadRows, converted, plain_lines, refuse
+from art.errors import ArtError, RowError
+
+
+def _read(path: Path, bad_rows: BadRows | None) -> Iterator[tuple[str, QuestionResult]]:
+    found: dict[str, dict[str, float]] = {}
+    places: dict[str, str] = {}
+    rows = converted(plain_lines(path, bad_rows), _hit, path, bad_rows)
+    for number, (question, passage, score) in rows:
+        where = f"{path}:{number}"
+        places.setdefault(question, where)
+        hits = found.setdefault(question, {})
+        if passage in hits:
+            refuse(repeated_passage(passage, where), bad_rows)
+        else:
+            hits[passage] = score
+    for question, hits in found.items():
+        ordered = sorted(hits.items(), key=lambda hit: -hit[1])
+        yield (
+            places[question],
+            QuestionResult(question, ordered),
+        )
+
+
+def _hit(line: str, where: str) -> tuple[str, str, float]:
+    columns = line.split()
+    if len(columns) != 6:
+        raise RowError(
+            f"{len(columns)} columns, where a TREC run has 6",
+            where=where,
+            hint="question id, Q0, passage id, rank, score, tag",
+        )
+    question, _, passage, _, score, _ = columns
+    return question, passage, finite_score(score, where)
+
+
+def _write(_: Path, rankings: Iterable[Ranking], tag: str) -> Iterator[str]:
+    tag = _one_word(tag, "tag")
+    for ranking in rankings:
+        question_id = _one_word(ranking.question.question_id, "question id")
+        hits = zip(ranking.passage_ids, ranking.scores, strict=True)
+        for rank, (passage_id, score) in enumerate(hits, start=1):
+            name = _one_word(passage_id, "passage id")
+            yield f"{question_id} Q0 {name} {rank} {score!s} {tag}\n"
+
+
+def _one_word(name: str, kind: str) -> str:
+    if name.split() != [name]:
+        raise ArtError(
+            f"the {kind} {name!r} is empty or holds white space, which parts a TREC run's columns",
+            hint="write a .json file instead, or repair the id",
+        )
+    return name
+
+
+FORMATS.add(
+    ResultFormat(
+        name="results-trec",
+        endings=(".trec", ".run", ".txt"),
+        description="TREC run",
+        read=_read,
+        write=_write,
+    )
+)

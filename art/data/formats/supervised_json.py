@@ -1,0 +1,28 @@
+"""Labelled questions as JSON, one list or lines: DPR's, Tevatron's, what `art mine` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from art.data.formats.base import FORMATS, SupervisedFormat
+from art.data.json_lists import json_rows
+from art.data.records import SupervisedExample, example_of
+from art.data.rows import BadRows, converted
+
+
+def _read(path: Path, bad_rows: BadRows | None) -> Iterator[tuple[str, SupervisedExample]]:
+    unit, rows = json_rows(path, bad_rows)
+    examples = converted(rows, example_of, path, bad_rows, unit=unit)
+    return ((f"{path}:{unit}{number}", example) for number, example in examples)
+
+
+FORMATS.add(
+    SupervisedFormat(
+        name="supervised-json",
+        endings=(".json", ".jsonl"),
+        description="of DPR (`positive_ctxs`, `hard_negative_ctxs`) or Tevatron "
+        "(`positive_passages`, `negative_passages`)",
+        read=_read,
+    )
+)
