@@ -25,12 +25,12 @@ from art.teacher.costs import TeacherShape
 from art.teacher.log_file import read_known
 from art.teacher.models import automatic_dtype
 from art.teacher.registry import KINDS, load_teacher
-from art.training.methods import Method, TrainingSet, method_of
-from art.training.methods.base import ASSUMED_POOL_PASSAGES, Source
+from art.training.methods import Method, method_of
 from art.training.plan import judged_on, needs_teacher, read_run_questions, reads_corpus
 from art.training.run_data import divide, sizes
 from art.training.run_files import RunFiles, RunQuestions, cache_folder
 from art.training.selection import JudgedOn, num_held_out
+from art.training.sources import ASSUMED_POOL_PASSAGES, LABELLED, QUESTIONS, TrainingSet
 
 T = TypeVar("T")
 Model = TypeVar("Model", Retriever, Teacher)
@@ -131,7 +131,7 @@ class Inventory:
             return _ASSUMED_EVALUATED, _ASSUMED_EVALUATED * ASSUMED_POOL_PASSAGES
         if not self.judged_on.holds_out_items:
             return 0, 0
-        return self.method.planned_pool(
+        return self.method.trains_on.planned_pool(
             num_items=self.num_questions,
             num_passages=self.num_passages,
             labelled=self.files.labelled,
@@ -196,14 +196,14 @@ def find(config: Config, asked: WhatIf) -> Inventory:
     basis: list[str] = []
     cache = cache_folder(config)
     method = method_of(config)
-    asks = method.trains_on is Source.QUESTIONS
+    asks = method.trains_on is QUESTIONS
     files = [*(config.data.questions if asks else []), *config.evaluation.questions]
     num_asked = asked.num_questions if asks else None
     questions = _unless_assumed(
         lambda: read_run_questions(config), files, num_asked, "questions", basis
     )
     skip = config.data.skip_bad_rows
-    training_files = config.data.supervised if Source.LABELLED in method.reads else []
+    training_files = config.data.supervised if LABELLED in method.reads else []
     labelled, evaluated_pool = (
         _labelled(some, asked.num_questions, skip, cache, basis)
         for some in (training_files, config.evaluation.supervised)
@@ -301,7 +301,7 @@ def _sizes(
 ) -> dict[str, int]:
     """Return the sizes of the training sets, as planned with where they are."""
     found = {"num_labelled": 0} | sizes(sets)
-    assumed = method.planned_size(
+    assumed = method.trains_on.planned_size(
         num_passages=asked.num_passages,
         num_questions=asked.num_questions,
         hold_out=judged_on(config, method).holds_out_items,

@@ -18,7 +18,7 @@ from art.report.drawing import inline
 from art.report.history import History
 from art.report.tables import outcome, with_interval
 from art.training.methods import METHODS
-from art.training.methods.base import Source
+from art.training.sources import QUESTIONS
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _facts_of(history: History) -> dict[str, str]:
     given = [_listed(evaluation.get(name)) for name in ("questions", "supervised")]
     chosen_on = ", ".join(filter(None, given)) or "held out of what trains"
     method = history.settings.get("training", {}).get("method", "art")
-    trained_on = METHODS[method].trains_on if method in METHODS else Source.QUESTIONS
+    trained_on = METHODS[method].trains_on if method in METHODS else QUESTIONS
     num_steps = start.get("num_steps")
     state = "finished" if history.finished else "not finished"
     return {
@@ -81,7 +81,7 @@ def _facts_of(history: History) -> dict[str, str]:
         "Method": str(method),
         "Training questions": _counted(
             start.get("num_questions"),
-            _listed(data.get(trained_on.setting)) if trained_on.setting else trained_on.value,
+            _listed(data.get(trained_on.setting)) if trained_on.setting else trained_on.name,
         ),
         "Evaluated on": _counted(history.evaluation(0)["num_questions"], chosen_on),
         "Student": str(history.settings.get("retriever", {}).get("model", "?")),

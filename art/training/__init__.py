@@ -4,6 +4,7 @@ losses          the formulae, and the table of losses
 schedule        what is due at which step, as pure functions of the step
 selection       which checkpoint is kept: what it is judged on, hold-out, patience
 run_files       what a run reads, opened
+sources         what methods train on, each divided in its own way
 contrastive     what contrastive steps read: labelled questions, pairs cut from passages
 corpus          the passages of a run and its index
 candidates      who finds the K passages of a question

@@ -10,6 +10,7 @@ from art.training.methods import Method, method_of
 from art.training.run_files import RunQuestions, read_questions_of
 from art.training.schedule import Action, Schedule
 from art.training.selection import JudgedOn, needs_judge
+from art.training.sources import QUESTIONS
 
 # Pairs that are scored together, before the steps that ask for them: the more, the more questions
 # share a passage, and the more is lost when the run is killed.
@@ -33,7 +34,7 @@ def read_run_questions(config: Config) -> RunQuestions:
         DataError: see `read_questions_of`.
     """
     method = method_of(config)
-    train = method.trains_on is method.trains_on.QUESTIONS
+    train = method.trains_on is QUESTIONS
     return read_questions_of(config, judged_on(config, method), train=train)
 
 
@@ -110,7 +111,7 @@ def plan_run(
     """
     training = config.training
     micro_batches = training.questions_per_step // training.questions_per_micro_batch
-    sets = {method_of(config).trains_on.value: num_questions}
+    sets = {method_of(config).trains_on.name: num_questions}
     if training.labelled_share:
         sets["labelled questions"] = num_labelled
     faults = [

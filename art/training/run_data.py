@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 
 from art import distributed
 from art.config import Config
-from art.training.methods import Method, TrainingSet, method_of
-from art.training.methods.base import Source
+from art.training.methods import Method, method_of
 from art.training.plan import (
     check_corpus,
     judged_on,
@@ -22,6 +21,7 @@ from art.training.run_files import (
     read_judgements,
 )
 from art.training.schedule import Schedule
+from art.training.sources import LABELLED, PASSAGES, TrainingSet
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def open_data(config: Config) -> RunData:
     """
     method, progress = method_of(config), distributed.is_main()
     questions = read_run_questions(config)
-    labelled = config.data.supervised if Source.LABELLED in method.reads else []
+    labelled = config.data.supervised if LABELLED in method.reads else []
     files = RunFiles(
         questions,
         read_judgements(config, questions),
@@ -57,7 +57,7 @@ def open_data(config: Config) -> RunData:
         evaluated_pool=open_labelled(config, config.evaluation.supervised, progress=progress),
     )
     # What questions alone decide is complained of before a corpus is built, which takes long.
-    trains_on_passages = Source.PASSAGES in method.reads
+    trains_on_passages = PASSAGES in method.reads
     if trains_on_passages:
         files = _with_corpus(config, method, files)
     sets = divide(config, method, files)

@@ -18,12 +18,11 @@ from art.evaluation.pooled import Pool
 from art.planning.forecast import forecast
 from art.planning.format import plan
 from art.training.loop import train
-from art.training.methods import METHODS, LearnerParts, Method, TrainingSet
-from art.training.methods.base import Source
+from art.training.methods import METHODS, LearnerParts, Method
 from art.training.methods.dpr import ContrastiveLearner
-from art.training.run_files import RunFiles
-from art.training.selection import NO_EPOCH, split_passages
+from art.training.selection import NO_EPOCH
 from art.training.settings import check_config
+from art.training.sources import PASSAGES, TrainingSet
 
 
 class Titles(Method):
@@ -32,7 +31,7 @@ class Titles(Method):
     name: ClassVar[str] = "titles"
     description: ClassVar[str] = "titles ask for their passages"
     needs: ClassVar[tuple[str, ...]] = ("data.passages",)
-    trains_on = Source.PASSAGES
+    trains_on = PASSAGES
     needs_corpus = True
     items_name = "titles"
     passages_per_item = 1
@@ -41,10 +40,6 @@ class Titles(Method):
     @classmethod
     def from_config(cls, config: Config) -> Titles:
         return cls()
-
-    def training_sets(self, files: RunFiles, *, seed: int, hold_out: bool) -> list[TrainingSet]:
-        split = split_passages(len(files.store or ()), seed=seed, hold_some_out=hold_out)
-        return [TrainingSet("titles", split.num_training, split)]
 
     def learner(self, parts: LearnerParts, sets: Sequence[TrainingSet]) -> ContrastiveLearner:
         store, split, retriever = parts.files.store, sets[0].split, parts.retriever

@@ -39,13 +39,13 @@ def exact_ties(questions: np.ndarray, vectors: np.ndarray, top_k: int):
 def count_passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Records (questions, candidates) of every call of FAISS over the whole index."""
     passes: list[tuple[int, int]] = []
-    propose = searching._propose
+    propose = searching._find_candidates
 
     def recording(shards, questions, num_candidates):
         passes.append((len(questions), num_candidates))
         return propose(shards, questions, num_candidates)
 
-    monkeypatch.setattr(searching, "_propose", recording)
+    monkeypatch.setattr(searching, "_find_candidates", recording)
     return passes
 
 

@@ -12,9 +12,8 @@ from tiny_run import tiny_run
 
 from art.config import Config
 from art.errors import ConfigFaults, MismatchError, RowError
-from art.training import setup
+from art.training import setup, sources
 from art.training.loop import train
-from art.training.methods import dpr
 from art.training.selection import TrainingSplit
 from art.training.settings import check_config
 
@@ -119,13 +118,13 @@ def test_a_question_that_chooses_trains_in_neither_way(
     labelled = Path(config.data.supervised[0]).read_text().splitlines()
     asked.write_text("\n".join(json.loads(line)["question"] for line in labelled))
     seen: list[TrainingSplit] = []
-    original = dpr.split_labelled
+    original = sources.split_labelled
 
     def kept(*args: Any, **kwargs: Any) -> Any:
         seen.append(original(*args, **kwargs))
         return seen[-1]
 
-    monkeypatch.setattr(dpr, "split_labelled", kept)
+    monkeypatch.setattr(sources, "split_labelled", kept)
     train(config)
     assert len(seen[0].left_out) == 16
     assert not len(seen[0].held_out)

@@ -11,12 +11,12 @@ A file in this folder that adds a method to `METHODS` is all that a new one take
 
 from art.config import Config
 from art.registry import import_all
-from art.training.methods.base import METHODS, Learner, LearnerParts, Method, TrainingSet
+from art.training.methods.base import METHODS, Learner, LearnerParts, Method
 from art.training.methods.mixed import Mixed
 
 import_all(__name__, __path__)
 
-__all__ = ["METHODS", "Learner", "LearnerParts", "Method", "Mixed", "TrainingSet", "method_of"]
+__all__ = ["METHODS", "Learner", "LearnerParts", "Method", "Mixed", "method_of"]
 
 # Whose steps `training.labelled_share` mixes in.
 _LABELLED = "dpr"

@@ -24,25 +24,17 @@ from art.training.candidates import (
 )
 from art.training.gradient_cache import TowerInputs, grad_cached
 from art.training.losses import LOSSES, Temperatures, similarity
-from art.training.methods.base import (
-    METHODS,
-    Learner,
-    LearnerParts,
-    Method,
-    Source,
-    TrainingSet,
-)
+from art.training.methods.base import METHODS, Learner, LearnerParts, Method
 from art.training.prefetch import prefetch
+from art.training.sources import QUESTIONS, TrainingSet
 from art.training.statistics import StepStatistics, describe_distillation
 
 if TYPE_CHECKING:
     from art.config import Config
-    from art.data.formats import Passage
     from art.data.tokens import TokenStore
     from art.retriever.encoders import Retriever
     from art.teacher.cached import CachedTeacher
     from art.training.progress import PhaseTimer
-    from art.training.run_files import RunFiles
     from art.training.schedule import MicroBatch, Schedule
 
 LossFunction = Callable[[Tensor, Tensor, Temperatures], Tensor]
@@ -142,7 +134,7 @@ class Art(Method):
     description: ClassVar[str] = "questions alone and a teacher (the paper)"
     needs: ClassVar[tuple[str, ...]] = ("data.passages", "data.questions", "teacher")
     takes_labelled_steps: ClassVar[bool] = True
-    trains_on = Source.QUESTIONS
+    trains_on = QUESTIONS
     uses_teacher = True
     needs_corpus = True
     holds_out = "questions"
@@ -198,10 +190,6 @@ class Art(Method):
         """What each question comes with."""
         return f"{self.top_k} passages each"
 
-    def training_sets(self, files: RunFiles, *, seed: int, hold_out: bool) -> list[TrainingSet]:
-        """Return the questions that train; those held out have left them already."""
-        return [TrainingSet(self.trains_on.value, len(files.questions.training))]
-
     def check_corpus(self, num_passages: int) -> Iterator[str]:
         """Yield a fault where there are fewer passages than are asked for per question."""
         if num_passages < self.top_k:
@@ -215,16 +203,6 @@ class Art(Method):
         """Yield how many pairs there are to score."""
         num_asked = self.num_scoring_steps(schedule) * schedule.questions_per_step
         yield f"at most {num_asked * self.top_k:,} pairs to score"
-
-    def sample(
-        self, files: RunFiles, *, rng: np.random.Generator, count: int
-    ) -> tuple[list[str], list[Passage]] | None:
-        """Draw training questions and passages of the corpus."""
-        questions, store = files.questions.training, files.store
-        if store is None or not questions:
-            return None
-        texts = [questions[i] for i in rng.integers(len(questions), size=count).tolist()]
-        return texts, [store[int(row)] for row in rng.integers(len(store), size=count)]
 
     def learner(self, parts: LearnerParts, sets: Sequence[TrainingSet]) -> ArtLearner:
         """Return what takes the steps."""

@@ -5,20 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 
 from art.registry import Registry
+from art.training.sources import Sample, Source, TrainingSet
 
 if TYPE_CHECKING:
     from torch import nn
 
     from art.config import Config
-    from art.data.formats import Passage
     from art.data.passages import PassageStore
-    from art.data.supervised_store import SupervisedStore
     from art.data.tokens import PassageEncoder, TokenStore
     from art.evaluation.pooled import Pool
     from art.retriever.bm25 import BM25
@@ -28,40 +26,7 @@ if TYPE_CHECKING:
     from art.training.progress import PhaseTimer
     from art.training.run_files import RunFiles
     from art.training.schedule import MicroBatch, Schedule
-    from art.training.selection import TrainingSplit
     from art.training.statistics import StepStatistics
-
-
-class Source(Enum):
-    """What a method trains on, and what a user calls it."""
-
-    QUESTIONS = "training questions"
-    LABELLED = "labelled training questions"
-    PASSAGES = "passages to cut pairs from"
-
-    @property
-    def setting(self) -> str:
-        """The setting of section `data` that names its files; empty where it is cut from others."""
-        return {"QUESTIONS": "questions", "LABELLED": "supervised"}.get(self.name, "")
-
-
-# That each labelled question brings into a pool, where no file tells.
-ASSUMED_POOL_PASSAGES = 50
-
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """The items that one kind of step learns from.
-
-    Attributes:
-        name: for messages, such as `training questions`.
-        num_items: how many train.
-        split: which items train and which are held out, by position; None where all train.
-    """
-
-    name: str
-    num_items: int
-    split: TrainingSplit | None = None
 
 
 @dataclass(frozen=True)
@@ -155,7 +120,7 @@ class Method(ABC):
         name: the value of `training.method`.
         description: a sentence for a user.
         needs: settings and sections that must be given, by dotted path.
-        trains_on: what its training set holds.
+        trains_on: `QUESTIONS`, `LABELLED` or `PASSAGES` of `training.sources`.
         uses_teacher: whether its steps score pairs.
         needs_corpus: whether its steps read the corpus; else only an evaluation may.
         holds_out: what it holds out where nothing is given to judge checkpoints on: `questions`, to
@@ -208,12 +173,6 @@ class Method(ABC):
         """Passages that each item brings into a contrastive step; 0 where there is none."""
         return 0
 
-    @property
-    def reads(self) -> set[Source]:
-        """All that its steps train on."""
-        return {self.trains_on}
-
-    @abstractmethod
     def training_sets(self, files: RunFiles, *, seed: int, hold_out: bool) -> list[TrainingSet]:
         """Divide what it trains on; the first set is the one that an epoch is a pass over.
 
@@ -225,6 +184,12 @@ class Method(ABC):
         Raises:
             DataError: there is too little to train on and to hold out.
         """
+        return [self.trains_on.divide(files, seed=seed, hold_out=hold_out)]
+
+    @property
+    def reads(self) -> set[Source]:
+        """All that its steps train on."""
+        return {self.trains_on}
 
     @abstractmethod
     def learner(self, parts: LearnerParts, sets: Sequence[TrainingSet]) -> Learner:
@@ -252,44 +217,9 @@ class Method(ABC):
         """Return how many of the steps score pairs."""
         return 0
 
-    def planned_size(
-        self, *, num_passages: int | None, num_questions: int | None, hold_out: bool
-    ) -> int | None:
-        """Return how many items train where a plan assumes their number; None where it does not.
-
-        Args:
-            num_passages: assumed; None where the corpus is here.
-            num_questions: assumed; None where the questions are here.
-            hold_out: whether some items are held out.
-        """
-        return num_questions
-
-    def planned_pool(
-        self, *, num_items: int, num_passages: int, labelled: SupervisedStore | None
-    ) -> tuple[int, int]:
-        """Return about how many questions and passages a held-out pool has.
-
-        Args:
-            num_items: that train.
-            num_passages: of the corpus.
-            labelled: the labelled questions, where they are here.
-        """
-        return 0, 0
-
-    def sample(
-        self, files: RunFiles, *, rng: np.random.Generator, count: int
-    ) -> tuple[list[str], list[Passage]] | None:
-        """Draw questions and passages as its steps read them, to measure and time them.
-
-        Args:
-            files: what the run reads, as far as it is here.
-            rng: draws them.
-            count: how many of each.
-
-        Returns:
-            Questions and passages, `count` each; None where they are not here.
-        """
-        return None
+    def sample(self, files: RunFiles, *, rng: np.random.Generator, count: int) -> Sample | None:
+        """Draw questions and passages as its steps read them, see `Source.sample`."""
+        return self.trains_on.sample(files, rng=rng, count=count)
 
 
 METHODS: Registry[type[Method]] = Registry("training method")

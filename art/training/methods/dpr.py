@@ -19,26 +19,15 @@ from art.errors import ArtError
 from art.training.contrastive import EpochItems, labelled_items, labelled_pool
 from art.training.gradient_cache import TowerInputs, grad_cached
 from art.training.losses import contrastive_loss, similarity_to_all
-from art.training.methods.base import (
-    ASSUMED_POOL_PASSAGES,
-    METHODS,
-    Learner,
-    LearnerParts,
-    Method,
-    Source,
-    TrainingSet,
-)
-from art.training.selection import num_held_out, split_labelled
+from art.training.methods.base import METHODS, Learner, LearnerParts, Method
+from art.training.sources import LABELLED, TrainingSet
 from art.training.statistics import StepStatistics, describe_contrast
 
 if TYPE_CHECKING:
     from art.config import Config
-    from art.data.formats import Passage
-    from art.data.supervised_store import SupervisedStore
     from art.evaluation.pooled import Pool
     from art.retriever.encoders import Retriever
     from art.training.progress import PhaseTimer
-    from art.training.run_files import RunFiles
     from art.training.schedule import MicroBatch
 
 
@@ -208,7 +197,7 @@ class Dpr(Method):
         "labelled questions, each told apart from the passages of the whole step"
     )
     needs: ClassVar[tuple[str, ...]] = ("data.supervised",)
-    trains_on = Source.LABELLED
+    trains_on = LABELLED
     items_name = "labelled questions"
 
     hard_negatives: int
@@ -232,22 +221,6 @@ class Dpr(Method):
         plural = "" if self.hard_negatives == 1 else "s"
         return f"a positive and {self.hard_negatives} hard negative{plural} each"
 
-    def training_sets(self, files: RunFiles, *, seed: int, hold_out: bool) -> list[TrainingSet]:
-        """Divide the labelled questions; those that a run is evaluated on do not train.
-
-        Raises:
-            DataError: there is one question alone.
-        """
-        name = self.trains_on.value
-        if files.labelled is None:
-            return [TrainingSet(name, 0)]
-        asked = files.questions
-        evaluated = [one.text for one in asked.evaluation] if asked.held_out else []
-        split = split_labelled(
-            files.labelled, seed=seed, hold_some_out=hold_out, evaluated=evaluated
-        )
-        return [TrainingSet(name, split.num_training, split)]
-
     def learner(self, parts: LearnerParts, sets: Sequence[TrainingSet]) -> ContrastiveLearner:
         """Return what takes the steps."""
         labelled, (own, *_) = parts.files.labelled, sets
@@ -266,23 +239,3 @@ class Dpr(Method):
         held_out = own.split.held_out.tolist()
         pool = labelled_pool(labelled, tokens, retriever, held_out) if held_out else None
         return ContrastiveLearner(parts, items, chunk_tokens=self.chunk_tokens, pool=pool)
-
-    def planned_pool(
-        self, *, num_items: int, num_passages: int, labelled: SupervisedStore | None
-    ) -> tuple[int, int]:
-        """Return about how many questions and passages a held-out pool has."""
-        if labelled is None:
-            held_out = num_held_out(num_items)
-            return held_out, held_out * ASSUMED_POOL_PASSAGES
-        held_out = num_held_out(len(labelled))
-        return held_out, round(held_out * (len(labelled.contexts) / len(labelled)))
-
-    def sample(
-        self, files: RunFiles, *, rng: np.random.Generator, count: int
-    ) -> tuple[list[str], list[Passage]] | None:
-        """Draw labelled questions and passages of theirs."""
-        if files.labelled is None:
-            return None
-        asked, contexts = files.labelled.questions, files.labelled.contexts
-        texts = [asked[i] for i in rng.integers(len(asked), size=count).tolist()]
-        return texts, [contexts[int(row)] for row in rng.integers(len(contexts), size=count)]

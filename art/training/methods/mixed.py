@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from torch import nn
 
-from art.training.methods.base import Learner, LearnerParts, Method, Source, TrainingSet
+from art.training.methods.base import Learner, LearnerParts, Method
+from art.training.sources import Source, TrainingSet
 
 if TYPE_CHECKING:
     from art.config import Config
-    from art.data.formats import Passage
-    from art.data.supervised_store import SupervisedStore
     from art.training.progress import PhaseTimer
     from art.training.run_files import RunFiles
     from art.training.schedule import MicroBatch, Schedule
@@ -81,7 +80,7 @@ class Mixed(Method):
     def training_sets(self, files: RunFiles, *, seed: int, hold_out: bool) -> list[TrainingSet]:
         """Return the first one's sets and the labelled one, of which nothing more is held out."""
         own = self.main.training_sets(files, seed=seed, hold_out=hold_out)
-        mixed_in, *_ = self.labelled.training_sets(files, seed=seed, hold_out=False)
+        mixed_in = self.labelled.trains_on.divide(files, seed=seed, hold_out=False)
         return [*own, replace(mixed_in, name=_NAME)]
 
     def check_corpus(self, num_passages: int) -> Iterator[str]:
@@ -99,28 +98,6 @@ class Mixed(Method):
     def num_scoring_steps(self, schedule: Schedule) -> int:
         """Return those of the first."""
         return self.main.num_scoring_steps(schedule)
-
-    def planned_size(
-        self, *, num_passages: int | None, num_questions: int | None, hold_out: bool
-    ) -> int | None:
-        """Return the first one's."""
-        return self.main.planned_size(
-            num_passages=num_passages, num_questions=num_questions, hold_out=hold_out
-        )
-
-    def planned_pool(
-        self, *, num_items: int, num_passages: int, labelled: SupervisedStore | None
-    ) -> tuple[int, int]:
-        """Return the first one's."""
-        return self.main.planned_pool(
-            num_items=num_items, num_passages=num_passages, labelled=labelled
-        )
-
-    def sample(
-        self, files: RunFiles, *, rng: np.random.Generator, count: int
-    ) -> tuple[list[str], list[Passage]] | None:
-        """Draw what the first one reads."""
-        return self.main.sample(files, rng=rng, count=count)
 
     def learner(self, parts: LearnerParts, sets: Sequence[TrainingSet]) -> MixedLearner:
         """Return what takes the steps of both."""

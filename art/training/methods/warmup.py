@@ -13,14 +13,12 @@ import numpy as np
 
 from art.data.cloze import inverse_cloze, random_crops
 from art.training.contrastive import cut_pairs, cut_pool
-from art.training.methods.base import METHODS, LearnerParts, Method, Source, TrainingSet
+from art.training.methods.base import METHODS, LearnerParts, Method
 from art.training.methods.dpr import ContrastiveLearner
-from art.training.selection import num_held_out, split_passages
+from art.training.sources import PASSAGES, Sample, TrainingSet
 
 if TYPE_CHECKING:
     from art.config import Config
-    from art.data.formats import Passage
-    from art.data.supervised_store import SupervisedStore
     from art.training.run_files import RunFiles
 
 
@@ -41,7 +39,7 @@ class Warmup(Method):
         "usually ends it"
     )
     needs: ClassVar[tuple[str, ...]] = ("data.passages",)
-    trains_on = Source.PASSAGES
+    trains_on = PASSAGES
     needs_corpus = True
     items_name = "pairs to cut an epoch"
 
@@ -64,14 +62,6 @@ class Warmup(Method):
         """How the pairs are cut."""
         return f"pairs by {self.pairs}"
 
-    def training_sets(self, files: RunFiles, *, seed: int, hold_out: bool) -> list[TrainingSet]:
-        """Divide the passages of the corpus."""
-        name = self.trains_on.value
-        if files.store is None:
-            return [TrainingSet(name, 0)]
-        split = split_passages(len(files.store), seed=seed, hold_some_out=hold_out)
-        return [TrainingSet(name, split.num_training, split)]
-
     def learner(self, parts: LearnerParts, sets: Sequence[TrainingSet]) -> ContrastiveLearner:
         """Return what takes the steps."""
         store, (own, *_) = parts.files.store, sets
@@ -86,28 +76,11 @@ class Warmup(Method):
             pool=cut_pool(pairs, held_out) if held_out else None,
         )
 
-    def planned_size(
-        self, *, num_passages: int | None, num_questions: int | None, hold_out: bool
-    ) -> int | None:
-        """Return how many passages train: whatever questions there are, it reads none."""
-        if num_passages is None:
-            return None
-        return num_passages - (num_held_out(num_passages) if hold_out else 0)
-
-    def planned_pool(
-        self, *, num_items: int, num_passages: int, labelled: SupervisedStore | None
-    ) -> tuple[int, int]:
-        """Return how many passages are held out: each gives a question and a passage."""
-        held_out = num_held_out(num_passages)
-        return held_out, held_out
-
-    def sample(
-        self, files: RunFiles, *, rng: np.random.Generator, count: int
-    ) -> tuple[list[str], list[Passage]] | None:
+    def sample(self, files: RunFiles, *, rng: np.random.Generator, count: int) -> Sample | None:
         """Draw passages, and cut a question from each."""
-        store = files.store
-        if store is None:
+        found = super().sample(files, rng=rng, count=count)
+        if found is None:
             return None
-        chosen = [store[int(row)] for row in rng.integers(len(store), size=count)]
+        _, chosen = found
         cut = inverse_cloze if self.pairs == "inverse-cloze" else random_crops
         return [cut(one.text, rng)[0] or one.title for one in chosen], chosen
