@@ -104,7 +104,7 @@ class Source(ABC):
         """
 
 
-class _Questions(Source):
+class _QuestionSource(Source):
     """Questions without labels; those held out have left them when they are read."""
 
     name = "training questions"
@@ -123,7 +123,7 @@ class _Questions(Source):
         return texts, [store[int(row)] for row in rng.integers(len(store), size=count)]
 
 
-class _LabelledQuestions(Source):
+class _LabelledSource(Source):
     """Questions with passages that answer them."""
 
     name = "labelled training questions"
@@ -163,7 +163,7 @@ class _LabelledQuestions(Source):
         return texts, [contexts[int(row)] for row in rng.integers(len(contexts), size=count)]
 
 
-class _Passages(Source):
+class _PassageSource(Source):
     """The passages of the corpus, which questions are made of."""
 
     name = "passages to cut pairs from"
@@ -199,4 +199,4 @@ class _Passages(Source):
         return [one.title or one.text for one in chosen], chosen
 
 
-QUESTIONS, LABELLED, PASSAGES = _Questions(), _LabelledQuestions(), _Passages()
+QUESTIONS, LABELLED, PASSAGES = _QuestionSource(), _LabelledSource(), _PassageSource()
