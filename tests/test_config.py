@@ -186,6 +186,15 @@ def test_an_override_can_be_a_list_null_or_plain_text(file: Path) -> None:
     assert config.retriever.question_prefix == "query: "
 
 
+def test_the_section_that_was_called_scorer_is_refused_in_one_line(tmp_path: Path) -> None:
+    document = {"scorer" if name == "teacher" else name: MINIMAL[name] for name in MINIMAL}
+    message = faults(write(tmp_path / "c.yaml", document))
+    assert message.endswith("c.yaml: scorer: is called teacher now; rename the section")
+    assert "\n" not in message
+    message = faults(write(tmp_path / "d.yaml", MINIMAL), "--scorer.temperature=0.1")
+    assert message.endswith("no such option; did you mean teacher.temperature?")
+
+
 def test_missing_sections_and_required_settings_are_named(tmp_path: Path) -> None:
     message = faults(write(tmp_path / "c.yaml", {"data": {"questions": "q.txt"}}))
     for dotted in ("data.passages", "retriever", "teacher", "output"):

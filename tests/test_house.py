@@ -53,6 +53,7 @@ NAMES_LEFT = {
 ELSEWHERE = {
     r"figures?": {"art/report/drawing.py", "art/data/webpages.py", "art/data/markdown.py"},
     r"scorer": {
+        "art/config/reading.py",  # which says what took its place
         "art/data/pairs.py",
         "art/teacher/kinds/answer_likelihood.py",
         "art/teacher/kinds/question_likelihood.py",

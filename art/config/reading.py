@@ -38,6 +38,8 @@ class Stage:
     origins: dict[str, str]
 
 
+# Sections that had another name; what still says it is refused in one line.
+_RENAMED = {"scorer": "teacher"}
 _MAPPINGS = {"teacher.quantization"}  # the only setting that is one
 
 
@@ -186,6 +188,10 @@ def check_config(
         ConfigFaults: anything is wrong.
     """
     found = list(faults)
+    for old, new in _RENAMED.items():
+        if old in document:
+            found.append(f"{source}: {old}: is called {new} now; rename the section")
+            document = {new if name == old else name: values for name, values in document.items()}
     config: Config | None = None
     seen: set[str] = set()
     try:
@@ -259,7 +265,11 @@ def _value(text: str, *, mapping: bool) -> Any:
 def _nearest(dotted: str) -> str:
     if len(dotted) > _LONG_NAME:
         return ""
+    section, dot, key = dotted.partition(".")
+    dotted = _RENAMED.get(section, section) + dot + key
     known = [name for name, _, _ in fields()]
+    if dotted in known:
+        return f"; did you mean {dotted}?"
     by_last_part = [name for name in known if name.partition(".")[2] == dotted.rpartition(".")[2]]
     near = by_last_part or difflib.get_close_matches(dotted, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else ""

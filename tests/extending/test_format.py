@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from command import run
+from tiny_run import tiny_run
 
 import art
 from art.data.formats import (
@@ -22,6 +23,8 @@ from art.data.formats import (
 from art.data.passages import PassageStore
 from art.data.rows import BadRows, converted, plain_lines
 from art.errors import DataError, RowError
+from art.training.loop import train
+from art.training.settings import check_config
 
 
 def read_toy(path: str | Path, bad_rows: BadRows | None) -> Iterator[tuple[int, Passage]]:
@@ -125,6 +128,13 @@ def test_the_commands_read_our_corpus_and_write_our_results(
     assert ours.question_ids == ["1", "2"] and ours.scores.shape == (2, 7)
     assert (ours.question_ids, ours.passage_ids) == (trec.question_ids, trec.passage_ids)
     assert (ours.scores == trec.scores).all()
+
+
+def test_a_run_trains_on_it(corpus_file, corpus, tiny_bert, tiny_t5, tmp_path) -> None:
+    document = tiny_run(tmp_path / "run", tiny_bert, tiny_t5, corpus).model_dump(mode="json")
+    document["data"]["passages"] = str(corpus_file)
+    document["training"]["max_steps"] = 2
+    assert train(check_config(document, source="test")).last_step == 2
 
 
 def test_a_question_that_stands_twice_is_refused_in_any_format(tmp_path: Path) -> None:
