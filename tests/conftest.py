@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,21 @@ def sentences(count: int, length: int = 12) -> list[str]:
         + f" {i}"
         for i in range(count)
     ]
+
+
+@pytest.fixture(scope="module")
+def known_metrics() -> Iterator[None]:
+    """Leave only the metrics that the tests of a module count on, whichever were added since."""
+    from art.evaluation.metrics import METRICS
+
+    known = {"top_<k>", "ndcg@10", "mrr@10", "recall@100", "map", "teacher_log_likelihood"}
+    known |= {"pooled_mrr", "pooled_top_1", "pooled_average_rank"}
+    others = [one for one in METRICS if one.name not in known]
+    for one in others:
+        METRICS.remove(one.name)
+    yield
+    for one in others:
+        METRICS.add(one)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Rows = TypeVar("Rows")
 
 QuestionsFile = Annotated[
-    Path, typer.Option("--questions", help="Questions: .txt, .jsonl, DPR .csv, or a BEIR folder.")
+    Path, typer.Option("--questions", help="Questions: .txt, .csv, .tsv, .jsonl, or a BEIR folder.")
 ]
 PassagesFile = Annotated[
     Path, typer.Option("--passages", help="Corpus: .tsv, .jsonl, a BEIR folder; or .gz.")

@@ -80,6 +80,8 @@ class Choices:
             needs |= dict.fromkeys(choice.needs if choice else (), f"{dotted} {name}")
         sentences = {dotted: sentence for dotted, sentence, _ in fields()}
         sentences |= {name: kind.__doc__ or "" for name, kind in sections()}
+        if strangers := {dotted: who for dotted, who in needs.items() if dotted not in sentences}:
+            raise ValueError(f"needs of settings that do not exist: {strangers}")
         for dotted, who in needs.items():
             if not _given(document, dotted):
                 yield dotted, f"is required by {who}. {sentences[dotted]}"

@@ -6,9 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Literal
 
 import numpy as np
 
@@ -17,7 +16,8 @@ from art.data.passages import PassageStore
 from art.data.prompts import RetrieverTemplate
 from art.data.splitting import sentences
 
-Cut = Literal["inverse-cloze", "crops"]
+Cut = Callable[[str, np.random.Generator], tuple[str, str]]
+"""A passage's text and what chance is drawn from → a question and the text that it asks for."""
 
 KEEP = 0.1  # of the sentences stay in their passage, so that words in common count too (Lee et al.)
 _SHORTEST, _LONGEST = 0.05, 0.5  # share of a passage that a crop takes (Izacard et al.)
@@ -32,7 +32,6 @@ def cloze_items(
     passage_template: RetrieverTemplate,
     seed: int,
     epoch: int,
-    keep: float = KEEP,
 ) -> list[ContrastiveItem]:
     """Return a pair from each passage, a function of (seed, epoch, row) alone.
 
@@ -41,21 +40,17 @@ def cloze_items(
     Args:
         rows: of the passages.
         store: the passages; the key of each is its row.
-        cut: how pairs are made.
+        cut: makes a pair of a text.
         question_template: of the retriever.
         passage_template: of the retriever.
         seed: of the run.
         epoch: from 0; each gives other pairs.
-        keep: see `inverse_cloze`.
     """
     titles, questions, texts = [], [], []
     for row in rows:
         passage = store[row]
         rng = np.random.default_rng((seed, epoch, row))
-        if cut == "inverse-cloze":
-            question, text = inverse_cloze(passage.text, rng, keep=keep)
-        else:
-            question, text = random_crops(passage.text, rng)
+        question, text = cut(passage.text, rng)
         titles.append(passage.title)
         questions.append(question or passage.title)
         texts.append(text)

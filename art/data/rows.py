@@ -87,8 +87,10 @@ def plain_lines(path: Path, bad_rows: BadRows | None = None) -> Iterator[tuple[i
             yield number, line.removesuffix("\n").removesuffix("\r")
 
 
-def csv_rows(path: Path, bad_rows: BadRows | None = None) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, fields) of a tab-separated file with csv quoting; blank rows are passed.
+def csv_rows(
+    path: Path, bad_rows: BadRows | None = None, *, delimiter: str = "\t"
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, fields) of a table with csv quoting; blank rows are passed.
 
     Fields in quotation marks may hold tabs, line breaks and doubled quotation marks. Where bad rows
     are skipped, reading goes on with the line behind a bad row's first: a quotation mark that is
@@ -96,7 +98,7 @@ def csv_rows(path: Path, bad_rows: BadRows | None = None) -> Iterator[tuple[int,
     """
     lines = _RowLines(path)
     csv.field_size_limit(max(csv.field_size_limit(), ROW_BYTES))
-    rows = csv.reader(lines, delimiter="\t", strict=True)
+    rows = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
         try:
             fields = next(rows)

@@ -52,7 +52,7 @@ def plan(config: Config, forecast: Forecast) -> str:
             ),
             "  ",
         ),
-        f"  {work.num_evaluations} evaluations on {_evaluated(work)}; "
+        f"  {work.num_evaluations:,} evaluations on {_evaluated(work)}; "
         f"{work.num_refreshes * work.num_passages:,} passages embedded",
         "",
         *_columns(_phases(forecast)),

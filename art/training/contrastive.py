@@ -70,16 +70,13 @@ def labelled_items(
     return read
 
 
-def cut_pairs(
-    store: PassageStore, retriever: Retriever, *, cut: Cut, keep: float, seed: int
-) -> EpochItems:
+def cut_pairs(store: PassageStore, retriever: Retriever, *, cut: Cut, seed: int) -> EpochItems:
     """Return what cuts a pair from each of some passages, other pairs in every epoch.
 
     Args:
         store: the passages; the positions are their rows.
         retriever: whose towers will read the pairs.
-        cut: how.
-        keep: see `cloze.inverse_cloze`.
+        cut: makes a pair of a text, such as `cloze.inverse_cloze`.
         seed: of the run.
     """
 
@@ -92,7 +89,6 @@ def cut_pairs(
             passage_template=retriever.passage_template,
             seed=seed,
             epoch=epoch,
-            keep=keep,
         )
 
     return pairs

@@ -162,4 +162,5 @@ def _refreshes(schedule: Schedule) -> Iterator[str]:
         return
     interval = schedule.refresh_steps
     every = "step" if interval == 1 else f"{interval} steps"
-    yield f"index refreshed {num_refreshes} times, every {every}"
+    times = "once" if num_refreshes == 1 else f"{num_refreshes} times"
+    yield f"index refreshed {times}, every {every}"

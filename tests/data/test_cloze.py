@@ -130,13 +130,13 @@ def tokenizer(tiny_bert):
 
 def items(store, tokenizer, rows, **settings):
     template = RetrieverTemplate(tokenizer, max_length=64)
-    settings = {"cut": "inverse-cloze", "seed": 1, "epoch": 0} | settings
+    settings = {"cut": inverse_cloze, "seed": 1, "epoch": 0} | settings
     return cloze_items(
         rows, store, question_template=template, passage_template=template, **settings
     )
 
 
-@pytest.mark.parametrize("cut", ["inverse-cloze", "crops"])
+@pytest.mark.parametrize("cut", [inverse_cloze, random_crops])
 def test_items_are_read_through_the_templates_and_keep_their_title(store, tokenizer, cut) -> None:
     first, second, bare = items(store, tokenizer, [0, 1, 2], cut=cut)
     (shown,) = (tokenizer.decode(ids) for ids in first.passages)

@@ -19,6 +19,8 @@ from art.evaluation.evaluate import Evaluation, evaluate, evaluate_rows
 from art.evaluation.rerank import in_order, score_rows
 from art.training.selection import primary_metric
 
+pytestmark = pytest.mark.usefixtures("known_metrics")
+
 N = 30
 
 

@@ -14,6 +14,8 @@ from art.evaluation.metrics import METRICS, compute_all, means, metric
 from art.evaluation.metrics.evidence import Hits, Judgements, PooledRanks
 from art.evaluation.statistics import spaced_scores
 
+pytestmark = pytest.mark.usefixtures("known_metrics")
+
 
 def test_a_question_is_answered_at_k_if_a_hit_stands_there_or_before():
     hits = [[0, 1, 0, 1], [0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]

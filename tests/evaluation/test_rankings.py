@@ -14,6 +14,8 @@ from art.errors import ArtError
 from art.evaluation.evaluate import evaluate_rows
 from art.evaluation.rankings import read_rankings, write_rankings
 
+pytestmark = pytest.mark.usefixtures("known_metrics")
+
 ROWS = np.array([[3, 1, 4, 0, 5, 2, 6], [0, 1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1, 0]])
 SCORES = np.linspace(1, 0.1, 7) * np.array([[3.0], [1.0], [2.0]])
 LABELLED = [

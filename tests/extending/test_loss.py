@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from tiny_run import tiny_run
 from torch import Tensor
 
@@ -18,19 +17,17 @@ from art.training.losses import LOSSES, Loss, Temperatures
 from art.training.settings import check_config
 
 
-def first_place(student: Tensor, teacher: Tensor, temperatures: Temperatures) -> Tensor:
-    """Cross-entropy with the teacher's first passage alone, [B]."""
-    scores = student / temperatures.student
-    return torch.nn.functional.cross_entropy(scores, teacher.argmax(-1), reduction="none")
+def total_variation(student: Tensor, teacher: Tensor, temperatures: Temperatures) -> Tensor:
+    """Half the absolute difference of the retriever's distribution from the soft labels, [B]."""
+    labels = (teacher.detach() / temperatures.teacher).softmax(-1)
+    return (labels - (student / temperatures.student).softmax(-1)).abs().sum(-1) / 2
 
 
 @pytest.fixture
 def toy() -> Iterator[str]:
-    name = LOSSES.add(
-        Loss("first-place", "The teacher's first passage is the only label.", first_place)
-    ).name
-    yield name
-    LOSSES.remove(name)
+    entry = Loss("toy-variation", "Total variation from the soft labels.", total_variation)
+    yield LOSSES.add(entry).name
+    LOSSES.remove(entry.name)
 
 
 def with_loss(config: Config, name: str, folder: Path) -> Config:
@@ -64,6 +61,6 @@ def test_a_loss_that_is_not_in_the_table_is_refused_with_those_that_are(
 ) -> None:
     config = tiny_run(tmp_path / "run", tiny_bert, tiny_t5, corpus)
     with pytest.raises(
-        ConfigFaults, match=r"training\.loss: did you mean kl\?.*margin-mse, got 'k'"
+        ConfigFaults, match=r"training\.loss: did you mean kl\? it is one of .*kl.*, got 'k'"
     ):
         with_loss(config, "k", tmp_path / "other")

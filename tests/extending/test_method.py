@@ -14,13 +14,13 @@ from tiny_run import tiny_run
 from art.config import Config
 from art.data.contrastive import ContrastiveItem
 from art.errors import ConfigFaults
-from art.evaluation.pooled import Pool
 from art.planning.forecast import forecast
 from art.planning.format import plan
+from art.planning.inventory import WhatIf
+from art.training.contrastive import cut_pool
 from art.training.loop import train
 from art.training.methods import METHODS, LearnerParts, Method
 from art.training.methods.dpr import ContrastiveLearner
-from art.training.selection import NO_EPOCH
 from art.training.settings import check_config
 from art.training.sources import PASSAGES, TrainingSet
 
@@ -55,18 +55,12 @@ class Titles(Method):
                 for question, passage, key in zip(asked, read, keys, strict=True)
             ]
 
-        held_out = items(split.held_out.tolist(), NO_EPOCH)
-        pool = Pool.of(
-            [one.question for one in held_out],
-            lambda columns: [held_out[column].passages[0] for column in columns],
-            keys=np.concatenate([one.keys for one in held_out]),
-            positives=[one.positive_keys for one in held_out],
-        )
+        held_out = split.held_out.tolist()  # none where the settings name questions to judge on
         return ContrastiveLearner(
             parts,
             lambda places, epoch: items(split.training(places), epoch),
             chunk_tokens=None,
-            pool=pool,
+            pool=cut_pool(items, held_out) if held_out else None,
         )
 
 
@@ -95,6 +89,20 @@ def test_a_run_trains_by_a_method_that_the_registry_was_given(configure) -> None
     assert all({"loss", "in_batch_accuracy", "read_seconds"} <= one.keys() for one in trained)
 
 
+def test_it_is_judged_on_given_questions_and_planned_for_files_that_are_not_here(
+    configure, corpus, tmp_path
+) -> None:
+    dev = tmp_path / "dev.jsonl"
+    dev.write_text(json.dumps({"question": "who", "positive_passage_ids": [corpus[0][0]]}))
+    document = configure(max_steps=2).model_dump(mode="json")
+    document["evaluation"]["questions"] = [str(dev)]
+    document["training"] |= {"evaluate_steps": 2, "refresh_steps": 2}
+    assert train(check_config(document, source="test")).metric == "top_20"
+    document["output"]["folder"] = str(tmp_path / "planned")
+    planned = forecast(check_config(document, source="test"), WhatIf(num_passages=1000))
+    assert planned.schedule.num_questions == 1000
+
+
 def test_the_plan_describes_it(configure) -> None:
     config = configure()
     said = plan(config, forecast(config))
@@ -109,5 +117,5 @@ def test_what_it_needs_is_asked_for_and_its_name_is_known(configure) -> None:
     ):
         check_config(document, source="test")
     document["training"]["method"] = "title"
-    with pytest.raises(ConfigFaults, match=r"did you mean titles\? it is one of art, dpr, warmup"):
+    with pytest.raises(ConfigFaults, match=r"did you mean titles\? it is one of .*art.*titles"):
         check_config(document, source="test")

@@ -46,7 +46,7 @@ WORST_RANK = Metric(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def registered() -> Iterator[None]:
+def registered(known_metrics) -> Iterator[None]:
     METRICS.add(WORST_RANK)
     yield
     METRICS.remove(WORST_RANK.name)

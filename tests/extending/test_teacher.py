@@ -30,6 +30,8 @@ from art.teacher.registry import KINDS, answers_for, load_teacher, setting_fault
 from art.training.loop import train
 from art.training.settings import check_config
 
+pytestmark = pytest.mark.usefixtures("known_metrics")
+
 # The file that would be art/teacher/kinds/word_overlap.py
 
 

@@ -11,6 +11,8 @@ from art.report.curves import charts, curve_picture
 from art.report.drawing import Curve, StackedCurves, draw_curves, draw_side_by_side, draw_stacks
 from art.report.history import read_histories
 
+pytestmark = pytest.mark.usefixtures("known_metrics")
+
 BLUE, RED = "#0072b2", "#d55e00"
 
 

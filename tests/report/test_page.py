@@ -17,6 +17,8 @@ from art.evaluation.statistics import mcnemar
 from art.report.history import read_histories
 from art.report.page import render_page
 
+pytestmark = pytest.mark.usefixtures("known_metrics")
+
 
 class Page(HTMLParser):
     """A page taken apart."""

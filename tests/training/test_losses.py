@@ -62,7 +62,7 @@ def test_margin_error_equals_numpy_over_every_two_passages() -> None:
 
 
 def test_the_table_of_losses_has_the_papers_and_the_margins() -> None:
-    assert LOSSES.names == ["kl", "margin-mse"]
+    assert {"kl", "margin-mse"} <= set(LOSSES.names)
     assert LOSSES["kl"].function is soft_label_divergence
 
 

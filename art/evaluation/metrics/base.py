@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,8 +56,8 @@ class Metric(Generic[Source]):
         higher_is_better: whether a ranking is better where the value is higher.
         has_interval: whether each value is 1 or 0, so that their mean has a Wilson interval and
             McNemar's test tells two rankings apart.
-        preference: the lowest among the metrics of one source chooses the checkpoint; among equals,
-            the first that is registered.
+        preference: the lowest among the metrics of one source chooses the checkpoint; None for one
+            that chooses only where no other of its source was computed.
         heading: title of its chart; empty for its title and its unit's sign.
         family: title of the chart that it shares with others in the report about a single run;
             empty where it has a chart of its own.
@@ -70,14 +71,14 @@ class Metric(Generic[Source]):
     unit: Unit = SHARE
     higher_is_better: bool = True
     has_interval: bool = False
-    preference: int = 0
+    preference: int | None = None
     heading: str = ""
     family: str = ""
 
     @property
-    def priority(self) -> tuple[int, int]:
+    def priority(self) -> tuple[float, float]:
         """Return what orders metrics for the choice of the checkpoint; the lowest chooses."""
-        return self.source.priority, self.preference
+        return self.source.priority, math.inf if self.preference is None else self.preference
 
     @property
     def chart_title(self) -> str:

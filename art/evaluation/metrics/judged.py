@@ -12,7 +12,7 @@ from art.evaluation.metrics.base import METRICS, Metric, Values
 from art.evaluation.metrics.evidence import Judgements
 
 
-def _add(name: str, measure: Any, *, depth: int, cut: int | None = None) -> None:
+def _add(name: str, measure: Any, *, depth: int, cut: int | None = None, preference: int) -> None:
     """Add a metric of trec_eval.
 
     Args:
@@ -20,6 +20,7 @@ def _add(name: str, measure: Any, *, depth: int, cut: int | None = None) -> None
         measure: what trec_eval computes.
         depth: of the ranking that it needs.
         cut: length that the ranking is cut to before; None for none.
+        preference: see `Metric`.
     """
 
     def compute(judgements: Judgements) -> Values | None:
@@ -27,14 +28,15 @@ def _add(name: str, measure: Any, *, depth: int, cut: int | None = None) -> None
             return None
         return _by_trec_eval(measure, judgements, cut)
 
-    METRICS.add(Metric(name, name, f"{name} of labelled questions", Judgements, compute))
+    meaning = f"{name} of labelled questions"
+    METRICS.add(Metric(name, name, meaning, Judgements, compute, preference=preference))
 
 
 # trec_eval knows no reciprocal rank at a depth: the ranking is cut for it.
-_add("ndcg@10", ir_measures.nDCG @ 10, depth=10)
-_add("mrr@10", ir_measures.RR, depth=10, cut=10)
-_add("recall@100", ir_measures.R @ 100, depth=100)
-_add("map", ir_measures.AP, depth=1)
+_add("ndcg@10", ir_measures.nDCG @ 10, depth=10, preference=0)
+_add("mrr@10", ir_measures.RR, depth=10, cut=10, preference=1)
+_add("recall@100", ir_measures.R @ 100, depth=100, preference=2)
+_add("map", ir_measures.AP, depth=1, preference=3)
 
 
 def _by_trec_eval(measure: Any, judgements: Judgements, cut: int | None) -> Values:

@@ -12,6 +12,7 @@ METRICS.add(
         "the reciprocal rank of a question's positive among the passages of all of them",
         PooledRanks,
         lambda ranks: 1.0 / (1 + ranks.before),
+        preference=0,
     )
 )
 METRICS.add(

@@ -13,6 +13,7 @@ METRICS.add(
         FirstPassages,
         lambda first: first.scores,
         unit=NATS,
+        preference=0,
         heading="The teacher's log-likelihood of a question given its first passage",
     )
 )

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from art.data.cloze import inverse_cloze, random_crops
+from art.data.cloze import Cut, inverse_cloze, random_crops
 from art.training.contrastive import cut_pairs, cut_pool
 from art.training.methods.base import METHODS, LearnerParts, Method
 from art.training.methods.dpr import ContrastiveLearner
@@ -67,7 +68,7 @@ class Warmup(Method):
         store, (own, *_) = parts.files.store, sets
         assert store is not None and own.split is not None  # the method's needs
         split, seed = own.split, parts.schedule.seed
-        pairs = cut_pairs(store, parts.retriever, cut=self.pairs, keep=self.keep_share, seed=seed)
+        pairs = cut_pairs(store, parts.retriever, cut=self._cut, seed=seed)
         held_out = split.held_out.tolist()
         return ContrastiveLearner(
             parts,
@@ -82,5 +83,10 @@ class Warmup(Method):
         if found is None:
             return None
         _, chosen = found
-        cut = inverse_cloze if self.pairs == "inverse-cloze" else random_crops
-        return [cut(one.text, rng)[0] or one.title for one in chosen], chosen
+        return [self._cut(one.text, rng)[0] or one.title for one in chosen], chosen
+
+    @property
+    def _cut(self) -> Cut:
+        if self.pairs == "crops":
+            return random_crops
+        return partial(inverse_cloze, keep=self.keep_share)
