@@ -86,6 +86,6 @@ def divide(config: Config, method: Method, files: RunFiles) -> list[TrainingSet]
 
 
 def sizes(sets: list[TrainingSet]) -> dict[str, int]:
-    """Return the sizes of the training sets, by their names in `plan_run`."""
-    counted = [one.num_items for one in sets]
-    return dict(zip(("num_questions", "num_labelled"), counted, strict=False))
+    """Return the sizes of the training sets by their names in `plan_run`, the main one first."""
+    names = ("num_questions", "num_labelled")
+    return {name: one.num_items for name, one in zip(names[: len(sets)], sets, strict=True)}
