@@ -34,7 +34,7 @@ from art.interop.torch_checkpoint import Checkpoint
 
 _RETRIEVER = "retriever/biencoder_model"
 _TOWERS = ("query_model", "context_model")
-_LAYER = r"transformer\.layers\.(\d+)\."
+_LAYER = r"transformer\.layers\.(\d{1,4})\."
 _POOLER = "pooler."  # the release takes the first position itself
 _LAYERNORM_EPSILON = 1e-5  # Megatron's; that of transformers is 1e-12
 _SEQUENCE_LENGTH = 256  # of questions, and of passages in the index

@@ -29,7 +29,7 @@ from art.interop.foreign_towers import (
 from art.interop.tensor_pickle import StoredTensor, fields_of
 from art.interop.torch_checkpoint import Checkpoint
 
-_LAYER = r"encoder\.layer\.(\d+)\."
+_LAYER = r"encoder\.layer\.(\d{1,4})\."
 # Never part of a vector: DPR takes the first position itself, and position numbers are no weights.
 _UNUSED = re.compile(r"pooler\.|embeddings\.(position|token_type)_ids$")
 _BERT_NAME = re.compile(r"bert-(base|large)-(un)?cased")

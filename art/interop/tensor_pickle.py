@@ -212,7 +212,7 @@ def read_objects(file: IO[bytes], path: Path) -> tuple[Any, TensorUnpickler]:
         raise
     except Exception as error:
         raise ArtError(
-            f"not a checkpoint that can be read: {error or type(error).__name__}",
+            f"not a checkpoint that can be read: {str(error) or type(error).__name__}",
             where=path,
             hint="get it again; is it the file that the training program wrote?",
         ) from error

@@ -80,19 +80,22 @@ class Checkpoint:
             raise self._fault(f"{name} is larger than the {numbers.size} numbers it is cut from")
         if not count:
             return torch.empty(shape)
-        flat = torch.frombuffer(self._bytes(numbers.key), dtype=numbers.dtype)
+        flat = torch.frombuffer(self._bytes(numbers), dtype=numbers.dtype)
         found = flat.as_strided(shape, strides, offset).to(torch.float32, copy=True)
         if not found.isfinite().all():
             raise self._fault(f"{name} holds numbers that are not finite")
         return found.contiguous()
 
-    def _bytes(self, key: str) -> bytearray:
+    def _bytes(self, numbers: StoredNumbers) -> bytearray:
         # Kept, because some programs cut all their tensors from one storage.
-        if self._last[0] != key:
+        if self._last[0] != numbers.key:
             try:
-                self._last = (key, bytearray(self._numbers.read(key)))
-            except (OSError, EOFError, zipfile.BadZipFile) as error:
+                found = bytearray(self._numbers.read(numbers.key))
+            except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
                 raise self._fault(f"damaged: {error}") from error
+            if len(found) != numbers.size * numbers.dtype.itemsize:
+                raise self._fault(f"damaged: {shown(numbers.key)} ends too early")
+            self._last = (numbers.key, found)
         return self._last[1]
 
     def _fault(self, what: str) -> ArtError:

@@ -111,9 +111,13 @@ def _read_npy(path: Path) -> NDArray[Any]:
         raise DataError(
             f"not a matrix that numpy.save wrote: {error}", where=path, hint="have it written again"
         ) from error
-    if not isinstance(matrix, np.ndarray) or matrix.dtype.kind != "f" or matrix.ndim != 2:
-        kind = f"{matrix.dtype} of shape {list(matrix.shape)}" if hasattr(matrix, "dtype") else "?"
-        raise DataError(f"holds {kind}, not a matrix of real numbers", where=path)
+    if not isinstance(matrix, np.ndarray):
+        raise DataError("an archive of arrays, not one matrix", where=path)
+    if matrix.dtype.kind != "f" or matrix.ndim != 2:
+        raise DataError(
+            f"{matrix.dtype} of shape {list(matrix.shape)}, not a matrix of real numbers",
+            where=path,
+        )
     if not matrix.size:
         raise DataError(f"an empty matrix, {list(matrix.shape)}", where=path)
     return matrix

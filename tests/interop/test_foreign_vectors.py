@@ -146,7 +146,11 @@ def broken(files: Path, folder: Path) -> dict[str, tuple[Path, Path | None, str]
     half.write_bytes((files / "ours.npy").read_bytes()[:-1])
     objects = folder / "objects.npy"
     np.save(objects, np.array([[{}]]), allow_pickle=True)
+    archive = folder / "archive.npy"
+    with open(archive, "wb") as file:
+        np.savez(file, good)
     return {
+        "an archive": (archive, None, "an archive of arrays"),
         "too few": (matrix("few", good[:-1]), None, "59 vectors for 60 passages"),
         "not finite": (matrix("nan", nan), None, r"row 17 .* not finite in float32"),
         "too large": (matrix("large", good.astype(float) * 1e300), None, "not finite in float32"),
@@ -182,7 +186,7 @@ def broken(files: Path, folder: Path) -> dict[str, tuple[Path, Path | None, str]
 
 
 NAMES = (
-    "too few", "not finite", "too large", "whole numbers", "one row", "empty", "objects",
+    "an archive", "too few", "not finite", "too large", "whole numbers", "one row", "empty", "objects",
     "half a file", "nothing", "no file of FAISS", "a text", "cut", "lying", "distances", "a graph",
     "another metric", "ids missing", "ids twice", "other ids",
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import random
 from collections import OrderedDict
 
@@ -205,6 +206,28 @@ def test_what_cannot_be_right_is_refused(
     with pytest.raises(ArtError, match=message) as caught:
         import_retriever(tmp_path / "model.cp", tmp_path / "out", kind="dpr-cp", **given)
     assert "\n" not in str(caught.value)
+    assert [one.name for one in tmp_path.iterdir()] == ["model.cp"]
+
+
+class Runs:
+    """Unpickling this runs a program."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+def test_a_hostile_checkpoint_is_one_line_of_the_command(
+    tokenizer, tiny_bert, tmp_path, capsys
+) -> None:
+    state = DPRCase(tokenizer).state() | {"epoch": Runs(f"touch {tmp_path / 'touched'}")}
+    torch.save(state, tmp_path / "model.cp")
+    options = ("--tokenizer", tiny_bert, "--output", tmp_path / "out")
+    assert run("import", "--from", "dpr-cp", tmp_path / "model.cp", *options) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "model.cp: names 'posix.system', which runs programs" in line
     assert [one.name for one in tmp_path.iterdir()] == ["model.cp"]
 
 
