@@ -186,7 +186,8 @@ def broken(files: Path, folder: Path) -> dict[str, tuple[Path, Path | None, str]
 
 
 NAMES = (
-    "an archive", "too few", "not finite", "too large", "whole numbers", "one row", "empty", "objects",
+    "an archive",
+    "too few", "not finite", "too large", "whole numbers", "one row", "empty", "objects",
     "half a file", "nothing", "no file of FAISS", "a text", "cut", "lying", "distances", "a graph",
     "another metric", "ids missing", "ids twice", "other ids",
 )  # fmt: skip
