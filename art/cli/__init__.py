@@ -3,8 +3,10 @@
 common     options that several commands share, and the processes of a job
 training   train, init
 searching  embed, search, evaluate, mine
+vectors    vectors made elsewhere, for search and evaluate
 scoring    score, diagnose
 reporting  report
+importing  import
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Annotated
 import typer
 
 from art.cli.common import SkipBadRows, read_rows
+from art.cli.importing import import_checkpoint
 from art.cli.reporting import report
 from art.cli.scoring import WithKinds, diagnose, score
 from art.cli.searching import embed, evaluate, mine, search
@@ -99,6 +102,7 @@ app.command()(mine)
 app.command(cls=WithKinds)(score)
 app.command(cls=WithKinds)(diagnose)
 app.command()(report)
+app.command("import")(import_checkpoint)
 
 
 @app.command()

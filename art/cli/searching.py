@@ -16,10 +16,13 @@ from art.cli.common import (
     processes,
     read_rows,
 )
+from art.cli.vectors import QuestionVectors, VectorFiles, VectorIds, source_of
 from art.errors import ArtError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from art.data.passages import PassageStore
     from art.mining import Search
@@ -30,7 +33,17 @@ VectorType = Literal["float32", "float16"]
 RetrieverFolder = Annotated[
     str, typer.Option("--retriever", help="A retriever's folder, or any model to start from.")
 ]
-IndexFolder = Annotated[Path, typer.Option("--index", help="An index that `art embed` made.")]
+AnyRetriever = Annotated[
+    str | None,
+    typer.Option("--retriever", help="A retriever's folder, or any model to start from."),
+]
+IndexOrVectors = Annotated[
+    Path,
+    typer.Option(
+        "--index",
+        help="An index that `art embed` made; or a .npy or FAISS matrix, with --question-vectors.",
+    ),
+]
 PassagesOverride = Annotated[
     Path | None,
     typer.Option("--passages", help="The corpus, where it is not where the index found it."),
@@ -67,8 +80,8 @@ def embed(
 
 
 def search(
-    retriever: RetrieverFolder,
-    index: IndexFolder,
+    index: IndexOrVectors,
+    retriever: AnyRetriever = None,
     questions: Annotated[
         Path | None,
         typer.Option(help="Questions as for `evaluate`; without, they are asked for, one a line."),
@@ -82,37 +95,49 @@ def search(
         typer.Option("--top-k", min=1, help="Passages per question: 100; 5 when asked for."),
     ] = None,
     passages: PassagesOverride = None,
+    question_vectors: QuestionVectors = None,
+    ids: VectorIds = None,
     skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
 ) -> None:
     """Search an index: with a file of questions into a result file, or at a prompt."""
+    import numpy as np
+
     from art import distributed
     from art.data.formats import read_questions, run_format
     from art.evaluation.runs import write_run
 
+    source = source_of(retriever, question_vectors, ids)
     if questions is None:
         if output is not None:
             raise ArtError("--output is for the results of a file", hint="name it with --questions")
-        _answer_questions(retriever, index, passages, skip_bad_rows, top_k or 5, cpu=cpu)
+        if isinstance(source, VectorFiles):
+            raise ArtError("vectors of which questions?", hint="name the file with --questions")
+        _answer_questions(source, index, passages, skip_bad_rows, top_k or 5, cpu=cpu)
         return
     if output is None:
         raise ArtError("--output is missing", hint="name a result file, such as run.trec")
     run_format(output)  # a search takes minutes; a wrong ending should not wait for it
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
     with processes(cpu) as device:
-        model, opened, store = _open(retriever, index, passages, skip_bad_rows, device)
+        asking, opened, store = _open_any(
+            source, len(asked), index, passages, skip_bad_rows, device
+        )
         with distributed.fail_together():
             if distributed.is_main():
-                vectors = model.embed_questions([question.text for question in asked])
+                texts = [question.text for question in asked]
+                vectors = (
+                    asking if isinstance(asking, np.ndarray) else asking.embed_questions(texts)
+                )
                 scores, rows = opened.search(vectors, top_k or 100)
                 write_run(output, asked, rows, scores, store)
                 print(f"{output}: {len(asked):,} questions, {rows.shape[1]} passages each")
 
 
 def evaluate(
-    retriever: RetrieverFolder,
-    index: IndexFolder,
+    index: IndexOrVectors,
     questions: QuestionsFile,
+    retriever: AnyRetriever = None,
     qrels: Annotated[
         Path | None, typer.Option(help="Relevance judgements: BEIR .tsv or TREC.")
     ] = None,
@@ -124,6 +149,8 @@ def evaluate(
         bool, typer.Option("--drop-self-hits", help="Ignore a hit with the question's id (BEIR).")
     ] = False,
     passages: PassagesOverride = None,
+    question_vectors: QuestionVectors = None,
+    ids: VectorIds = None,
     skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
 ) -> None:
@@ -133,12 +160,15 @@ def evaluate(
     from art.evaluation.evaluate import evaluate as run_evaluation
     from art.files import write_json
 
+    source = source_of(retriever, question_vectors, ids)
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
     judgements = read_rows(read_qrels, qrels, skip_bad_rows=skip_bad_rows) if qrels else None
     with processes(cpu) as device:
-        model, opened, store = _open(retriever, index, passages, skip_bad_rows, device)
+        asking, opened, store = _open_any(
+            source, len(asked), index, passages, skip_bad_rows, device
+        )
         result = run_evaluation(
-            model,
+            asking,
             opened,
             store,
             asked,
@@ -152,7 +182,7 @@ def evaluate(
                 if output:
                     provenance = {
                         "questions": str(questions),
-                        "retriever": retriever,
+                        "retriever": retriever or str(question_vectors),
                         "retriever_fingerprint": opened.retriever_fingerprint,
                         "passages_fingerprint": store.fingerprint,
                         "made_by": opened.manifest.provenance,
@@ -237,6 +267,23 @@ def _searched(
         store = PassageStore.open_or_build(passages, skip_bad_rows=skip_bad_rows)
         notify_skipped(store.bad_rows)
         return bm25_search(BM25.build(store)), store
+
+
+def _open_any(
+    source: str | VectorFiles,
+    num_questions: int,
+    index: Path,
+    passages: Path | None,
+    skip_bad_rows: bool,
+    device: torch.device,
+) -> tuple[Retriever | NDArray[np.float32], Index, PassageStore]:
+    """Open an index with what embeds the questions, or with vectors of theirs made elsewhere."""
+    from art import distributed
+
+    if not isinstance(source, VectorFiles):
+        return _open(source, index, passages, skip_bad_rows, device)
+    with distributed.fail_together():
+        return source.open(num_questions, index, passages, skip_bad_rows)
 
 
 def _open(

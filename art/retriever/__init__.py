@@ -9,6 +9,7 @@ padding     rows of different lengths through a tower without the padding of the
 embedding   the vectors of a whole store, written as index shards
 shards      the files of an index, written so that a kill leaves none half-finished
 index       an index on disk, tied to the weights and the store it was built from
+foreign_vectors  a NumPy or FAISS matrix made elsewhere, copied into an index
 search      exact, reproducible nearest-passage search over the shards
 bm25        the lexical baseline over the same rows
 """
