@@ -72,11 +72,12 @@ class Checkpoint:
         numbers, offset, shape, strides = tensor
         if not numbers.dtype.is_floating_point:
             raise self._fault(f"{name} holds {numbers.dtype}, not real numbers")
-        if not all(type(one) is int and one >= 0 for one in (offset, *shape, *strides)):
+        whole = all(type(one) is int and one >= 0 for one in (offset, *shape, *strides))
+        if not whole or len(shape) != len(strides):
             raise self._fault(f"{name} has a shape that no tensor has")
         count = math.prod(shape)
-        last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=False))
-        if len(shape) != len(strides) or count > numbers.size or (count and last >= numbers.size):
+        last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+        if count > numbers.size or (count and last >= numbers.size):
             raise self._fault(f"{name} is larger than the {numbers.size} numbers it is cut from")
         if not count:
             return torch.empty(shape)
