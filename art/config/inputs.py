@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveInt
 
 from art.config.section import Files, Positive, Section, Share
+
+# What a retriever takes from its start, or from a default, where it is null.
+_TAKEN = (
+    "tied",
+    "pooling",
+    "normalize",
+    "question_length",
+    "passage_length",
+    "question_prefix",
+    "passage_prefix",
+    "title_join",
+    "projection_size",
+    "dtype",
+)
 
 
 class DataConfig(Section):
@@ -53,7 +68,7 @@ class RetrieverConfig(Section):
 
     model: str = Field(
         description="Start of both towers: a retriever folder of ours, any hub name or folder that "
-        "AutoModel opens, with the settings it states itself if it is one of sentence-transformers, "
+        "AutoModel opens (with the settings it states if it is one of sentence-transformers), "
         "a DPR question encoder, a .gguf file, or `pip:NAME` (a model or, as in wordllama, a table "
         "of word vectors carried by that package). The paper starts from a pre-trained BERT-base."
     )
@@ -120,6 +135,11 @@ class RetrieverConfig(Section):
     dropout: Share | None = Field(
         None, description="Dropout of hidden states and attention (paper: 0.1). Null: the model's."
     )
+
+    def with_taken(self, values: Mapping[str, Any]) -> Self:
+        """Return the section in which what is null, and a start may state, is as in `values`."""
+        taken = {name: values[name] for name in _TAKEN if getattr(self, name) is None}
+        return self.model_copy(update=taken)
 
     @property
     def num_towers(self) -> int:

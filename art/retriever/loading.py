@@ -82,8 +82,8 @@ def create_retriever(
         passage_model: another model for the passage tower; needed for a DPR pair.
         tied: one tower for both; default True where both start from one model and neither is
             frozen.
-        pooling: default the model's own where it states one; else `cls` where the tokenizer has such a token, `last` for models that only
-            look back, else `mean`.
+        pooling: default the model's own where it states one; else `cls` where the tokenizer has
+            such a token, `last` for models that only look back, else `mean`.
         normalize: scale vectors to length 1; default False, or what the model states.
         temperature: `auto` is 0.05 for normalised vectors, else the square root of D.
         question_length: in tokens; default 64, or what the model states.
@@ -127,7 +127,7 @@ def create_retriever(
         retriever = _open(Path(model), given, dropout)
     else:
         models = [one for one in (model, passage_model) if one is not None]
-        starts = open_starts(models, tied=tied, dropout=dropout, cache=cache)
+        starts = open_starts(models, given=given, dropout=dropout, cache=cache)
         # A tower that does not learn must be another than the one that does.
         num_towers = 2 if freeze is not None else len(starts)
         retriever = _start(starts, given, num_towers=num_towers, seed=seed)
@@ -152,8 +152,8 @@ def _start(starts: list[Start], given: dict[str, Any], *, num_towers: int, seed:
     projections = [one.projection for one in starts]
     if projections[0] is None:
         hidden_size = starts[0].backbone.config.hidden_size
-        projection = new_projection(hidden_size, settings.projection_size, seed)
-        projections = [projection, copy.deepcopy(projection)][: len(starts)]
+        new = new_projection(hidden_size, settings.projection_size, seed)
+        projections = [copy.deepcopy(new) for _ in starts]
     towers = [
         _tower(one.backbone, settings, projection, cut=settings.num_layers)
         for one, projection in zip(starts, projections, strict=True)

@@ -60,8 +60,8 @@ def stacked(layers: Sequence[nn.Linear], activations: Sequence[Activation]) -> P
 
 def output_size(projection: Projection) -> int:
     """Return D, the size of what comes out of a projection."""
-    last = projection if isinstance(projection, nn.Linear) else projection[-2]
-    return int(last.out_features)
+    layers = [one for one in projection.modules() if isinstance(one, nn.Linear)]
+    return layers[-1].out_features
 
 
 def save_projection(projection: Projection, folder: Path) -> None:

@@ -293,8 +293,8 @@ def _read_dense(folder: Path) -> tuple[nn.Linear, Activation]:
         raise ArtError(f"the activation {shown(name)} is not known", where=path)
     with loading_model(str(folder)):
         weights = _read_weights(folder)
-        weight = weights["linear.weight"]
-        layer = nn.Linear(*reversed(weight.shape), bias="linear.bias" in weights)
+        out_features, in_features = weights["linear.weight"].shape
+        layer = nn.Linear(in_features, out_features, bias="linear.bias" in weights)
         layer.load_state_dict(
             {name.removeprefix("linear."): one.float() for name, one in weights.items()}
         )

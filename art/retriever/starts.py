@@ -6,7 +6,7 @@ model nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,13 +59,17 @@ class Start:
 
 
 def open_starts(
-    models: Sequence[str], *, tied: bool | None, dropout: float | None, cache: Path | None
+    models: Sequence[str],
+    *,
+    given: Mapping[str, Any],
+    dropout: float | None,
+    cache: Path | None,
 ) -> list[Start]:
     """Load what one model or two stand for.
 
     Args:
         models: that of both towers, or those of the question and the passage tower.
-        tied: what was asked for; None where nothing was.
+        given: the settings that were asked for.
         dropout: see `create_retriever`.
         cache: see `create_retriever`.
 
@@ -77,6 +81,8 @@ def open_starts(
         ConfigError: models or settings that do not go together.
     """
     starts: list[Start] = []
+    notes: list[str] = []
+    tied = given.get("tied")
     for name, tower in zip(models, backbones.TOWERS, strict=False):
         source = resolve_model(name, cache=cache)
         if source.startswith(PACKAGE_PREFIX):
@@ -94,13 +100,16 @@ def open_starts(
                 hint="leave passage_model null and tied null or false",
             )
         opened = [_planned(name, one, plan, dropout) for one in plan.towers]
-        _say_what_was_taken(name, opened, plan)
+        notes.append(_what_was_taken(name, opened, plan, given))
         starts += opened
     _check_same_kind(starts)
+    if distributed.is_main():
+        for note in notes:
+            notify(note)
     return starts
 
 
-def stated_by(starts: Sequence[Start], given: dict[str, Any]) -> dict[str, Any]:
+def stated_by(starts: Sequence[Start], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that the starts state, as far as nothing else is given.
 
     Raises:
@@ -203,30 +212,35 @@ def _check_same_kind(starts: Sequence[Start]) -> None:
         )
 
 
-def _say_what_was_taken(name: str, starts: Sequence[Start], plan: FolderPlan) -> None:
-    if not distributed.is_main():
-        return
+def _what_was_taken(
+    name: str, starts: Sequence[Start], plan: FolderPlan, given: Mapping[str, Any]
+) -> str:
+    """Return in one line what a folder states, but for what something else is given for."""
     question, passage = starts[0].stated, starts[-1].stated
-    sizes = [one.out_features for one in plan.towers[0].layers]
-    layers = ", ".join(
-        f"{size} {activation}"
-        for size, activation in zip(sizes, plan.towers[0].activations, strict=True)
-    )
-    normalised = question["normalize"]
-    parts = [
-        "two towers" if len(starts) > 1 else "",
-        f"pooling {question['pooling']}",
-        f"projection {layers}" if layers else "",
-        f"{'' if normalised else 'not '}normalised",
-        f"questions of {question['question_length']:,} tokens and passages of"
-        f" {passage['passage_length']:,}",
-        "lower-cased" if plan.towers[0].lower_case else "",
-        "title and text joined by a space",
-    ]
+    tower = plan.towers[0]
+    normalised = "" if tower.normalize else "not "
+    sizes = [layer.out_features for layer in tower.layers]
+    layers = [f"{size} {name}" for size, name in zip(sizes, tower.activations, strict=True)]
+    words = {
+        "tied": "two towers" if len(starts) > 1 else "",
+        "pooling": f"pooling {tower.pooling}",
+        "projection_size": f"projection {' '.join(layers)}" if layers else "",
+        "normalize": f"{normalised}normalised",
+        "question_length": f"questions of {question['question_length']:,} tokens",
+        "passage_length": f"passages of {passage['passage_length']:,} tokens",
+        "lower_case": "lower-cased" if tower.lower_case else "",
+        "title_join": "title and text joined by a space",
+        "question_prefix": f"question prefix {plan.question_prefix!r}",
+        "passage_prefix": f"passage prefix {plan.passage_prefix!r}",
+    }
     if plan.question_prefix is None and plan.passage_prefix is None:
-        parts.append("no prompts, which retriever.question_prefix and .passage_prefix would set")
-    else:
-        parts.append(f"prefixes {question['question_prefix']!r} and {passage['passage_prefix']!r}")
-    if plan.compares_by_cosine and not normalised:
-        parts.append("compared by cosine in its library, which retriever.normalize: true would do")
-    notify(f"from the folder of {name}: {', '.join(filter(None, parts))}")
+        words["question_prefix"] = (
+            "no prompts (retriever.question_prefix and retriever.passage_prefix set them)"
+        )
+        words["passage_prefix"] = ""
+    if plan.compares_by_cosine and not tower.normalize:
+        words["normalize"] += (
+            " (its library compares them by cosine, as retriever.normalize: true would)"
+        )
+    taken = [said for setting, said in words.items() if said and setting not in given]
+    return f"from the folder of {name}: {', '.join(taken)}"
