@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,8 +15,9 @@ from art.cli.common import (
     notify_skipped,
     processes,
     read_rows,
+    takes_retriever_settings,
 )
-from art.errors import ArtError
+from art.errors import ArtError, say
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +38,7 @@ PassagesOverride = Annotated[
 ]
 
 
+@takes_retriever_settings
 def embed(
     retriever: RetrieverFolder,
     passages: PassagesFile,
@@ -45,6 +47,8 @@ def embed(
     batch_tokens: Annotated[int, typer.Option(help="Padded tokens embedded at once.")] = 16_384,
     skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
+    *,
+    settings: dict[str, Any],
 ) -> None:
     """Embed a corpus with a retriever's passage tower into a searchable index."""
     from art import distributed
@@ -55,10 +59,11 @@ def embed(
 
     with processes(cpu) as device:
         with distributed.fail_together():
-            model = create_retriever(retriever).to(device)
+            model = create_retriever(retriever, **settings).to(device)
             store = PassageStore.open_or_build(passages, skip_bad_rows=skip_bad_rows)
             notify_skipped(store.bad_rows)
             tokens = TokenStore.open_or_build(store, model.passage_template)
+            _say_what_is_used(model)
         index = embed_passages(
             model, tokens, output, store=store, dtype=dtype, batch_tokens=batch_tokens
         )
@@ -66,6 +71,7 @@ def embed(
             print(f"{output}: {len(store):,} passages, {index.embedding_size} dimensions, {dtype}")
 
 
+@takes_retriever_settings
 def search(
     retriever: RetrieverFolder,
     index: IndexFolder,
@@ -84,6 +90,8 @@ def search(
     passages: PassagesOverride = None,
     skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
+    *,
+    settings: dict[str, Any],
 ) -> None:
     """Search an index: with a file of questions into a result file, or at a prompt."""
     from art import distributed
@@ -93,14 +101,14 @@ def search(
     if questions is None:
         if output is not None:
             raise ArtError("--output is for the results of a file", hint="name it with --questions")
-        _answer_questions(retriever, index, passages, skip_bad_rows, top_k or 5, cpu=cpu)
+        _answer_questions(retriever, settings, index, passages, skip_bad_rows, top_k or 5, cpu=cpu)
         return
     if output is None:
         raise ArtError("--output is missing", hint="name a result file, such as run.trec")
     run_format(output)  # a search takes minutes; a wrong ending should not wait for it
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
     with processes(cpu) as device:
-        model, opened, store = _open(retriever, index, passages, skip_bad_rows, device)
+        model, opened, store = _open(retriever, settings, index, passages, skip_bad_rows, device)
         with distributed.fail_together():
             if distributed.is_main():
                 vectors = model.embed_questions([question.text for question in asked])
@@ -109,6 +117,7 @@ def search(
                 print(f"{output}: {len(asked):,} questions, {rows.shape[1]} passages each")
 
 
+@takes_retriever_settings
 def evaluate(
     retriever: RetrieverFolder,
     index: IndexFolder,
@@ -126,6 +135,8 @@ def evaluate(
     passages: PassagesOverride = None,
     skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
+    *,
+    settings: dict[str, Any],
 ) -> None:
     """Search an index with labelled questions and print how good the results are."""
     from art import distributed, report
@@ -136,7 +147,7 @@ def evaluate(
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
     judgements = read_rows(read_qrels, qrels, skip_bad_rows=skip_bad_rows) if qrels else None
     with processes(cpu) as device:
-        model, opened, store = _open(retriever, index, passages, skip_bad_rows, device)
+        model, opened, store = _open(retriever, settings, index, passages, skip_bad_rows, device)
         result = run_evaluation(
             model,
             opened,
@@ -161,6 +172,7 @@ def evaluate(
                     write_json(output, {**metrics, "notes": result.notes, **provenance})
 
 
+@takes_retriever_settings
 def mine(
     questions: QuestionsFile,
     output: Annotated[
@@ -190,6 +202,8 @@ def mine(
     ] = None,
     skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
+    *,
+    settings: dict[str, Any],
 ) -> None:
     """Find hard negatives: high in the ranking, not named as a positive, without an answer."""
     from art import distributed, mining
@@ -199,7 +213,9 @@ def mine(
     mining.check_output(output)
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
     with processes(cpu) as device:
-        search_in, store = _searched(retriever, index, bm25, passages, skip_bad_rows, device)
+        search_in, store = _searched(
+            retriever, settings, index, bm25, passages, skip_bad_rows, device
+        )
         with distributed.fail_together():
             if distributed.is_main():
                 mined = mining.mine(search_in, store, asked, output, choice=choice)
@@ -213,6 +229,7 @@ def mine(
 
 def _searched(
     retriever: str | None,
+    settings: dict[str, Any],
     index: Path | None,
     bm25: bool,
     passages: Path | None,
@@ -226,9 +243,9 @@ def _searched(
     from art.retriever.bm25 import BM25
 
     if retriever is not None and index is not None and not bm25:
-        model, opened, store = _open(retriever, index, passages, skip_bad_rows, device)
+        model, opened, store = _open(retriever, settings, index, passages, skip_bad_rows, device)
         return retriever_search(model, opened), store
-    if not (bm25 and passages) or retriever is not None or index is not None:
+    if not (bm25 and passages) or retriever is not None or index is not None or settings:
         raise ArtError(
             "nothing to search, or two things",
             hint="give --retriever with its --index, or --bm25 with --passages",
@@ -240,7 +257,12 @@ def _searched(
 
 
 def _open(
-    retriever: str, index: Path, passages: Path | None, skip_bad_rows: bool, device: torch.device
+    retriever: str,
+    settings: dict[str, Any],
+    index: Path,
+    passages: Path | None,
+    skip_bad_rows: bool,
+    device: torch.device,
 ) -> tuple[Retriever, Index, PassageStore]:
     """Open what belongs together: the retriever, the index it built, and the index's passages."""
     from art import distributed
@@ -248,15 +270,24 @@ def _open(
     from art.retriever.loading import create_retriever
 
     with distributed.fail_together():
-        model = create_retriever(retriever).to(device)
+        model = create_retriever(retriever, **settings).to(device)
         opened = Index.open(index, retriever_fingerprint=model.fingerprint())
         store = opened.open_store(passages, skip_bad_rows=skip_bad_rows)
         notify_skipped(store.bad_rows)
+    _say_what_is_used(model)
     return model, opened, store
+
+
+def _say_what_is_used(model: Retriever) -> None:
+    from art import distributed
+
+    if distributed.is_main():
+        say(f"retriever: {model.settings.in_words()}")
 
 
 def _answer_questions(
     retriever: str,
+    settings: dict[str, Any],
     index: Path,
     passages: Path | None,
     skip_bad_rows: bool,
@@ -270,7 +301,7 @@ def _answer_questions(
     with processes(cpu) as device:
         if distributed.world_size() > 1:
             raise ArtError("one process can ask for questions", hint="start `art search` alone")
-        model, opened, store = _open(retriever, index, passages, skip_bad_rows, device)
+        model, opened, store = _open(retriever, settings, index, passages, skip_bad_rows, device)
         typed = repl.is_interactive()
         if typed:
             print(f"{len(store):,} passages; an empty line ends")
