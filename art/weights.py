@@ -25,6 +25,11 @@ from art.errors import ArtError, shown
 
 PACKAGE_PREFIX = "pip:"
 
+# What lists the parts of a sentence-transformers model.
+MODULES_FILE = "modules.json"
+# Of a model on the hub: the same weights for other libraries.
+_LEFT_OUT = ["*.onnx", "*.onnx_data", "*.h5", "*.ot", "*.msgpack", "*.gguf", "openvino/*", "onnx/*"]
+
 # Part of every cache key: raise it when a conversion writes something else.
 _CONVERSION = "1"
 
@@ -44,7 +49,8 @@ def resolve_model(source: str, *, cache: Path | None = None) -> str:
         source: a hub name or a model folder (returned as it is); a `.gguf` file or `pip:NAME`, an
             installed distribution that carries one (converted once, dequantised, to a folder of
             bfloat16 safetensors with its tokenizer); `pip:NAME` without a GGUF file is returned as
-            it is.
+            it is. A distribution that carries the folder of a sentence-transformers model stands
+            for that folder.
         cache: where converted models are kept; `files.cache_folder()` when None.
 
     Raises:
@@ -54,7 +60,7 @@ def resolve_model(source: str, *, cache: Path | None = None) -> str:
     if gguf is None:
         if _is_path(source) and not Path(source).exists():
             raise ArtError("no such model folder", where=source, hint="check the path")
-        return source
+        return _packaged_folder(source) if source.startswith(PACKAGE_PREFIX) else source
     key = files.fingerprint(_CONVERSION, "gguf", *_sampled_file(gguf))
     return str(converted_once(key, lambda beside: _convert_gguf(source, gguf, beside), cache=cache))
 
@@ -354,6 +360,54 @@ def _packaged_gguf(source: str) -> Path | None:
             hint="name one by the path of its .gguf file",
         )
     return found[0] if found else None
+
+
+def _packaged_folder(source: str) -> str:
+    """Return the folder of the sentence-transformers model in a distribution, else `source`."""
+    distribution = source.removeprefix(PACKAGE_PREFIX)
+    found = [path.parent for path in packaged_files(distribution) if path.name == MODULES_FILE]
+    if len(found) > 1:
+        raise ArtError(
+            f"the package {distribution!r} carries several models: {', '.join(map(str, found))}",
+            hint="name one by the path of its folder",
+        )
+    return str(found[0]) if found else source
+
+
+def model_folder(source: str, file: str) -> Path | None:
+    """Return the local folder of a model if it has a file, downloaded where it is a hub name.
+
+    Args:
+        source: a model folder or a hub name.
+        file: a path within it.
+
+    Returns:
+        None where the model lacks the file or is not to be had.
+
+    Raises:
+        ArtError: the hub broke off, or the cache holds only part of the model.
+    """
+    if Path(source).is_dir():
+        return Path(source) if (Path(source) / file).is_file() else None
+    if source.startswith(PACKAGE_PREFIX):
+        return None
+    with loading_model(source):
+        from huggingface_hub import snapshot_download
+        from transformers.utils import cached_file
+
+        quietly = {
+            f"_raise_exceptions_for_{kind}": False
+            for kind in ("missing_entries", "connection_errors", "gated_repo")
+        }
+        try:
+            found = cached_file(source, file, **quietly)
+        except OSError:  # no such model, which whoever loads it will say better
+            return None
+        if found is None:
+            return None
+        twice = cached_file(source, "model.safetensors", **quietly) is not None
+        left_out = [*_LEFT_OUT, *(["pytorch_model*.bin"] if twice else [])]
+        return Path(snapshot_download(source, ignore_patterns=left_out))
 
 
 def _gguf_file(source: str) -> Path | None:

@@ -8,8 +8,9 @@ from typing import Any
 from art.api.calls import briefly, join
 from art.config import RETRIEVER_FOLDER
 from art.errors import ArtError
-from art.retriever.encoders import MANIFEST, Retriever
+from art.retriever.encoders import Retriever
 from art.retriever.loading import create_retriever
+from art.retriever.settings import MANIFEST
 from art.training.run_folder import RunFolder
 from art.training.settings import check_config
 

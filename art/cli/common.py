@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -29,6 +31,48 @@ SkipBadRows = Annotated[
     typer.Option("--skip-bad-rows", help="Go on without malformed rows, counted and listed."),
 ]
 OnCpu = Annotated[bool, typer.Option("--cpu", help="Stay on the CPU where there is a GPU.")]
+
+# Of a retriever, by name; what is not given is the folder's or the model's own.
+_SETTINGS: dict[str, Any] = {
+    "pooling": Annotated[
+        Literal["cls", "mean", "last"] | None,
+        typer.Option(help="How token vectors become one; the retriever's own, as all that follow."),
+    ],
+    "normalize": Annotated[
+        bool | None,
+        typer.Option("--normalize/--no-normalize", help="Scale vectors to length 1, or not."),
+    ],
+    "question_prefix": Annotated[str | None, typer.Option(help="Text before every question.")],
+    "passage_prefix": Annotated[str | None, typer.Option(help="Text before every passage.")],
+    "question_length": Annotated[int | None, typer.Option(min=1, help="Tokens of a question.")],
+    "passage_length": Annotated[int | None, typer.Option(min=1, help="Tokens of a passage.")],
+}
+
+
+def takes_retriever_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of a retriever's settings to a command.
+
+    Args:
+        command: whose argument `settings` gets those that were given, by name.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    own = [one for one in signature.parameters.values() if one.name != "settings"]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in _SETTINGS.items()
+    ]
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own] + added
+
+    @functools.wraps(command)
+    def with_settings(**options: Any) -> None:
+        settings = {name: options.pop(name) for name in _SETTINGS}
+        given = {name: value for name, value in settings.items() if value is not None}
+        command(**options, settings=given)
+
+    # What typer reads
+    with_settings.__annotations__ = {one.name: one.annotation for one in parameters}
+    with_settings.__dict__["__signature__"] = signature.replace(parameters=parameters)
+    return with_settings
 
 
 @contextmanager

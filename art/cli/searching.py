@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,9 +15,10 @@ from art.cli.common import (
     notify_skipped,
     processes,
     read_rows,
+    takes_retriever_settings,
 )
-from art.cli.vectors import QuestionVectors, VectorFiles, VectorIds, source_of
-from art.errors import ArtError
+from art.cli.vectors import QuestionVectors, RetrieverChoice, VectorFiles, VectorIds, source_of
+from art.errors import ArtError, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +51,7 @@ PassagesOverride = Annotated[
 ]
 
 
+@takes_retriever_settings
 def embed(
     retriever: RetrieverFolder,
     passages: PassagesFile,
@@ -58,6 +60,8 @@ def embed(
     batch_tokens: Annotated[int, typer.Option(help="Padded tokens embedded at once.")] = 16_384,
     skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
+    *,
+    settings: dict[str, Any],
 ) -> None:
     """Embed a corpus with a retriever's passage tower into a searchable index."""
     from art import distributed
@@ -68,10 +72,11 @@ def embed(
 
     with processes(cpu) as device:
         with distributed.fail_together():
-            model = create_retriever(retriever).to(device)
+            model = create_retriever(retriever, **settings).to(device)
             store = PassageStore.open_or_build(passages, skip_bad_rows=skip_bad_rows)
             notify_skipped(store.bad_rows)
             tokens = TokenStore.open_or_build(store, model.passage_template)
+            _say_what_is_used(model)
         index = embed_passages(
             model, tokens, output, store=store, dtype=dtype, batch_tokens=batch_tokens
         )
@@ -79,6 +84,7 @@ def embed(
             print(f"{output}: {len(store):,} passages, {index.embedding_size} dimensions, {dtype}")
 
 
+@takes_retriever_settings
 def search(
     index: IndexOrVectors,
     retriever: AnyRetriever = None,
@@ -99,6 +105,8 @@ def search(
     ids: VectorIds = None,
     skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
+    *,
+    settings: dict[str, Any],
 ) -> None:
     """Search an index: with a file of questions into a result file, or at a prompt."""
     import numpy as np
@@ -107,7 +115,7 @@ def search(
     from art.data.formats import read_questions, run_format
     from art.evaluation.runs import write_run
 
-    source = source_of(retriever, question_vectors, ids)
+    source = source_of(retriever, settings, question_vectors, ids)
     if questions is None:
         if output is not None:
             raise ArtError("--output is for the results of a file", hint="name it with --questions")
@@ -134,6 +142,7 @@ def search(
                 print(f"{output}: {len(asked):,} questions, {rows.shape[1]} passages each")
 
 
+@takes_retriever_settings
 def evaluate(
     index: IndexOrVectors,
     questions: QuestionsFile,
@@ -153,6 +162,8 @@ def evaluate(
     ids: VectorIds = None,
     skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
+    *,
+    settings: dict[str, Any],
 ) -> None:
     """Search an index with labelled questions and print how good the results are."""
     from art import distributed, report
@@ -160,7 +171,7 @@ def evaluate(
     from art.evaluation.evaluate import evaluate as run_evaluation
     from art.files import write_json
 
-    source = source_of(retriever, question_vectors, ids)
+    source = source_of(retriever, settings, question_vectors, ids)
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
     judgements = read_rows(read_qrels, qrels, skip_bad_rows=skip_bad_rows) if qrels else None
     with processes(cpu) as device:
@@ -191,6 +202,7 @@ def evaluate(
                     write_json(output, {**metrics, "notes": result.notes, **provenance})
 
 
+@takes_retriever_settings
 def mine(
     questions: QuestionsFile,
     output: Annotated[
@@ -220,6 +232,8 @@ def mine(
     ] = None,
     skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
+    *,
+    settings: dict[str, Any],
 ) -> None:
     """Find hard negatives: high in the ranking, not named as a positive, without an answer."""
     from art import distributed, mining
@@ -229,7 +243,9 @@ def mine(
     mining.check_output(output)
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
     with processes(cpu) as device:
-        search_in, store = _searched(retriever, index, bm25, passages, skip_bad_rows, device)
+        search_in, store = _searched(
+            retriever, settings, index, bm25, passages, skip_bad_rows, device
+        )
         with distributed.fail_together():
             if distributed.is_main():
                 mined = mining.mine(search_in, store, asked, output, choice=choice)
@@ -243,6 +259,7 @@ def mine(
 
 def _searched(
     retriever: str | None,
+    settings: dict[str, Any],
     index: Path | None,
     bm25: bool,
     passages: Path | None,
@@ -256,9 +273,11 @@ def _searched(
     from art.retriever.bm25 import BM25
 
     if retriever is not None and index is not None and not bm25:
-        model, opened, store = _open(retriever, index, passages, skip_bad_rows, device)
+        model, opened, store = _open(
+            RetrieverChoice(retriever, settings), index, passages, skip_bad_rows, device
+        )
         return retriever_search(model, opened), store
-    if not (bm25 and passages) or retriever is not None or index is not None:
+    if not (bm25 and passages) or retriever is not None or index is not None or settings:
         raise ArtError(
             "nothing to search, or two things",
             hint="give --retriever with its --index, or --bm25 with --passages",
@@ -270,7 +289,7 @@ def _searched(
 
 
 def _open_any(
-    source: str | VectorFiles,
+    source: RetrieverChoice | VectorFiles,
     num_questions: int,
     index: Path,
     passages: Path | None,
@@ -287,7 +306,11 @@ def _open_any(
 
 
 def _open(
-    retriever: str, index: Path, passages: Path | None, skip_bad_rows: bool, device: torch.device
+    source: RetrieverChoice,
+    index: Path,
+    passages: Path | None,
+    skip_bad_rows: bool,
+    device: torch.device,
 ) -> tuple[Retriever, Index, PassageStore]:
     """Open what belongs together: the retriever, the index it built, and the index's passages."""
     from art import distributed
@@ -295,15 +318,23 @@ def _open(
     from art.retriever.loading import create_retriever
 
     with distributed.fail_together():
-        model = create_retriever(retriever).to(device)
+        model = create_retriever(source.model, **source.settings).to(device)
         opened = Index.open(index, retriever_fingerprint=model.fingerprint())
         store = opened.open_store(passages, skip_bad_rows=skip_bad_rows)
         notify_skipped(store.bad_rows)
+    _say_what_is_used(model)
     return model, opened, store
 
 
+def _say_what_is_used(model: Retriever) -> None:
+    from art import distributed
+
+    if distributed.is_main():
+        say(f"retriever: {model.settings.in_words()}")
+
+
 def _answer_questions(
-    retriever: str,
+    source: RetrieverChoice,
     index: Path,
     passages: Path | None,
     skip_bad_rows: bool,
@@ -317,7 +348,7 @@ def _answer_questions(
     with processes(cpu) as device:
         if distributed.world_size() > 1:
             raise ArtError("one process can ask for questions", hint="start `art search` alone")
-        model, opened, store = _open(retriever, index, passages, skip_bad_rows, device)
+        model, opened, store = _open(source, index, passages, skip_bad_rows, device)
         typed = repl.is_interactive()
         if typed:
             print(f"{len(store):,} passages; an empty line ends")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +29,19 @@ VectorIds = Annotated[
     Path | None,
     typer.Option("--ids", help="Passage id of each row of such an --index, one a line."),
 ]
+
+
+@dataclass(frozen=True)
+class RetrieverChoice:
+    """What embeds the questions.
+
+    Attributes:
+        model: a retriever's folder, or any model to start from.
+        settings: of the retriever, as far as options give them.
+    """
+
+    model: str
+    settings: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -81,18 +94,26 @@ class VectorFiles:
 
 
 def source_of(
-    retriever: str | None, question_vectors: Path | None, ids: Path | None
-) -> str | VectorFiles:
-    """Return where vectors come from: the retriever's name, or files.
+    retriever: str | None,
+    settings: dict[str, Any],
+    question_vectors: Path | None,
+    ids: Path | None,
+) -> RetrieverChoice | VectorFiles:
+    """Return where vectors come from: a retriever, or files.
 
     Raises:
-        ArtError: there are both or neither, or ids beside a retriever.
+        ArtError: there are both or neither, ids beside a retriever, or settings of none.
     """
     if retriever is not None and question_vectors is None:
         if ids is not None:
             raise ArtError("--ids is for vectors made elsewhere", hint="leave it out")
-        return retriever
+        return RetrieverChoice(retriever, settings)
     if retriever is None and question_vectors is not None:
+        if settings:
+            raise ArtError(
+                f"{', '.join(settings)}: settings of a retriever, but vectors made elsewhere",
+                hint="leave them out",
+            )
         return VectorFiles(question_vectors, ids)
     raise ArtError(
         "questions need a retriever or vectors, and not both",

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveInt
 
 from art.config.section import Files, Positive, Section, Share
+
+# What a retriever takes from its start, or from a default, where it is null.
+_TAKEN = (
+    "tied",
+    "pooling",
+    "normalize",
+    "question_length",
+    "passage_length",
+    "question_prefix",
+    "passage_prefix",
+    "title_join",
+    "projection_size",
+    "dtype",
+)
 
 
 class DataConfig(Section):
@@ -47,25 +62,30 @@ class DataConfig(Section):
 class RetrieverConfig(Section):
     """The dual encoder that is trained (the student).
 
-    What is null keeps the setting of a retriever folder of ours that training starts from.
+    What is null keeps the setting of a retriever folder of ours that training starts from, or what
+    the folder of a sentence-transformers model states.
     """
 
     model: str = Field(
         description="Start of both towers: a retriever folder of ours, any hub name or folder that "
-        "AutoModel opens, a DPR question encoder, a .gguf file, or `pip:wordllama` (a table of "
-        "word vectors carried by that package). The paper starts from a pre-trained BERT-base."
+        "AutoModel opens (with the settings it states if it is one of sentence-transformers), "
+        "a DPR question encoder, a .gguf file, or `pip:NAME` (a model or, as in wordllama, a table "
+        "of word vectors carried by that package). The paper starts from a pre-trained BERT-base."
     )
     passage_model: str | None = Field(
         None,
         description="Start of the passage tower where it differs, as in a DPR pair. Null: `model`.",
     )
     tied: bool | None = Field(
-        None, description="One set of weights for both towers. Null: two, as in the paper."
+        None,
+        description="One set of weights for both towers; the paper has two. Null: one where both "
+        "start from one model and neither is frozen.",
     )
     pooling: Literal["cls", "mean", "last"] | None = Field(
         None,
         description="How token vectors become one vector: first position (the paper), mean, or "
-        "last position. Null: cls for encoders, last for decoder models, mean for other models.",
+        "last position. Null: what the model states, else cls for encoders, last for decoder "
+        "models, mean for other models.",
     )
     normalize: bool | None = Field(
         None, description="Scale vectors to length 1; see `temperature`. Null: no, as in the paper."
@@ -89,6 +109,12 @@ class RetrieverConfig(Section):
     passage_prefix: str | None = Field(
         None, description="Text put before every passage. Null: none."
     )
+    title_join: Literal["separator", "space"] | None = Field(
+        None,
+        description="What stands between a passage's title and text: the tokenizer's separator, as "
+        "in DPR and the paper, or a space. Null: a space for models of sentence-transformers, else "
+        "the separator.",
+    )
     num_layers: PositiveInt | None = Field(
         None, description="Keep only the first layers of the model. Null: all of them."
     )
@@ -109,6 +135,18 @@ class RetrieverConfig(Section):
     dropout: Share | None = Field(
         None, description="Dropout of hidden states and attention (paper: 0.1). Null: the model's."
     )
+
+    def with_taken(self, values: Mapping[str, Any]) -> Self:
+        """Return the section in which what is null, and a start may state, is as in `values`."""
+        taken = {name: values[name] for name in _TAKEN if getattr(self, name) is None}
+        return self.model_copy(update=taken)
+
+    @property
+    def num_towers(self) -> int:
+        """Towers of a start that is one model: as said, or as many as what is said needs."""
+        if self.tied is not None:
+            return 1 if self.tied else 2
+        return 1 if self.passage_model is None and self.freeze is None else 2
 
 
 class IndexConfig(Section):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any, get_args
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Self, get_args
 
 import yaml
 from pydantic import BeforeValidator
@@ -28,6 +28,14 @@ class Config(Section):
     warmup: WarmupConfig = WarmupConfig.model_validate({})
     evaluation: EvaluationConfig = EvaluationConfig.model_validate({})
     output: OutputConfig
+
+    def with_retriever(self, values: Mapping[str, Any]) -> Self:
+        """Return the settings with what the retriever took from its start in place of nulls.
+
+        Args:
+            values: the retriever's settings by name.
+        """
+        return self.model_copy(update={"retriever": self.retriever.with_taken(values)})
 
     def to_yaml(self) -> str:
         """Return the resolved settings as YAML that reads back to the same settings."""

@@ -29,8 +29,9 @@ class RetrieverTemplate:
     """Token ids of passages and questions as a retriever's tower reads them.
 
     Passages are `[CLS] title [SEP] text [SEP]` where the tokenizer has a separator, and otherwise
-    its single-text template around the title, a line break and the text; without a title the text
-    stands alone. Token types are always 0 (Hugging Face's pair encoding would give 1 to the text;
+    its single-text template around the title, a line break and the text; where a space joins them,
+    that template around `title text`, read as one text. Without a title the text stands alone.
+    Token types are always 0 (Hugging Face's pair encoding would give 1 to the text;
     DPR and ART were trained with 0), so ids are all there is.
 
     Args:
@@ -38,6 +39,7 @@ class RetrieverTemplate:
         max_length: tokens at most, special tokens included.
         prefix: text put before every passage or question, such as `"query: "`.
         append_eos: end with the end-of-sequence token (for `last` pooling).
+        title_join: what stands between title and text: the `separator`, or a `space`.
 
     Raises:
         ConfigError: no room is left for a text, or the end-of-sequence token is missing.
@@ -47,9 +49,16 @@ class RetrieverTemplate:
     vocab_size: int
 
     def __init__(
-        self, tokenizer: Any, *, max_length: int, prefix: str = "", append_eos: bool = False
+        self,
+        tokenizer: Any,
+        *,
+        max_length: int,
+        prefix: str = "",
+        append_eos: bool = False,
+        title_join: Literal["separator", "space"] = "separator",
     ) -> None:
         self.max_length = max_length
+        self._title_join = title_join
         self.prefix = prefix
         self.append_eos = append_eos
         self._encoder = TextEncoder(tokenizer)
@@ -74,6 +83,7 @@ class RetrieverTemplate:
             "retriever template 1",
             self._encoder.fingerprint,
             repr((self._head, self._separator, self._line_break, self._tail, max_length, prefix)),
+            *(["title space text"] if title_join == "space" else []),
         )
 
     def __call__(self, titles: list[str], texts: list[str]) -> list[list[int]]:
@@ -87,6 +97,10 @@ class RetrieverTemplate:
             n lists of at most `max_length` token ids.
         """
         titled = [bool(title.strip()) for title in titles]
+        if self._title_join == "space":
+            rows = zip(titles, texts, titled, strict=True)
+            # As one text: byte-level tokenizers read a word with the space before it.
+            return self.questions([f"{title} {text}" if has else text for title, text, has in rows])
         first = self._encoder(
             [
                 self.prefix + title + self._line_break if has else ""

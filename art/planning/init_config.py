@@ -137,6 +137,7 @@ def choose(found: Surroundings) -> InitialSettings:
     else:
         _choose_models_for_cpu(choice, found)
         _choose_steps_for_cpu(choice, found)
+    choice.add("retriever.tied", True, "half the memory, and every step teaches both sides.")
     choice.add(
         "evaluation.questions",
         [],

@@ -161,7 +161,7 @@ class Inventory:
             learning = sum(one.numel() for one in parameters if one.requires_grad)
             return sum(one.numel() for one in parameters), learning
         size = self.tower.num_parameters if self.tower else 0
-        num_towers = 1 if self.config.retriever.tied else 2
+        num_towers = self.config.retriever.num_towers
         return num_towers * size, (num_towers - bool(self.config.retriever.freeze)) * size
 
     @property

@@ -32,9 +32,10 @@ def retriever_shape(retriever: Retriever) -> TowerShape:
 
 def tower_shape(tower: Tower) -> TowerShape:
     """Return the shape of a tower."""
-    return _tower_shape(
-        tower.backbone, tower.projection.weight.shape[0] if tower.projection else None
-    )
+    if tower.projection is None:
+        return _tower_shape(tower.backbone, None)
+    weights = sum(one.numel() for one in tower.projection.parameters() if one.ndim > 1)
+    return _tower_shape(tower.backbone, tower.embedding_size, weights)
 
 
 def published_tower(
@@ -55,11 +56,13 @@ def published_tower(
         return _tower_shape(AutoModel.from_config(config, add_pooling_layer=False), projection_size)
 
 
-def _tower_shape(backbone: PreTrainedModel, projection_size: int | None) -> TowerShape:
+def _tower_shape(
+    backbone: PreTrainedModel, projection_size: int | None, projection_weights: int | None = None
+) -> TowerShape:
     config = backbone.config
     hidden_size = int(config.hidden_size)
     num_layers = int(getattr(config, "num_hidden_layers", 0))
-    head = hidden_size * (projection_size or 0)
+    head = projection_weights or hidden_size * (projection_size or 0)
     return TowerShape(
         stack=Stack(
             sum(matrices(backbone).values()), num_layers and attention_size(config, "encoder")

@@ -1,9 +1,12 @@
 """Question tower and passage tower, the index over passage vectors, and BM25 beside it.
 
 encoders    `Retriever` (two towers) and `Tower` (backbone, pooling, projection, normalisation)
+settings    what turns texts into vectors besides the weights, and `retriever.json`
 loading     from a folder of ours, any Hugging Face model, a DPR pair or word vectors
+starts      the models that a name stands for, and the settings they state themselves
+sentence_transformers_folder   what a folder of sentence-transformers says
 backbones   a Hugging Face encoder made ready to train: its class, layers, poolers, dropout
-projection  the linear layer behind a tower's pooling, where it has one
+projection  the linear layers behind a tower's pooling, where it has some
 static      a table of word vectors as an ordinary Hugging Face model
 padding     rows of different lengths through a tower without the padding of the longest
 embedding   the vectors of a whole store, written as index shards

@@ -28,6 +28,7 @@ from art.retriever.static import StaticEmbeddingModel
 from art.weights import check_size, loading_model
 
 TowerName = Literal["question", "passage"]
+TOWERS: tuple[TowerName, TowerName] = ("question", "passage")
 
 _DPR_CLASSES = {"question": DPRQuestionEncoder, "passage": DPRContextEncoder}
 _POSITION_TABLES = ("position_embeddings", "embed_positions", "wpe")
@@ -43,15 +44,25 @@ def load_config(source: str, *, dropout: float | None = None) -> PreTrainedConfi
     with loading_model(source):
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     check_size(config, source)
-    if dropout is not None:
-        names = _dropout_fields(config)
-        if dropout > 0 and not names:
-            raise ConfigError(
-                f"{source!r} ({config.model_type}) has no dropout to set", hint="leave it null"
-            )
-        for name in names:
-            setattr(config, name, dropout)
+    set_dropout(config, source, dropout)
     return config
+
+
+def set_dropout(config: PreTrainedConfig, source: str, dropout: float | None) -> None:
+    """Write a dropout into a config, if one is given.
+
+    Raises:
+        ConfigError: the model has none.
+    """
+    if dropout is None:
+        return
+    names = _dropout_fields(config)
+    if dropout > 0 and not names:
+        raise ConfigError(
+            f"{source!r} ({config.model_type}) has no dropout to set", hint="leave it null"
+        )
+    for name in names:
+        setattr(config, name, dropout)
 
 
 def _dropout_fields(config: PreTrainedConfig) -> list[str]:
@@ -210,6 +221,17 @@ def cut_layers(backbone: PreTrainedModel, num_layers: int) -> None:
     config.num_hidden_layers = num_layers
 
 
+def num_positions(backbone: PreTrainedModel) -> int | None:
+    """Return the tokens that the model's table of positions has room for; None without one."""
+    tables = [
+        # RoBERTa and its kin count positions from behind the padding id.
+        module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+        for name, module in backbone.named_modules()
+        if isinstance(module, nn.Embedding) and name.rpartition(".")[2] in _POSITION_TABLES
+    ]
+    return min(tables, default=None)
+
+
 def check_fits(backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, length: int) -> None:
     """Refuse token ids and positions that the model has no embedding for.
 
@@ -222,15 +244,12 @@ def check_fits(backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, le
         ConfigError: the sequence is longer than the model's table of positions.
         ArtError: the tokenizer belongs to a model with a larger vocabulary.
     """
-    for name, module in backbone.named_modules():
-        if isinstance(module, nn.Embedding) and name.rpartition(".")[2] in _POSITION_TABLES:
-            # RoBERTa and its kin count positions from behind the padding id.
-            first = 0 if module.padding_idx is None else module.padding_idx + 1
-            if length > module.num_embeddings - first:
-                raise ConfigError(
-                    f"question_length or passage_length is {length}, but the model has"
-                    f" {module.num_embeddings - first} positions"
-                )
+    positions = num_positions(backbone)
+    if positions is not None and length > positions:
+        raise ConfigError(
+            f"question_length or passage_length is {length}, but the model has {positions}"
+            " positions"
+        )
     rows = backbone.get_input_embeddings().num_embeddings
     if max(tokenizer.get_vocab().values(), default=0) >= rows:
         raise ArtError(

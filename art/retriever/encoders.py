@@ -9,7 +9,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -22,59 +21,20 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from art import __version__, files
-from art.config import Manifest
 from art.data.batching import BatchLimits, token_batches
 from art.data.prompts import RetrieverTemplate
 from art.data.tokens import pad
 from art.retriever.padding import by_length, training_limits
-from art.retriever.projection import save_projection
+from art.retriever.projection import Projection, output_size, save_projection
+from art.retriever.settings import (
+    FORMAT_VERSION,
+    MANIFEST,
+    TOWER_FOLDERS,
+    Pooling,
+    RetrieverManifest,
+    RetrieverSettings,
+)
 from art.weights import fingerprint_tensors, saving_weights
-
-MANIFEST = "retriever.json"
-TOWER_FOLDERS = {"question": "question_tower", "passage": "passage_tower"}
-FORMAT_VERSION = 1
-
-Pooling = Literal["cls", "mean", "last"]
-
-
-@dataclass(frozen=True, slots=True)
-class RetrieverSettings:
-    """What turns texts into vectors besides the weights; saved with them.
-
-    Args:
-        pooling: `cls` (first position), `mean` (attended positions) or `last` (last attended one).
-        normalize: scale vectors to length 1.
-        temperature: what inner products are divided by, in training.
-        question_length: tokens a question is cut to, specials included.
-        passage_length: tokens a passage is cut to, specials included.
-        question_prefix: text before every question.
-        passage_prefix: text before every passage.
-        num_layers: layers kept of the backbone; None for all.
-        projection_size: output size of a linear projection after pooling; None for no projection.
-        dtype: what the backbone computes in; weights and vectors are float32 in any case.
-        tied: one tower serves questions and passages.
-    """
-
-    pooling: Pooling
-    normalize: bool
-    temperature: float
-    question_length: int
-    passage_length: int
-    question_prefix: str
-    passage_prefix: str
-    num_layers: int | None
-    projection_size: int | None
-    dtype: Literal["float32", "bfloat16"]
-    tied: bool
-
-
-class RetrieverManifest(Manifest):
-    """`retriever.json`: how to put the tower folders beside it together again."""
-
-    format_version: int
-    settings: RetrieverSettings
-    versions: dict[str, str]
-    provenance: dict[str, Any]
 
 
 class Tower(nn.Module):
@@ -85,7 +45,7 @@ class Tower(nn.Module):
         pooling: see `RetrieverSettings`.
         normalize: see `RetrieverSettings`.
         dtype: see `RetrieverSettings`.
-        projection: a linear layer from the hidden size to D, or None.
+        projection: one layer or several from the hidden size to D, or None.
     """
 
     def __init__(
@@ -95,7 +55,7 @@ class Tower(nn.Module):
         pooling: Pooling,
         normalize: bool,
         dtype: Literal["float32", "bfloat16"],
-        projection: nn.Linear | None = None,
+        projection: Projection | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -116,9 +76,9 @@ class Tower(nn.Module):
     @property
     def embedding_size(self) -> int:
         """D, the length of a vector."""
-        return int(
-            self.projection.out_features if self.projection else self.backbone.config.hidden_size
-        )
+        if self.projection is None:
+            return int(self.backbone.config.hidden_size)
+        return output_size(self.projection)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Encode one batch.
@@ -186,8 +146,10 @@ class Retriever(nn.Module):
         self.passage_tower = passage_tower
         self.tokenizer = tokenizer
         self.settings = settings
-        # BERT's kin have no such token, and end in a separator already.
-        append_eos = settings.pooling == "last" and tokenizer.eos_token_id is not None
+        append_eos = settings.append_eos
+        if append_eos is None:
+            # BERT's kin have no such token, and end in a separator already.
+            append_eos = settings.pooling == "last" and tokenizer.eos_token_id is not None
         self.question_template = RetrieverTemplate(
             tokenizer,
             max_length=settings.question_length,
@@ -199,6 +161,7 @@ class Retriever(nn.Module):
             max_length=settings.passage_length,
             prefix=settings.passage_prefix,
             append_eos=append_eos,
+            title_join=settings.title_join,
         )
 
     @property
@@ -293,7 +256,12 @@ class Retriever(nn.Module):
 
     def fingerprint(self) -> str:
         """Return what an index must have been built with: all that shapes a passage vector."""
-        shaping = (self.settings.pooling, self.settings.normalize, self.settings.dtype)
+        shaping = (
+            self.settings.pooling,
+            self.settings.normalize,
+            self.settings.dtype,
+            *self.settings.projection_activations,
+        )
         return files.fingerprint(
             fingerprint_tensors(self.passage_tower.named_parameters()),
             self.passage_template.fingerprint,

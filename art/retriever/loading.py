@@ -12,30 +12,28 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from art import files
-from art.errors import ArtError, ConfigError
+from art import distributed, files
+from art.errors import ArtError, ConfigError, notify
 from art.retriever import backbones
-from art.retriever.encoders import (
+from art.retriever.encoders import Retriever, Tower
+from art.retriever.projection import Projection, new_projection, read_projection
+from art.retriever.settings import (
     FORMAT_VERSION,
     MANIFEST,
+    READABLE_VERSIONS,
     TOWER_FOLDERS,
     Pooling,
-    Retriever,
     RetrieverManifest,
     RetrieverSettings,
-    Tower,
+    TitleJoin,
 )
-from art.retriever.projection import new_projection, read_projection
-from art.retriever.static import convert_packaged_table
-from art.weights import PACKAGE_PREFIX, load_tokenizer, resolve_model
+from art.retriever.starts import Start, open_starts, stated_by
+from art.weights import load_tokenizer
 
 DEFAULT_QUESTION_LENGTH = 64
 DEFAULT_PASSAGE_LENGTH = 256
-
-_TOWERS: tuple[backbones.TowerName, backbones.TowerName] = ("question", "passage")
 
 
 def load_retriever(folder: str | Path) -> Retriever:
@@ -65,6 +63,7 @@ def create_retriever(
     passage_length: int | None = None,
     question_prefix: str | None = None,
     passage_prefix: str | None = None,
+    title_join: TitleJoin | None = None,
     num_layers: int | None = None,
     projection_size: int | None = None,
     dtype: Literal["float32", "bfloat16"] | None = None,
@@ -77,18 +76,22 @@ def create_retriever(
     """Start a retriever, in evaluation mode; untied towers begin as exact copies of each other.
 
     Args:
-        model: a retriever folder of ours, a hub name or model folder, a `.gguf` file, or `pip:NAME`
-            for the model or word-vector table of an installed package.
+        model: a retriever folder of ours, a hub name or model folder, of sentence-transformers too,
+            a `.gguf` file, or `pip:NAME` for the model or word-vector table of an installed
+            package.
         passage_model: another model for the passage tower; needed for a DPR pair.
-        tied: one tower for both; default False.
-        pooling: default `cls` where the tokenizer has such a token, `last` for models that only
-            look back, else `mean`.
-        normalize: scale vectors to length 1; default False.
+        tied: one tower for both; default True where both start from one model and neither is
+            frozen.
+        pooling: default the model's own where it states one; else `cls` where the tokenizer has
+            such a token, `last` for models that only look back, else `mean`.
+        normalize: scale vectors to length 1; default False, or what the model states.
         temperature: `auto` is 0.05 for normalised vectors, else the square root of D.
-        question_length: in tokens; default 64.
-        passage_length: in tokens; default 256.
-        question_prefix: text before every question; default none.
-        passage_prefix: text before every passage; default none.
+        question_length: in tokens; default 64, or what the model states.
+        passage_length: in tokens; default 256, or what the model states.
+        question_prefix: text before every question; default none, or what the model states.
+        passage_prefix: text before every passage; default none, or what the model states.
+        title_join: between a title and its text; default `separator`, a `space` for models of
+            sentence-transformers.
         num_layers: keep only the first layers; default all.
         projection_size: output size of a linear projection after pooling; default none, or that of
             a DPR pair's own projection.
@@ -111,6 +114,7 @@ def create_retriever(
         "passage_length": passage_length,
         "question_prefix": question_prefix,
         "passage_prefix": passage_prefix,
+        "title_join": title_join,
         "num_layers": num_layers,
         "projection_size": projection_size,
         "dtype": dtype,
@@ -122,8 +126,11 @@ def create_retriever(
     if _is_ours(model):
         retriever = _open(Path(model), given, dropout)
     else:
-        sources = [_source(one, cache) for one in (model, passage_model) if one is not None]
-        retriever = _start(sources, given, dropout, seed)
+        models = [one for one in (model, passage_model) if one is not None]
+        starts = open_starts(models, given=given, dropout=dropout, cache=cache)
+        # A tower that does not learn must be another than the one that does.
+        num_towers = 2 if freeze is not None else len(starts)
+        retriever = _start(starts, given, num_towers=num_towers, seed=seed)
     if freeze is not None:
         if retriever.settings.tied:
             raise ConfigError(f"freeze is {freeze}, but the towers are tied", hint="untie them")
@@ -137,61 +144,21 @@ def _is_ours(folder: str | Path) -> bool:
     return (Path(folder) / MANIFEST).is_file()
 
 
-def _source(model: str, cache: Path | None) -> str:
-    found = resolve_model(model, cache=cache)
-    if found.startswith(PACKAGE_PREFIX):
-        return str(convert_packaged_table(found.removeprefix(PACKAGE_PREFIX), cache=cache))
-    return found
-
-
-def _start(
-    sources: list[str], given: dict[str, Any], dropout: float | None, seed: int
-) -> Retriever:
-    configs = [backbones.load_config(source, dropout=dropout) for source in sources]
-    tied = given.get("tied", False)
-    if configs[0].model_type == "dpr" and len(sources) == 1 and not tied:
-        raise ConfigError(
-            f"{sources[0]!r} is one half of a DPR pair",
-            hint="name the other half, its context encoder, as passage_model",
-        )
-    tokenizers = [load_tokenizer(source) for source in sources]
-    models = [
-        backbones.load_backbone(sources[i], configs[i], tower=_TOWERS[i])
-        for i in range(len(sources))
-    ]
-    projections = [
-        backbones.load_projection(sources[i], configs[i], tower=_TOWERS[i])
-        for i in range(len(sources))
-    ]
-    _check_same_kind(sources, models, projections, tokenizers)
-    if projections[0] is not None:
-        given = _with_projection(given, projections[0].out_features)
-    settings = _complete(given, models[0], tokenizers[0])
+def _start(starts: list[Start], given: dict[str, Any], *, num_towers: int, seed: int) -> Retriever:
+    if (size := starts[0].projection_size) is not None:
+        given = _with_projection(given, size)
+    stated = stated_by(starts, given)
+    settings = _complete({"tied": num_towers == 1, **stated, **given}, starts[0])
+    projections = [one.projection for one in starts]
     if projections[0] is None:
-        projection = new_projection(models[0].config.hidden_size, settings.projection_size, seed)
-        projections = [projection, copy.deepcopy(projection)][: len(models)]
+        hidden_size = starts[0].backbone.config.hidden_size
+        new = new_projection(hidden_size, settings.projection_size, seed)
+        projections = [copy.deepcopy(new) for _ in starts]
     towers = [
-        _tower(one, settings, projection, cut=settings.num_layers)
-        for one, projection in zip(models, projections, strict=True)
+        _tower(one.backbone, settings, projection, cut=settings.num_layers)
+        for one, projection in zip(starts, projections, strict=True)
     ]
-    return _assemble(towers, tokenizers[0], settings)
-
-
-def _check_same_kind(
-    sources: list[str],
-    models: list[PreTrainedModel],
-    projections: list[nn.Linear | None],
-    tokenizers: list[PreTrainedTokenizerBase],
-) -> None:
-    names = " and ".join(map(repr, sources))
-    vectors = [None if one is None else one.out_features for one in projections]
-    sizes = zip((one.config.hidden_size for one in models), vectors, strict=True)
-    if len(set(sizes)) > 1:
-        raise ConfigError(f"{names} have vectors of different sizes")
-    if tokenizers[0].get_vocab() != tokenizers[-1].get_vocab():
-        raise ConfigError(
-            f"{names} have different vocabularies", hint="both towers read the same token ids"
-        )
+    return _assemble(towers, starts[0].tokenizer, settings)
 
 
 def _with_projection(given: dict[str, Any], size: int) -> dict[str, Any]:
@@ -204,9 +171,7 @@ def _with_projection(given: dict[str, Any], size: int) -> dict[str, Any]:
     return {**given, "projection_size": size}
 
 
-def _complete(
-    given: dict[str, Any], backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
-) -> RetrieverSettings:
+def _complete(known: dict[str, Any], start: Start) -> RetrieverSettings:
     settings: dict[str, Any] = {
         "normalize": False,
         "question_length": DEFAULT_QUESTION_LENGTH,
@@ -216,13 +181,18 @@ def _complete(
         "num_layers": None,
         "projection_size": None,
         "dtype": "float32",
-        "tied": False,
-        **given,
+        **known,
     }
-    if "pooling" not in given:
-        settings["pooling"] = backbones.default_pooling(backbone, tokenizer)
-    if "temperature" not in given:
-        size = settings["projection_size"] or backbone.config.hidden_size
+    if "pooling" not in known:
+        settings["pooling"] = backbones.default_pooling(start.backbone, start.tokenizer)
+        if distributed.is_main():
+            notify(
+                f"{start.name} states no pooling: taken are retriever.pooling"
+                f" {settings['pooling']} and retriever.normalize"
+                f" {str(settings['normalize']).lower()}"
+            )
+    if "temperature" not in known:
+        size = settings["projection_size"] or start.backbone.config.hidden_size
         settings["temperature"] = auto_temperature(size, normalize=settings["normalize"])
     return RetrieverSettings(**settings)
 
@@ -240,11 +210,16 @@ def _open(folder: Path, given: dict[str, Any], dropout: float | None) -> Retriev
     saved = _read_settings(folder / MANIFEST)
     settings = _changed(saved, given, folder)
     towers = []
-    for name in _TOWERS[:1] if saved.tied else _TOWERS:
+    for name in backbones.TOWERS[:1] if saved.tied else backbones.TOWERS:
         source = folder / TOWER_FOLDERS[name]
         config = backbones.load_config(str(source), dropout=dropout)
         backbone = backbones.load_backbone(str(source), config, tower=name)
-        projection = read_projection(source, backbone.config.hidden_size, saved.projection_size)
+        projection = read_projection(
+            source,
+            backbone.config.hidden_size,
+            saved.projection_size,
+            saved.projection_activations,
+        )
         towers.append(_tower(backbone, settings, projection, cut=given.get("num_layers")))
     if settings.normalize != saved.normalize and "temperature" not in given:
         temperature = auto_temperature(towers[0].embedding_size, normalize=settings.normalize)
@@ -260,9 +235,9 @@ def _read_settings(path: Path) -> RetrieverSettings:
     written = files.read_json(path)
     # Looked at first: another format has other fields, and would only be called corrupt.
     version = written.get("format_version") if isinstance(written, dict) else None
-    if version not in (None, FORMAT_VERSION):
+    if version not in (None, *READABLE_VERSIONS):
         raise ArtError(
-            f"retriever format {version}, but this version reads {FORMAT_VERSION}",
+            f"retriever format {version}, but this version reads up to {FORMAT_VERSION}",
             where=path,
             hint="use the version of art-retriever that the file names",
         )
@@ -284,7 +259,7 @@ def _changed(saved: RetrieverSettings, given: dict[str, Any], folder: Path) -> R
 def _tower(
     backbone: PreTrainedModel,
     settings: RetrieverSettings,
-    projection: nn.Linear | None,
+    projection: Projection | None,
     *,
     cut: int | None,
 ) -> Tower:

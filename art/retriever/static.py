@@ -122,6 +122,21 @@ def _packaged_table(distribution: str) -> tuple[Path, Path]:
 
 
 def _convert(table_file: Path, tokenizer_file: Path, folder: Path) -> None:
+    save_model(*load_table(table_file, tokenizer_file), folder)
+
+
+def load_table(
+    table_file: Path, tokenizer_file: Path
+) -> tuple[StaticEmbeddingModel, PreTrainedTokenizerFast]:
+    """Return a table of word vectors as a float32 model, and a tokenizer without special tokens.
+
+    Args:
+        table_file: a `.safetensors` file with a single [V, D] table.
+        tokenizer_file: a JSON file of the `tokenizers` library.
+
+    Raises:
+        ArtError: either cannot be read, or they do not belong together.
+    """
     with loading_model(str(table_file)):
         table = _read_table(table_file)  # [V, D]
         tokenizer = _read_tokenizer(tokenizer_file)
@@ -134,7 +149,7 @@ def _convert(table_file: Path, tokenizer_file: Path, folder: Path) -> None:
     )
     with torch.no_grad():
         model.embedding.weight.copy_(table)
-    save_model(model, tokenizer, folder)
+    return model, tokenizer
 
 
 def _read_table(path: Path) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,10 @@ def train(config: Config, *, interruption: Interruption | None = None) -> Traini
             if distributed.is_main():
                 recovery.put_damaged_aside(run)
         trainer = set_up(config, run, device)
+        with distributed.fail_together():
+            if distributed.is_main():  # what was null is known by now
+                taken = dataclasses.asdict(trainer.retriever.settings)
+                run.write_config(config.with_retriever(taken))
         trainer.interruption = interruption or trainer.interruption
         try:
             introduce(trainer, _plan(config, trainer))

@@ -97,26 +97,35 @@ class RunFolder:
         """
         if not distributed.is_main():
             return
-        self.refuse_other_settings(config)
-        write_text(self.config_file, config.to_yaml())
+        self.write_config(self.refuse_other_settings(config))
         for folder in (self.path, self.path / "checkpoints", self.path / "evaluations"):
             remove_leftovers(folder)
 
-    def refuse_other_settings(self, config: Config) -> None:
+    def write_config(self, config: Config) -> None:
+        """Write the settings."""
+        write_text(self.config_file, config.to_yaml())
+
+    def refuse_other_settings(self, config: Config) -> Config:
         """Check that the folder's run, if there is one, had the same settings.
+
+        Returns:
+            The settings, with what that run's retriever took from its start in place of nulls.
 
         Raises:
             MismatchError: it had others; names each of them.
         """
         # Before the first checkpoint there is nothing that other settings could spoil.
         if self.config_file.exists() and self.steps():
-            changed = differences(read_config(self.config_file), config)
+            written = read_config(self.config_file)
+            config = config.with_retriever(written.retriever.model_dump())
+            changed = differences(written, config)
             if changed:
                 raise MismatchError(
                     "this run was started with other settings: " + "; ".join(changed),
                     where=self.path,
                     hint="restore them to go on, or choose another output.folder",
                 )
+        return config
 
     def steps(self) -> list[int]:
         """Return the steps with a complete checkpoint, in order."""

@@ -172,7 +172,7 @@ def test_activation_checkpointing_leaves_gradients_as_they_are(tiny_bert, tiny_l
 
 def test_fingerprint_follows_all_that_shapes_passage_vectors_and_nothing_else(tiny_bert):
     def made(**changes):
-        options = {"pooling": "mean", **SHORT, **changes}
+        options = {"pooling": "mean", "tied": False, **SHORT, **changes}
         return create_retriever(str(tiny_bert), **options)
 
     plain = made().fingerprint()
