@@ -16,8 +16,9 @@ from art.interop.dpr_checkpoint import read_dpr
 from art.interop.foreign_towers import ImportOptions
 from art.interop.torch_checkpoint import Checkpoint, open_checkpoint
 from art.registry import Registry
-from art.retriever.encoders import MANIFEST, Retriever
+from art.retriever.encoders import Retriever
 from art.retriever.loading import create_retriever
+from art.retriever.settings import MANIFEST
 
 
 @dataclass(frozen=True)
