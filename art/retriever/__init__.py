@@ -10,5 +10,6 @@ embedding   the vectors of a whole store, written as index shards
 shards      the files of an index, written so that a kill leaves none half-finished
 index       an index on disk, tied to the weights and the store it was built from
 search      exact, reproducible nearest-passage search over the shards
+faiss_file  an index as one flat FAISS file
 bm25        the lexical baseline over the same rows
 """
