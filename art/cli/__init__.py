@@ -5,6 +5,7 @@ training   train, init
 searching  embed, search, evaluate, mine
 scoring    score, diagnose
 reporting  report
+exporting  export
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Annotated
 import typer
 
 from art.cli.common import SkipBadRows, read_rows
+from art.cli.exporting import WithTargets, export
 from art.cli.reporting import report
 from art.cli.scoring import WithKinds, diagnose, score
 from art.cli.searching import embed, evaluate, mine, search
@@ -99,6 +101,7 @@ app.command()(mine)
 app.command(cls=WithKinds)(score)
 app.command(cls=WithKinds)(diagnose)
 app.command()(report)
+app.command(cls=WithTargets)(export)
 
 
 @app.command()

@@ -72,20 +72,28 @@ def write_tokenizer_config(parts: TowerParts, folder: Path) -> None:
     write_json(folder / "tokenizer_config.json", config)
 
 
-def joins_titles(parts: TowerParts) -> bool:
-    """Return whether a title, `between` and a text as one string give our token ids."""
+def title_joint(parts: TowerParts) -> str | None:
+    """Return what to put between a title and a text so that one string gives our token ids.
+
+    None where no such string is known: some tokenizers treat the beginning of a text as its own.
+    """
     backend = Tokenizer.from_str(parts.tokenizer.backend_tokenizer.to_str())
     backend.no_truncation()
     text = _SAMPLES[0]
     ours = parts.template([_TITLE], [text])[0]
-    joined = f"{parts.prefix}{_TITLE}{parts.between}{text}"
-    ids = backend.encode(joined, add_special_tokens=False).ids
-    return ours == [*parts.first_ids, *ids, *parts.last_ids][: parts.max_length]
+    for joint in (parts.between, f"{parts.between} ", f" {parts.between} "):
+        joined = f"{parts.prefix}{_TITLE}{joint}{text}"
+        ids = backend.encode(joined, add_special_tokens=False).ids
+        if ours == [*parts.first_ids, *ids, *parts.last_ids][: parts.max_length]:
+            return joint
+    return None
 
 
 def _post_processor(parts: TowerParts) -> dict[str, Any]:
     """Return what puts the special tokens around a text, an end-of-sequence token included."""
-    names = {i: parts.tokenizer.convert_ids_to_tokens(i) for i in [*parts.first_ids, *parts.last_ids]}
+    names = {
+        i: parts.tokenizer.convert_ids_to_tokens(i) for i in [*parts.first_ids, *parts.last_ids]
+    }
 
     def around(kind: str) -> list[dict[str, Any]]:
         def special(token_id: int) -> dict[str, Any]:

@@ -5,9 +5,9 @@
 A file in this folder that adds an object to `EXPORTS` is all that a new target takes.
 """
 
-from art.interop.exports.base import EXPORTS, Export, Source
+from art.interop.exports.base import EXPORTS, Export, Exported
 from art.registry import import_all
 
 import_all(__name__, __path__)
 
-__all__ = ["EXPORTS", "Export", "Source"]
+__all__ = ["EXPORTS", "Export", "Exported"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Source:
+class Exported:
     """What is exported.
 
     Attributes:
@@ -50,7 +50,7 @@ class Export(ABC):
     library: ClassVar[str] = ""
     needs_index: ClassVar[bool] = False
 
-    def check(self, source: Source) -> None:  # noqa: B027 (most targets take any retriever)
+    def check(self, source: Exported) -> None:  # noqa: B027 (most targets take any retriever)
         """Refuse what this target cannot represent, before anything is written.
 
         Raises:
@@ -58,14 +58,14 @@ class Export(ABC):
         """
 
     @abstractmethod
-    def write(self, source: Source, folder: Path) -> None:
+    def write(self, source: Exported, folder: Path) -> None:
         """Write the files of this target into an empty folder."""
 
     @abstractmethod
-    def usage(self, source: Source) -> str:
+    def usage(self, source: Exported) -> str:
         """Return how the folder is used, in Markdown, for the model card."""
 
-    def notes(self, source: Source) -> Iterator[str]:
+    def notes(self, source: Exported) -> Iterator[str]:
         """Yield a line for whatever the target does otherwise than the retriever."""
         yield from ()
 

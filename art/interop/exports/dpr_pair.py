@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from art.errors import ArtError
 from art.files import write_text
-from art.interop.exports.base import EXPORTS, Export, Source
+from art.interop.exports.base import EXPORTS, Export, Exported
 from art.interop.tokenizers import write_tokenizer, write_tokenizer_config
 from art.interop.towers import TowerParts, precision_notes
 
@@ -27,7 +27,7 @@ class DprPair(Export):
     description: ClassVar[str] = "transformers' DPRQuestionEncoder and DPRContextEncoder"
     library: ClassVar[str] = "transformers"
 
-    def check(self, source: Source) -> None:
+    def check(self, source: Exported) -> None:
         """Refuse what DPR's classes do not compute."""
         for parts in (source.question, source.passage):
             reason = _obstacle(parts)
@@ -38,7 +38,7 @@ class DprPair(Export):
                     hint="export to sentence-transformers or onnx",
                 )
 
-    def write(self, source: Source, folder: Path) -> None:
+    def write(self, source: Exported, folder: Path) -> None:
         """Write both folders."""
         for parts in (source.question, source.passage):
             target = folder / _FOLDERS[parts.side]
@@ -48,7 +48,7 @@ class DprPair(Export):
             write_tokenizer_config(parts, target)
             _write_vocabulary(target)
 
-    def notes(self, source: Source) -> Iterator[str]:
+    def notes(self, source: Exported) -> Iterator[str]:
         """Yield prefixes, which DPR's tokenizers do not add, and precision."""
         for parts in (source.question, source.passage):
             if parts.prefix:
@@ -57,7 +57,7 @@ class DprPair(Export):
                 )
         yield from precision_notes(source.passage)
 
-    def usage(self, source: Source) -> str:
+    def usage(self, source: Exported) -> str:
         """Return the lines that encode a question."""
         return "\n".join(
             [

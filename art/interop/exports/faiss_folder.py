@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from art.errors import ArtError, shown
-from art.interop.exports.base import EXPORTS, Export, Source
+from art.interop.exports.base import EXPORTS, Export, Exported
 
 
 class FaissFolder(Export):
@@ -16,7 +16,7 @@ class FaissFolder(Export):
     description: ClassVar[str] = "an index: `index` (IndexFlatIP) and `docid`, as Pyserini reads"
     needs_index: ClassVar[bool] = True
 
-    def write(self, source: Source, folder: Path) -> None:
+    def write(self, source: Exported, folder: Path) -> None:
         """Write both files.
 
         Raises:
@@ -38,7 +38,7 @@ class FaissFolder(Export):
                 file.write(f"{passage_id}\n")
         write_flat_index(index, folder / "index")
 
-    def usage(self, source: Source) -> str:
+    def usage(self, source: Exported) -> str:
         """Return the lines that search it."""
         return "\n".join(
             [

@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 
 from art.errors import ArtError
 from art.files import write_json
-from art.interop.exports.base import EXPORTS, Export, Source
-from art.interop.tokenizers import joins_titles, write_tokenizer, write_tokenizer_config
+from art.interop.exports.base import EXPORTS, Export, Exported
+from art.interop.tokenizers import title_joint, write_tokenizer, write_tokenizer_config
 from art.interop.towers import TowerParts, precision_notes
 
 _PACKAGE = "sentence_transformers.models"
@@ -56,7 +56,7 @@ class SentenceTransformersFolder(Export):
     description: ClassVar[str] = "a sentence-transformers folder; one per tower under a Router"
     library: ClassVar[str] = "sentence-transformers"
 
-    def check(self, source: Source) -> None:
+    def check(self, source: Exported) -> None:
         """Refuse encoders that the library does not load alone, and tables pooled by position."""
         for parts in (source.question, source.passage):
             if parts.is_static and parts.pooling != "mean":
@@ -72,13 +72,14 @@ class SentenceTransformersFolder(Export):
                     hint=f"it does of {' and '.join(_ENCODERS_ALONE)}; or export to onnx",
                 )
 
-    def write(self, source: Source, folder: Path) -> None:
+    def write(self, source: Exported, folder: Path) -> None:
         """Write one folder, or a Router over `query/` and `document/`."""
         prompts = {"query": source.question.prefix, "document": source.passage.prefix}
         if source.tied:
             _write_tower(source.passage, folder, prompts, None)
             return
-        types, structure = {}, {}
+        types: dict[str, str] = {}
+        structure: dict[str, list[str]] = {}
         for parts in (source.question, source.passage):
             route = _ROUTES[parts.side]
             # Its only texts are of one kind, so that it alone knows which prompt they take.
@@ -95,7 +96,7 @@ class SentenceTransformersFolder(Export):
         write_json(folder / "router_config.json", router)
         _write_model_config(folder, source.passage, prompts, None)
 
-    def notes(self, source: Source) -> Iterator[str]:
+    def notes(self, source: Exported) -> Iterator[str]:
         """Yield what is otherwise there: one length for both sides, precision, titles."""
         question, passage = source.question, source.passage
         if source.tied and question.max_length != passage.max_length:
@@ -103,11 +104,11 @@ class SentenceTransformersFolder(Export):
                 f"one folder has one length: there a question too is cut at {passage.max_length}"
                 f" tokens, here at {question.max_length}"
             )
-        if not joins_titles(passage):
+        if title_joint(passage) is None:
             yield "no string of title and text gives the tokens that art makes of a titled passage"
         yield from precision_notes(passage)
 
-    def usage(self, source: Source) -> str:
+    def usage(self, source: Exported) -> str:
         """Return the lines that encode a question and a passage."""
         lines = [
             "```python",
@@ -124,11 +125,14 @@ class SentenceTransformersFolder(Export):
             lines += ["`encode` puts no prompt before a text; `encode_query` and"]
             lines += ["`encode_document` put the right one.", ""]
         else:
-            lines += ["The towers differ: `encode` wants `task=` and refuses to guess. `query/` and"]
+            lines += [
+                "The towers differ: `encode` wants `task=` and refuses to guess. `query/` and"
+            ]
             lines += ["`document/` are complete folders for tools that load one model.", ""]
-        if source.passage.between and joins_titles(source.passage):
-            between = json.dumps(source.passage.between, ensure_ascii=False)
-            lines += [f"A passage with a title is one string: title, {between}, text."]
+        joint = title_joint(source.passage)
+        if joint is not None:
+            shown = json.dumps(joint, ensure_ascii=False)
+            lines += [f"A passage with a title is one string: title, {shown}, text."]
         return "\n".join(lines)
 
 
