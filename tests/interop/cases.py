@@ -16,9 +16,8 @@ import numpy as np
 import torch
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent / "helpers"), str(HERE.parent)]
+sys.path.insert(0, str(HERE.parent / "helpers"))
 
-from conftest import WORDS, sentences  # noqa: E402
 from tiny_bert import save_tiny_bert  # noqa: E402
 
 from art.data.passages import PassageStore  # noqa: E402
@@ -33,7 +32,20 @@ from art.retriever.encoders import Retriever  # noqa: E402
 from art.retriever.loading import create_retriever  # noqa: E402
 
 TARGETS = ("sentence-transformers", "hf-dpr", "onnx", "faiss")
+WORDS = (
+    "the of a in moon river stone bridge music paper north winter garden engine letter island "
+    "market doctor silver orange mountain ocean temple hammer candle forest mirror desert valley"
+).split()
 LENGTHS = {"question_length": 32, "passage_length": 48}
+
+
+def sentences(count: int, length: int) -> list[str]:
+    """Return nonsense over `WORDS`, no two alike."""
+    return [
+        " ".join(WORDS[(i * 7 + j * (i % 11 + 3) + j * j) % len(WORDS)] for j in range(length))
+        + f" {i}"
+        for i in range(count)
+    ]
 
 
 def retrievers(folder: Path) -> Iterator[tuple[str, Retriever]]:
@@ -82,7 +94,7 @@ def save_tiny_llama(folder: Path) -> Path:
     from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
     backend = ByteLevelBPETokenizer()
-    backend.train_from_iterator(sentences(300), vocab_size=400, special_tokens=["<|end|>"])
+    backend.train_from_iterator(sentences(300, 12), vocab_size=400, special_tokens=["<|end|>"])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend._tokenizer, eos_token="<|end|>")
     torch.manual_seed(0)
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}

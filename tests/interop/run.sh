@@ -41,10 +41,9 @@ read_with() { # SCRIPT NAME REQUIREMENT …
   local script=$1 name=$2
   shift 2
   environment "$name" "$@"
-  # Rows go out at once; what a library says is kept, and shown where it ends with an error.
-  "$folder/$name/bin/python" "$here/read_$script.py" "$folder/written" 2>"$folder/$name.log" |
-    sed -n "/^|/p"
-  if [ "${PIPESTATUS[0]}" -ne 0 ]; then
+  # What a library says is kept, and shown where it ends with an error.
+  if ! "$folder/$name/bin/python" "$here/read_$script.py" "$folder/written" 2>"$folder/$name.log" |
+    sed -n '/^|/p'; then
     tail -n 5 "$folder/$name.log" >&2
     failed=1
   fi

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from safetensors.torch import save_file
+from transformers import MODEL_MAPPING
 
 from art.errors import ArtError
 from art.files import write_json
@@ -65,8 +66,11 @@ class SentenceTransformersFolder(Export):
                     " sentence-transformers, whose tables take the mean"
                 )
             config = parts.backbone.config
-            is_part = getattr(config, "is_encoder_decoder", False)
-            if is_part and config.model_type not in _ENCODERS_ALONE:
+            # What `AutoModel` makes of the config, which is what the library asks.
+            whole = MODEL_MAPPING.get(type(config), ())
+            whole = whole if isinstance(whole, tuple) else (whole,)
+            is_whole = parts.is_static or type(parts.backbone) in whole
+            if not is_whole and config.model_type not in _ENCODERS_ALONE:
                 raise ArtError(
                     f"sentence-transformers does not load the encoder of {config.model_type} alone",
                     hint=f"it does of {' and '.join(_ENCODERS_ALONE)}; or export to onnx",
