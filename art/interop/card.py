@@ -73,12 +73,15 @@ def _summary(target: Export, source: Exported) -> str:
 
 def _what(source: Exported) -> Iterator[str]:
     question, passage = source.question, source.passage
-    scale = "scaled to length 1, so that inner product and cosine are one" * passage.normalize
+    if passage.normalize:
+        scale = "scaled to length 1, so that inner product and cosine are one"
+    else:
+        scale = "not scaled; compare them by inner product"
     yield f"encoder: {_plain(passage.backbone.config.model_type)}, {passage.pooling} pooling"
     if passage.projection is not None:
         size = passage.projection
         yield f"a linear layer behind the pooling, {size.in_features} to {size.out_features}"
-    yield f"vectors: {scale or 'not scaled; compare them by inner product'}"
+    yield f"vectors: {scale}"
     yield (
         f"at most {question.max_length} tokens of a question and {passage.max_length} of a passage"
     )

@@ -98,18 +98,23 @@ def test_onnx_without_its_packages_is_one_line(saved, tmp_path, monkeypatch) -> 
         export(str(folder), "onnx", tmp_path / "out")
 
 
+@pytest.mark.parametrize("largest", [0, 1 << 30], ids=["weights beside it", "one file"])
 @pytest.mark.parametrize(
     "settings",
     [
         {"pooling": "mean", "normalize": True, "projection_size": 8},
         {"pooling": "last", "tied": True},
     ],
+    ids=["mean", "last"],
 )
-def test_onnxruntime_gives_the_same_vectors(settings, saved, tmp_path) -> None:
+def test_onnxruntime_gives_the_same_vectors(
+    settings, largest, saved, tmp_path, monkeypatch
+) -> None:
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     from tokenizers import Tokenizer
 
+    monkeypatch.setattr("art.interop.exports.onnx_graph._LARGEST_GRAPH", largest)
     retriever, folder = saved(**settings)
     export(str(folder), "onnx", tmp_path / "out")
     found = []
