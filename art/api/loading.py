@@ -6,12 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from art.api.calls import briefly, join
-from art.config import RETRIEVER_FOLDER
-from art.errors import ArtError
 from art.retriever.encoders import Retriever
 from art.retriever.loading import create_retriever
-from art.retriever.settings import MANIFEST
-from art.training.run_folder import RunFolder
+from art.training.run_folder import finished_retriever
 from art.training.settings import check_config
 
 
@@ -36,20 +33,3 @@ def load(model: str | Path, *, cpu: bool = False, **settings: Any) -> Retriever:
     }
     config = check_config(document, source="art.load")
     return create_retriever(**config.retriever.model_dump()).to(join(cpu=cpu))
-
-
-def finished_retriever(run: Path) -> Path | None:
-    """Return the retriever of a run folder, None for the folder of something else.
-
-    Raises:
-        ArtError: the run has not finished.
-    """
-    if (run / RETRIEVER_FOLDER / MANIFEST).is_file():
-        return run / RETRIEVER_FOLDER
-    if RunFolder(run).config_file.is_file() and RunFolder(run).steps():
-        raise ArtError(
-            "this run has not finished, so it has no retriever yet",
-            where=run,
-            hint="train it to the end: the same call or command goes on",
-        )
-    return None

@@ -8,7 +8,6 @@ from typing import Any
 
 from art import distributed
 from art.api.calls import DATA_FOLDER, briefly, join
-from art.api.loading import finished_retriever
 from art.config import Config
 from art.data.in_memory import KindName, Rows, write_rows
 from art.data.rows import BadRows
@@ -18,7 +17,7 @@ from art.retriever.encoders import Retriever
 from art.retriever.loading import create_retriever
 from art.training import loop
 from art.training.interruption import Interrupted, Interruption
-from art.training.run_folder import RunFolder
+from art.training.run_folder import RunFolder, finished_retriever
 from art.training.settings import check_config
 from art.weights import fingerprint_tensors
 

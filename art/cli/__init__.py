@@ -6,6 +6,7 @@ searching  embed, search, evaluate, mine
 vectors    vectors made elsewhere, for search and evaluate
 scoring    score, diagnose
 reporting  report
+exporting  export
 importing  import
 """
 
@@ -18,6 +19,7 @@ from typing import Annotated
 import typer
 
 from art.cli.common import SkipBadRows, read_rows
+from art.cli.exporting import WithTargets, export
 from art.cli.importing import import_checkpoint
 from art.cli.reporting import report
 from art.cli.scoring import WithKinds, diagnose, score
@@ -103,6 +105,7 @@ app.command(cls=WithKinds)(score)
 app.command(cls=WithKinds)(diagnose)
 app.command()(report)
 app.command("import")(import_checkpoint)
+app.command(cls=WithTargets)(export)
 
 
 @app.command()

@@ -6,7 +6,7 @@ A file has a JSON object a line, one for each question in the order of the evalu
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,8 @@ import numpy as np
 
 from art.config import Manifest
 from art.data.rows import json_objects
+from art.evaluation.metrics import metric
+from art.evaluation.statistics import wilson
 from art.files import atomic_write
 
 if TYPE_CHECKING:
@@ -91,6 +93,24 @@ def read_rankings(path: str | Path) -> list[KeptRanking]:
     return [
         KeptRanking.of(row, where=f"{path}:{number}") for number, row in json_objects(Path(path))
     ]
+
+
+def share_interval(
+    name: str, value: float, num_questions: int, kept: Sequence[KeptRanking] | None
+) -> tuple[float, float] | None:
+    """Return the 95 % interval of a metric of an evaluation; None where it has none.
+
+    Args:
+        name: of the metric.
+        value: of the metric.
+        num_questions: evaluated.
+        kept: what the questions found at any step, of a run that kept it.
+    """
+    if not metric(name).has_interval:
+        return None
+    if kept is not None:  # some questions may have judgements and no label of their own
+        num_questions = sum(one.metrics.get(name) is not None for one in kept)
+    return wilson(round(value * num_questions), num_questions)
 
 
 def kept_rankings(result: Evaluation, store: PassageStore) -> Iterator[KeptRanking]:

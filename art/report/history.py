@@ -12,8 +12,8 @@ import yaml
 
 from art.errors import ArtError, CorruptionError
 from art.evaluation.metrics import metric
-from art.evaluation.rankings import KeptRanking, read_rankings
-from art.evaluation.statistics import PairedTest, mcnemar, wilson
+from art.evaluation.rankings import KeptRanking, read_rankings, share_interval
+from art.evaluation.statistics import PairedTest, mcnemar
 from art.files import read_text
 from art.training.checkpoints import TrainingResult, load_state
 from art.training.progress import metrics_of
@@ -73,12 +73,7 @@ class History:
 
     def interval(self, record: Record, name: str) -> tuple[float, float] | None:
         """Return the 95 % interval of a metric of an evaluation; None where it has none."""
-        if not metric(name).has_interval:
-            return None
-        count = record["num_questions"]
-        if self.before is not None:  # some questions may have judgements and no label of their own
-            count = sum(one.metrics.get(name) is not None for one in self.before)
-        return wilson(round(record[name] * count), count)
+        return share_interval(name, record[name], record["num_questions"], self.before)
 
     def paired_test(self) -> tuple[str, PairedTest] | None:
         """Return the name of a metric, top-5 if it is there, and whether training changed it.

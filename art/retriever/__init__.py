@@ -14,5 +14,6 @@ shards      the files of an index, written so that a kill leaves none half-finis
 index       an index on disk, tied to the weights and the store it was built from
 foreign_vectors  a NumPy or FAISS matrix made elsewhere, copied into an index
 search      exact, reproducible nearest-passage search over the shards
+faiss_file  an index as one flat FAISS file
 bm25        the lexical baseline over the same rows
 """

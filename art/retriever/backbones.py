@@ -158,7 +158,11 @@ def _without_load_report() -> Iterator[None]:
 
 
 def _encoder_class(source: str, config: PreTrainedConfig) -> Any:
-    mapping = MODEL_FOR_TEXT_ENCODING_MAPPING if config.is_encoder_decoder else MODEL_MAPPING
+    encoders = MODEL_FOR_TEXT_ENCODING_MAPPING
+    # An encoder that was saved alone says so in its config, and names its class.
+    alone = type(config) in encoders and encoders[type(config)].__name__
+    is_part = config.is_encoder_decoder or alone in (config.architectures or ())
+    mapping = encoders if is_part else MODEL_MAPPING
     if type(config) not in mapping:
         raise ArtError(
             f"{source!r} ({config.model_type}) has no text encoder that transformers loads alone",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ from art.config import PositiveInt, SealedManifest
 from art.data.passages import PassageStore
 from art.errors import ArtError, CorruptionError, MismatchError
 from art.retriever.search import search
-from art.retriever.shards import Shards, VectorType
+from art.retriever.shards import Shards, Vectors, VectorType
 
 MANIFEST = "manifest.json"
 
@@ -170,8 +171,17 @@ class Index:
         Raises:
             CorruptionError: bytes are not what was written.
         """
+        for _ in self.shards():
+            pass
+
+    def shards(self) -> Iterator[Vectors]:
+        """Yield the stored vectors shard by shard, checked: [n, D] each, in the order of the rows.
+
+        Raises:
+            CorruptionError: bytes are not what was written.
+        """
         for shard in range(len(self._shards)):
-            self._shards.matrix(shard)
+            yield self._shards.matrix(shard)
 
     def vectors(self, rows: ArrayLike) -> NDArray[np.float32]:
         """Return the stored vectors of some rows, [n, D] float32."""

@@ -58,10 +58,21 @@ def stacked(layers: Sequence[nn.Linear], activations: Sequence[Activation]) -> P
     return nn.Sequential(*(one for layer, name in pairs for one in (layer, _ACTIVATIONS[name]())))
 
 
+def layers_of(projection: Projection) -> list[tuple[nn.Linear, nn.Module]]:
+    """Return each linear layer of a projection with the activation behind it."""
+    if isinstance(projection, nn.Linear):
+        return [(projection, nn.Identity())]
+    layers = list(projection)
+    return [
+        (layer, activation)
+        for layer, activation in zip(layers[::2], layers[1::2], strict=True)
+        if isinstance(layer, nn.Linear)  # as all are; this tells the type checker
+    ]
+
+
 def output_size(projection: Projection) -> int:
     """Return D, the size of what comes out of a projection."""
-    layers = [one for one in projection.modules() if isinstance(one, nn.Linear)]
-    return layers[-1].out_features
+    return layers_of(projection)[-1][0].out_features
 
 
 def save_projection(projection: Projection, folder: Path) -> None:

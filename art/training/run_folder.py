@@ -10,7 +10,7 @@ from pathlib import Path
 
 from art import distributed
 from art.config import RETRIEVER_FOLDER, Config, differences
-from art.errors import CorruptionError, MismatchError, shown
+from art.errors import ArtError, CorruptionError, MismatchError, shown
 from art.files import lock, remove_leftovers, write_text
 from art.teacher.log_file import LOG_NAME
 from art.training.settings import read_config
@@ -139,3 +139,22 @@ def step_of(name: str) -> int:
     found = _STEP.fullmatch(name)
     assert found, name
     return int(found[1])
+
+
+def finished_retriever(run: Path) -> Path | None:
+    """Return the retriever of a run folder, None for the folder of something else.
+
+    Raises:
+        ArtError: the run has not finished.
+    """
+    from art.retriever.settings import MANIFEST  # here: `art report` starts without transformers
+
+    if (run / RETRIEVER_FOLDER / MANIFEST).is_file():
+        return run / RETRIEVER_FOLDER
+    if RunFolder(run).config_file.is_file() and RunFolder(run).steps():
+        raise ArtError(
+            "this run has not finished, so it has no retriever yet",
+            where=run,
+            hint="train it to the end: the same call or command goes on",
+        )
+    return None
