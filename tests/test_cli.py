@@ -175,7 +175,8 @@ def test_a_retrievers_settings_are_taken_and_said(files, tiny_bert, tmp_path, ca
     assert run("evaluate", *common, *given) == 0
     assert run("search", *common, *given, "--output", tmp_path / "run.trec") == 0
     capsys.readouterr()
-    assert run("search", *common, *given[:-2], 40, "--output", tmp_path / "run.trec", "--cpu") == 1
+    others = [*given[:-1], 40]
+    assert run("search", *common, *others, "--output", tmp_path / "run.trec") == 1
     assert "was made by retriever" in capsys.readouterr().err
     mined = ["--bm25", "--passages", files / "passages.tsv", "--output", tmp_path / "m.jsonl"]
     assert run("mine", *common[-2:], *mined, "--pooling", "mean") == 1
