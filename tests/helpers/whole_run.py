@@ -44,6 +44,7 @@ def tiny_settings(folder: Path, *, bert: Path, t5: Path, corpus) -> dict[str, An
             "passage_length": 64,
             "dropout": 0.1,
             "tied": False,
+            "pooling": "cls",
         },
         "index": {"shard_rows": 25, "batch_tokens": 512},
         "teacher": {"model": str(t5), "dtype": "float32", "temperature": 0.05},
