@@ -160,6 +160,29 @@ def test_evaluate_prints_and_writes_metrics(files, retriever, index, tmp_path, c
     assert {"top_1", "top_20", "ndcg@10", "mrr@10"} <= set(metrics)
 
 
+def test_a_retrievers_settings_are_taken_and_said(files, tiny_bert, tmp_path, capsys) -> None:
+    given = ["--pooling", "mean", "--normalize", "--question-prefix", "ask: ", "--cpu"]
+    given += ["--passage-prefix", "read: ", "--question-length", 32, "--passage-length", 48]
+    passages = ["--passages", files / "passages.tsv", "--output", tmp_path / "index"]
+    assert run("embed", "--retriever", tiny_bert, *passages, *given) == 0
+    used = (
+        "retriever: pooling mean, normalised, questions of 32 tokens after 'ask: ',"
+        " passages of 48 after 'read: ', title and text joined by a separator\n"
+    )
+    assert capsys.readouterr().err.count(used) == 1
+    common = ["--retriever", tiny_bert, "--index", tmp_path / "index"]
+    common += ["--questions", files / "questions.jsonl"]
+    assert run("evaluate", *common, *given) == 0
+    assert run("search", *common, *given, "--output", tmp_path / "run.trec") == 0
+    capsys.readouterr()
+    others = [*given[:-1], 40]
+    assert run("search", *common, *others, "--output", tmp_path / "run.trec") == 1
+    assert "was made by retriever" in capsys.readouterr().err
+    mined = ["--bm25", "--passages", files / "passages.tsv", "--output", tmp_path / "m.jsonl"]
+    assert run("mine", *common[-2:], *mined, "--pooling", "mean") == 1
+    assert "nothing to search, or two things" in capsys.readouterr().err
+
+
 def test_weights_that_did_not_build_the_index_are_refused(
     files, tiny_bert, index, tmp_path, capsys
 ) -> None:
@@ -198,6 +221,16 @@ def test_train_runs_from_a_file_with_overrides(files, tiny_bert, tiny_llama, tmp
     assert run(*words, "--evaluation.questions", files / "questions.jsonl") == 0
     assert "after training" in capsys.readouterr().out
     assert (tmp_path / "run" / "retriever" / "retriever.json").exists()
+    # What was null is what the start had, and the same settings go on with that run.
+    written = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["retriever"]
+    assert (written["tied"], written["pooling"], written["question_length"]) == (True, "cls", 64)
+    assert written["normalize"] is False and written["title_join"] == "separator"
+    assert run(*words, "--evaluation.questions", files / "questions.jsonl") == 0
+    again = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["retriever"]
+    assert again == written
+    other = ["--evaluation.questions", files / "questions.jsonl", "--retriever.pooling", "mean"]
+    assert run(*words, *other) == 1
+    assert "retriever.pooling: 'cls' → 'mean'" in capsys.readouterr().err
     assert run(*words, "--evaluation.questions", files / "questions.jsonl") == 0
     assert "finished before" in capsys.readouterr().out
 

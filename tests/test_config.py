@@ -51,6 +51,12 @@ def test_every_shipped_file_is_valid_and_can_be_planned(path: Path) -> None:
         assert f"{schedule.num_steps:,} steps of {config.training.questions_per_step}" in said
 
 
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_shipped_files_say_how_many_towers_their_figures_are_of(path: Path) -> None:
+    for stage in read_stages(path):
+        assert stage.config.retriever.tied is False
+
+
 def test_shipped_files_were_found() -> None:
     names = {"demo", "covidqa-cpu", "art-nq-t0-3b", "dpr-nq", "warmup-art-dpr"}
     assert names <= {path.stem for path in SHIPPED}

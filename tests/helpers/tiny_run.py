@@ -39,7 +39,7 @@ def tiny_run(
             "questions": str(data / "questions.txt"),
             "supervised": str(data / "labelled.jsonl"),
         },
-        "retriever": {"model": str(bert), "passage_length": 64},
+        "retriever": {"model": str(bert), "passage_length": 64, "tied": False},
         "teacher": {"model": str(t5), "dtype": "float32", "temperature": 0.05},
         "training": {
             "questions_per_step": 4,

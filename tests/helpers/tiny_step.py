@@ -50,7 +50,8 @@ def build_step(bert: Path, t5: Path, corpus, folder: Path, *, dropout: float = 0
     store = PassageStore.build(
         [Passage(*one) for one in corpus], folder / "store", source="test", progress=False
     )
-    retriever = create_retriever(str(bert), passage_length=128, dropout=dropout).double()
+    retriever = create_retriever(str(bert), passage_length=128, dropout=dropout, tied=False)
+    retriever = retriever.double()
     teacher = load_teacher(str(t5), dtype="float32")
     tokens = TokenStore.open_or_build(store, retriever.passage_template, cache=folder)
     teacher_tokens = TokenStore.open_or_build(store, teacher.template, cache=folder)

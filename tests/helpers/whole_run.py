@@ -39,7 +39,13 @@ def tiny_settings(folder: Path, *, bert: Path, t5: Path, corpus) -> dict[str, An
             "supervised": str(folder / "supervised.jsonl"),
             "cache_folder": str(folder / "cache"),
         },
-        "retriever": {"model": str(bert), "passage_length": 64, "dropout": 0.1},
+        "retriever": {
+            "model": str(bert),
+            "passage_length": 64,
+            "dropout": 0.1,
+            "tied": False,
+            "pooling": "cls",
+        },
         "index": {"shard_rows": 25, "batch_tokens": 512},
         "teacher": {"model": str(t5), "dtype": "float32", "temperature": 0.05},
         "training": {
