@@ -198,7 +198,7 @@ def _tower(modules: Sequence[_Module], where: Path) -> TowerPlan:
     if module is not None:
         raise _not_understood(module, where)
     is_table = first.kind == "StaticEmbedding"
-    settings = {} if is_table else _read_transformer(first.folder)
+    settings = _read_table(first.folder) if is_table else _read_transformer(first.folder)
     lengths = [
         settings.get(name) or settings.get("max_seq_length")
         for name in ("query_length", "document_length")
@@ -246,6 +246,15 @@ def _read_transformer(folder: Path) -> dict[str, Any]:
         if not isinstance(given, dict) or given.keys() - _HARMLESS_ARGUMENTS:
             raise ArtError(f"{name} {shown(given)} is not understood", where=path)
     return settings
+
+
+def _read_table(folder: Path) -> dict[str, Any]:
+    """Return the length of a table's texts, which only its tokenizer's file may say."""
+    path = folder / "tokenizer.json"
+    cut = _read_settings(path).get("truncation") or {}
+    if not isinstance(cut, dict) or cut.get("direction", "Right") != "Right":
+        raise ArtError(f"truncation {shown(cut)} is not understood", where=path)
+    return {"max_seq_length": cut.get("max_length")}
 
 
 def _check_known(

@@ -190,7 +190,7 @@ def _length(
     tokenizer: PreTrainedTokenizerBase,
 ) -> int:
     """Return the tokens of a text: what is written, else the tokenizer's, as far as they fit."""
-    longest = UNLIMITED_LENGTH if tower.is_table else written or tokenizer.model_max_length
+    longest = written or (UNLIMITED_LENGTH if tower.is_table else tokenizer.model_max_length)
     positions = backbones.num_positions(backbone) or UNLIMITED_LENGTH
     return int(min(longest, positions, UNLIMITED_LENGTH))
 

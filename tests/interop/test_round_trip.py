@@ -12,7 +12,6 @@ from torch import nn
 from art.interop.exporting import export
 from art.retriever.loading import create_retriever
 from art.retriever.projection import stacked
-from art.retriever.starts import UNLIMITED_LENGTH
 
 TITLES = ["", "a title", "another title"]
 TEXTS = ["who built the bridge?", "the river", "north of the stone garden " * 30]
@@ -79,12 +78,12 @@ def test_layers_with_activations_stand_one_after_another(tiny_bert, tmp_path) ->
     assert_same_vectors(again, retriever)
 
 
-def test_a_table_of_word_vectors_is_read_back(tmp_path) -> None:
-    retriever = create_retriever("pip:wordllama", normalize=True)
+def test_a_table_of_word_vectors_is_read_back_with_its_length(tmp_path) -> None:
+    lengths = {"question_length": 24, "passage_length": 24}
+    retriever = create_retriever("pip:wordllama", normalize=True, title_join="space", **lengths)
     retriever.save(tmp_path / "art")
     export(str(tmp_path / "art"), "sentence-transformers", tmp_path / "out")
     again = create_retriever(str(tmp_path / "out"))
     assert again.settings.normalize
-    assert again.settings.passage_length == UNLIMITED_LENGTH
-    found, expected = (one.embed_questions(TEXTS) for one in (again, retriever))
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert (again.settings.question_length, again.settings.passage_length) == (24, 24)
+    assert_same_vectors(again, retriever)

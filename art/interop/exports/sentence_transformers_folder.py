@@ -39,14 +39,14 @@ _ENCODERS_ALONE = ("t5", "mt5")
 
 
 @dataclass(frozen=True)
-class _Module:
-    """A line of `modules.json`: where a module lies in its folder, and its class."""
+class _Entry:
+    """An entry of `modules.json`: where a module lies in its folder, and its class."""
 
     path: str
     kind: str
 
     def row(self, position: int) -> dict[str, str | int]:
-        """Return the line."""
+        """Return the entry as it is written."""
         kind = f"{_PACKAGE}.{self.kind}"
         return {"idx": position, "name": str(position), "path": self.path, "type": kind}
 
@@ -95,7 +95,7 @@ class SentenceTransformersFolder(Export):
                 path: f"{_PACKAGE}.{one.kind}" for path, one in zip(paths, modules, strict=True)
             }
             structure[route] = paths
-        write_json(folder / "modules.json", [_Module("", "Router").row(0)])
+        write_json(folder / "modules.json", [_Entry("", "Router").row(0)])
         parameters = {"default_route": None, "allow_empty_key": False}
         router = {"types": types, "structure": structure, "parameters": parameters}
         write_json(folder / "router_config.json", router)
@@ -143,37 +143,37 @@ class SentenceTransformersFolder(Export):
 
 def _write_tower(
     parts: TowerParts, folder: Path, prompts: dict[str, str], default_prompt: str | None
-) -> list[_Module]:
+) -> list[_Entry]:
     """Write a complete folder of one tower; return its modules."""
     folder.mkdir(exist_ok=True)
     modules = [_write_encoder(parts, folder)]
     if not parts.is_static:
-        modules.append(_Module("1_Pooling", "Pooling"))
+        modules.append(_Entry("1_Pooling", "Pooling"))
         _write_pooling(parts, folder / modules[-1].path)
     for layer, activation in parts.projection:
-        modules.append(_Module(f"{len(modules)}_Dense", "Dense"))
+        modules.append(_Entry(f"{len(modules)}_Dense", "Dense"))
         _write_dense(layer, activation, folder / modules[-1].path)
     if parts.normalize:
-        modules.append(_Module(f"{len(modules)}_Normalize", "Normalize"))
+        modules.append(_Entry(f"{len(modules)}_Normalize", "Normalize"))
     rows = [one.row(position) for position, one in enumerate(modules)]
     write_json(folder / "modules.json", rows)
     _write_model_config(folder, parts, prompts, default_prompt)
     return modules
 
 
-def _write_encoder(parts: TowerParts, folder: Path) -> _Module:
+def _write_encoder(parts: TowerParts, folder: Path) -> _Entry:
     # The library's tables have no length of their own and add no special token.
     write_tokenizer(parts, folder, truncate=parts.is_static, special_tokens=not parts.is_static)
     if parts.is_static:
         table = parts.backbone.get_input_embeddings().weight.detach().contiguous()  # [V, D]
         save_file({"embedding.weight": table}, folder / "model.safetensors")
-        return _Module("", "StaticEmbedding")
+        return _Entry("", "StaticEmbedding")
     write_tokenizer_config(parts, folder)
     parts.backbone.save_pretrained(folder)
     # `do_lower_case: false` leaves the tokenizer as it is; it would only add to it.
     lengths = {"max_seq_length": parts.max_length, "do_lower_case": False}
     write_json(folder / "sentence_bert_config.json", lengths)
-    return _Module("", "Transformer")
+    return _Entry("", "Transformer")
 
 
 def _write_pooling(parts: TowerParts, folder: Path) -> None:
