@@ -13,7 +13,7 @@ CHOSEN = {
     "top_19": ["top_1", "top_19", "top_21"],
     "top_21": ["top_100", "top_21", "top_50"],
     "ndcg@10": [*POOLED, *JUDGED],
-    "map": ["map", "mrr@10"],  # the first of equals
+    "mrr@10": ["map", "mrr@10"],
     "pooled_mrr": [*reversed(POOLED), "teacher_log_likelihood"],
     "pooled_top_1": ["pooled_top_1", "teacher_log_likelihood"],
     "teacher_log_likelihood": ["of_another_version", "teacher_log_likelihood"],
