@@ -206,9 +206,11 @@ def test_reduced_precision_is_said(tiny_bert, tmp_path, capsys) -> None:
 
 
 def test_the_library_itself_gives_the_same_vectors(tiny_bert, tmp_path) -> None:
-    library = pytest.importorskip("sentence_transformers")
+    import sentence_transformers  # here: it takes seconds
+
     retriever = apart(create_retriever(str(tiny_bert), tied=False, normalize=True, **LENGTHS))
-    model = library.SentenceTransformer(str(written(retriever, tmp_path)), device="cpu")
+    out = written(retriever, tmp_path)
+    model = sentence_transformers.SentenceTransformer(str(out), device="cpu")
     found = model.encode_query(TEXTS), model.encode_document(TEXTS)
     for side, vectors in zip(("question", "passage"), found, strict=True):
         np.testing.assert_allclose(vectors, ours(retriever, side, TEXTS), atol=1e-5)

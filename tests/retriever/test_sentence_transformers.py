@@ -90,6 +90,16 @@ def test_a_folder_gives_its_own_vectors_whatever_its_layout(layout, tiny_bert, t
     assert "note:" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("layout", ["six booleans, last", "newer, cls", "newer, mean"])
+def test_the_library_itself_gives_the_vectors_that_are_read(layout, tiny_bert, tmp_path):
+    from sentence_transformers import SentenceTransformer  # here: it takes seconds
+
+    pooled, new, _ = LAYOUTS[layout]
+    folder = save_folder(tmp_path / "st", tiny_bert, pooled, new=new)
+    library = SentenceTransformer(str(folder), device="cpu")
+    assert_gives(create_retriever(str(folder)), torch.from_numpy(library.encode(TEXTS)))
+
+
 def test_settings_that_are_given_go_before_those_of_the_folder(tiny_bert, tmp_path, capsys):
     folder = save_folder(tmp_path / "st", tiny_bert, pooling("mean_tokens"))
     given = {"pooling": "cls", "normalize": False, "question_length": 8, "title_join": "separator"}
