@@ -110,8 +110,9 @@ def source_of(
         return RetrieverChoice(retriever, settings)
     if retriever is None and question_vectors is not None:
         if settings:
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in settings)
             raise ArtError(
-                f"{', '.join(settings)}: settings of a retriever, but vectors made elsewhere",
+                f"{options}: settings of a retriever, but vectors made elsewhere",
                 hint="leave them out",
             )
         return VectorFiles(question_vectors, ids)

@@ -223,6 +223,10 @@ def test_question_vectors_are_held_against_the_questions_and_the_index(
         ((), "a retriever or vectors, and not both"),
         (("--retriever", "retriever", "--question-vectors", "questions.npy"), "and not both"),
         (("--retriever", "retriever", "--ids", "mixed.txt"), "--ids is for vectors made elsewhere"),
+        (
+            ("--question-vectors", "questions.npy", "--question-prefix", "q: "),
+            "--question-prefix: settings of a retriever",
+        ),
         (("--question-vectors", "questions.npy"), "without the passages they are of"),
     ],
 )
