@@ -57,7 +57,9 @@ def embed(
     passages: PassagesFile,
     output: Annotated[Path, typer.Option(help="Folder of the index; a killed job goes on there.")],
     dtype: Annotated[VectorType, typer.Option(help="Precision of the stored vectors.")] = "float32",
-    batch_tokens: Annotated[int, typer.Option(help="Padded tokens embedded at once.")] = 16_384,
+    batch_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Padded tokens embedded at once; the device's own.")
+    ] = None,
     skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
     *,

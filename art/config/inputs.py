@@ -158,8 +158,10 @@ class IndexConfig(Section):
     shard_rows: PositiveInt = Field(
         65_536, description="Passages per shard file: the unit of parallel work and of resuming."
     )
-    batch_tokens: PositiveInt = Field(
-        16_384, description="Padded tokens embedded at once; bounds the memory of a refresh."
+    batch_tokens: PositiveInt | None = Field(
+        None,
+        description="Padded tokens embedded at once; bounds the memory of a refresh. Null: a value "
+        "that suits the device.",
     )
 
 

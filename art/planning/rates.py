@@ -110,7 +110,7 @@ def measure_rates(
     questions_per_micro_batch: int,
     top_k: int,
     passages_per_item: int,
-    batch_tokens: int,
+    batch_tokens: int | None,
     questions_per_search: int,
     num_passages: int,
     index_dtype: VectorType,
@@ -126,7 +126,7 @@ def measure_rates(
         questions_per_micro_batch: B.
         top_k: K; 0 where no step asks the index.
         passages_per_item: of each question of a contrastive step; 0 where there is no such step.
-        batch_tokens: padded tokens that a refresh embeds at once.
+        batch_tokens: padded tokens that a refresh embeds at once; None for the device's own.
         questions_per_search: of one process, G / W.
         num_passages: N.
         index_dtype: of the stored vectors.

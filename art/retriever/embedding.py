@@ -23,6 +23,7 @@ from art.errors import ArtError, MismatchError
 from art.files import fingerprint as fingerprint_of
 from art.files import lock, read_json
 from art.retriever.index import MANIFEST, Index, IndexManifest
+from art.retriever.padding import encoding_tokens
 from art.retriever.shards import (
     ShardRecord,
     Vectors,
@@ -49,7 +50,7 @@ def embed_passages(
     *,
     store: PassageStore,
     shard_rows: int = 65_536,
-    batch_tokens: int = 16_384,
+    batch_tokens: int | None = None,
     dtype: VectorType = "float32",
     fingerprint: str | None = None,
     progress: bool = True,
@@ -66,7 +67,8 @@ def embed_passages(
         folder: of the index; on a disk that all processes share.
         store: the passages.
         shard_rows: rows of a shard.
-        batch_tokens: the most token positions in one batch, padding included.
+        batch_tokens: the most token positions in one batch, padding included; None for what is
+            fast on the retriever's device.
         dtype: type of the stored vectors.
         fingerprint: of the retriever, where the caller knows it already.
         progress: show a bar on the main process.
@@ -87,7 +89,7 @@ def embed_passages(
         Path(folder),
         store=store,
         shard_rows=shard_rows,
-        batch_tokens=batch_tokens,
+        batch_tokens=batch_tokens or encoding_tokens(retriever.passage_tower),
         dtype=dtype,
         fingerprint=fingerprint or retriever.fingerprint(),
     )

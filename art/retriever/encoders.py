@@ -24,7 +24,7 @@ from art import __version__, files
 from art.data.batching import BatchLimits, token_batches
 from art.data.prompts import RetrieverTemplate
 from art.data.tokens import pad
-from art.retriever.padding import by_length, training_limits
+from art.retriever.padding import by_length, encoding_tokens, training_limits
 from art.retriever.projection import Projection, output_size, save_projection
 from art.retriever.settings import (
     FORMAT_VERSION,
@@ -219,26 +219,24 @@ class Retriever(nn.Module):
             passages = by_length(tower, passage_ids, passage_mask, limits)  # [P, D]
         return questions, passages
 
-    def embed_questions(
-        self, texts: list[str], *, batch_tokens: int = 16384
-    ) -> NDArray[np.float32]:
+    def embed_questions(self, texts: list[str]) -> NDArray[np.float32]:
         """Return the vectors of questions, without dropout or gradient, [n, D] float32."""
-        sequences = self.question_template.questions(texts)
-        return self.embed_tokens("question", sequences, batch_tokens=batch_tokens)
+        return self.embed_tokens("question", self.question_template.questions(texts))
 
     def embed_tokens(
         self,
         tower: Literal["question", "passage"],
         sequences: Sequence[ArrayLike],
         *,
-        batch_tokens: int = 16384,
+        batch_tokens: int | None = None,
     ) -> NDArray[np.float32]:
         """Return the vectors of token sequences, without dropout or gradient.
 
         Args:
             tower: which one encodes.
             sequences: n sequences of token ids.
-            batch_tokens: the most token positions in one batch, padding included.
+            batch_tokens: the most token positions in one batch, padding included; None for what
+                is fast on the retriever's device.
 
         Returns:
             [n, D] float32, in the order of `sequences`.
@@ -248,7 +246,7 @@ class Retriever(nn.Module):
         vectors = np.empty((len(sequences), chosen.embedding_size), dtype=np.float32)
         lengths = [len(np.asarray(sequence)) for sequence in sequences]
         with _quiet(chosen):
-            for batch in token_batches(lengths, batch_tokens):
+            for batch in token_batches(lengths, batch_tokens or encoding_tokens(chosen)):
                 ids, mask = pad([sequences[i] for i in batch], pad_id=self.pad_id)
                 found = chosen(ids.to(device), mask.to(device))
                 vectors[batch] = found.float().cpu().numpy()

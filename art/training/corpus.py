@@ -19,7 +19,7 @@ class RunCorpus:
         store: the passages.
         tokens: as the passage tower reads them; None where no index is needed.
         shard_rows: see `embed_passages`, as for the others.
-        batch_tokens: padded tokens embedded at once.
+        batch_tokens: padded tokens embedded at once; None for the device's own.
         dtype: of the stored vectors.
 
     Attributes:
@@ -32,7 +32,7 @@ class RunCorpus:
         tokens: TokenStore | None,
         *,
         shard_rows: int,
-        batch_tokens: int,
+        batch_tokens: int | None,
         dtype: Literal["float32", "float16"],
     ) -> None:
         self.store = store

@@ -8,6 +8,8 @@ from transformers import AutoModel, AutoTokenizer
 from art.data.batching import BatchLimits
 from art.retriever.encoders import pool
 from art.retriever.loading import create_retriever
+from art.retriever.padding import encoding_tokens
+from art.retriever.static import StaticEmbeddingConfig, StaticEmbeddingModel
 
 TEXTS = ["who built the stone bridge", "paper", "where lies the silver mountain ? 12"]
 SHORT = {"question_length": 32, "passage_length": 48}
@@ -139,12 +141,18 @@ def test_embedding_does_not_depend_on_batches_and_gives_each_module_its_mode_bac
     whole = retriever.embed_questions(TEXTS)
     assert retriever.training and retriever.question_tower.backbone.encoder.training
     assert not retriever.question_tower.backbone.embeddings.dropout.training
-    single = retriever.embed_questions(TEXTS, batch_tokens=1)
+    tokens = retriever.question_template.questions(TEXTS)
+    single = retriever.embed_tokens("question", tokens, batch_tokens=1)
     np.testing.assert_allclose(whole, single, atol=2e-6)
     assert whole.dtype == np.float32 and whole.shape == (3, retriever.embedding_size)
-    tokens = retriever.question_template.questions(TEXTS)
     np.testing.assert_array_equal(retriever.embed_tokens("question", tokens), whole)
     assert retriever.embed_questions([]).shape == (0, retriever.embedding_size)
+
+
+def test_a_cpu_reads_small_batches_but_looks_up_many_word_vectors_at_once(tiny_bert):
+    tower = create_retriever(str(tiny_bert), **SHORT).question_tower
+    table = StaticEmbeddingModel(StaticEmbeddingConfig(vocab_size=8, hidden_size=2, pad_token_id=0))
+    assert encoding_tokens(tower) < encoding_tokens(table) == encoding_tokens(tower.to("meta"))
 
 
 def test_every_parameter_that_requires_a_gradient_gets_one(tiny_bert, tiny_llama, tiny_t5):
