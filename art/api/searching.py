@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,9 +14,12 @@ from art.data.in_memory import Rows, questions_of, write_rows
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.errors import notify
+from art.evaluation.comparison import compare_fused
 from art.evaluation.evaluate import evaluate
+from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages
 from art.retriever.encoders import Retriever
+from art.retriever.fusion import FusedSearch, Fusion
 from art.retriever.index import Index
 
 
@@ -42,20 +46,40 @@ class Searcher:
         self.index = index
         self.store = store
 
+    @cached_property
+    def bm25(self) -> BM25:
+        """The words of the passages, indexed the first time and kept in the user's cache."""
+        return BM25.build(self.store)
+
     @briefly
-    def search(self, questions: str | Rows, top_k: int = 5) -> list[list[Hit]]:
+    def search(
+        self,
+        questions: str | Rows,
+        top_k: int = 5,
+        *,
+        fused: bool = False,
+        fused_weight: float | None = None,
+    ) -> list[list[Hit]]:
         """Return for each question the passages with the largest inner products, best first.
 
         Args:
             questions: one text, or several as for `train`.
             top_k: how many passages each.
+            fused: fuse what the retriever finds with what BM25 finds, by reciprocal ranks.
+            fused_weight: fuse by scores in place of ranks: the retriever's weight, above 0 and
+                below 1.
 
         Raises:
-            ArtError: a question is malformed, or `top_k` below 1.
+            ArtError: a question is malformed, `top_k` below 1, or a weight makes no sense.
         """
+        fusion = Fusion.chosen(fused, fused_weight)
         asked = questions_of([questions] if isinstance(questions, str) else questions, "questions")
-        vectors = self.retriever.embed_questions([question.text for question in asked])
-        scores, rows = self.index.search(vectors, top_k)
+        texts = [question.text for question in asked]
+        vectors = self.retriever.embed_questions(texts)
+        if fusion is None:
+            scores, rows = self.index.search(vectors, top_k)
+        else:
+            scores, rows = FusedSearch(self.index, self.bm25, fusion).search(texts, vectors, top_k)
         return [
             [self._hit(row, score) for row, score in zip(*found, strict=True)]
             for found in zip(rows.tolist(), scores.tolist(), strict=True)
@@ -66,24 +90,38 @@ class Searcher:
         return Hit(passage.passage_id, passage.title, passage.text, score)
 
     @briefly
-    def evaluate(self, questions: str | Path | Rows) -> dict[str, float]:
+    def evaluate(
+        self,
+        questions: str | Path | Rows,
+        *,
+        fused: bool = False,
+        fused_weight: float | None = None,
+    ) -> dict[str, float]:
         """Return the share of questions that the first 1, 5, 20, 50 and 100 passages answer.
 
         Args:
             questions: labelled with `answers` or `positive_passage_ids`; a file, or in memory.
+            fused: as for `search`.
+            fused_weight: as for `search`.
 
         Returns:
             `top_1`, `top_5`, …; what a reader of them must know besides is told as a note.
 
         Raises:
-            ArtError: a question is malformed, or none has a label.
+            ArtError: a question is malformed, none has a label, or a weight makes no sense.
         """
+        fusion = Fusion.chosen(fused, fused_weight)
         asked = (
             read_questions(questions)
             if isinstance(questions, str | Path)
             else questions_of(questions, "questions")
         )
-        found = evaluate(self.retriever, self.index, self.store, asked)
+        if fusion is None:
+            found = evaluate(self.retriever, self.index, self.store, asked)
+        else:
+            found = compare_fused(self.retriever, self.index, self.store, asked, fusion=fusion)[
+                "fused"
+            ]
         for note in found.notes:
             notify(note)
         return found.metrics

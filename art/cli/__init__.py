@@ -4,6 +4,7 @@ common     options that several commands share, and the processes of a job
 training   train, init
 searching  embed, search, evaluate, mine
 vectors    vectors made elsewhere, for search and evaluate
+fusing     BM25 beside the retriever, for search and evaluate
 scoring    score, diagnose
 reporting  report
 exporting  export

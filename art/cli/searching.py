@@ -17,6 +17,7 @@ from art.cli.common import (
     read_rows,
     takes_retriever_settings,
 )
+from art.cli.fusing import Fused, FusedWeight, finder, shown_and_kept
 from art.cli.vectors import QuestionVectors, RetrieverChoice, VectorFiles, VectorIds, source_of
 from art.errors import ArtError, say
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from art.data.passages import PassageStore
     from art.mining import Search
     from art.retriever.encoders import Retriever
+    from art.retriever.fusion import Fusion
     from art.retriever.index import Index
 
 VectorType = Literal["float32", "float16"]
@@ -102,6 +104,8 @@ def search(
         int | None,
         typer.Option("--top-k", min=1, help="Passages per question: 100; 5 when asked for."),
     ] = None,
+    fused: Fused = False,
+    fused_weight: FusedWeight = None,
     passages: PassagesOverride = None,
     question_vectors: QuestionVectors = None,
     ids: VectorIds = None,
@@ -116,14 +120,16 @@ def search(
     from art import distributed
     from art.data.formats import read_questions, run_format
     from art.evaluation.runs import write_run
+    from art.retriever.fusion import Fusion
 
     source = source_of(retriever, settings, question_vectors, ids)
+    fusion = Fusion.chosen(fused, fused_weight)
     if questions is None:
         if output is not None:
             raise ArtError("--output is for the results of a file", hint="name it with --questions")
         if isinstance(source, VectorFiles):
             raise ArtError("vectors of which questions?", hint="name the file with --questions")
-        _answer_questions(source, index, passages, skip_bad_rows, top_k or 5, cpu=cpu)
+        _answer_questions(source, index, passages, skip_bad_rows, top_k or 5, fusion, cpu=cpu)
         return
     if output is None:
         raise ArtError("--output is missing", hint="name a result file, such as run.trec")
@@ -135,11 +141,12 @@ def search(
         )
         with distributed.fail_together():
             if distributed.is_main():
+                find = finder(opened, store, fusion)
                 texts = [question.text for question in asked]
                 vectors = (
                     asking if isinstance(asking, np.ndarray) else asking.embed_questions(texts)
                 )
-                scores, rows = opened.search(vectors, top_k or 100)
+                scores, rows = find(texts, vectors, top_k or 100)
                 write_run(output, asked, rows, scores, store)
                 print(f"{output}: {len(asked):,} questions, {rows.shape[1]} passages each")
 
@@ -159,6 +166,8 @@ def evaluate(
     drop_self_hits: Annotated[
         bool, typer.Option("--drop-self-hits", help="Ignore a hit with the question's id (BEIR).")
     ] = False,
+    fused: Fused = False,
+    fused_weight: FusedWeight = None,
     passages: PassagesOverride = None,
     question_vectors: QuestionVectors = None,
     ids: VectorIds = None,
@@ -170,28 +179,34 @@ def evaluate(
     """Search an index with labelled questions and print how good the results are."""
     from art import distributed, report
     from art.data.formats import read_qrels, read_questions
+    from art.evaluation.comparison import compare_fused
     from art.evaluation.evaluate import evaluate as run_evaluation
     from art.files import write_json
+    from art.retriever.fusion import Fusion
 
     source = source_of(retriever, settings, question_vectors, ids)
+    fusion = Fusion.chosen(fused, fused_weight)
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
     judgements = read_rows(read_qrels, qrels, skip_bad_rows=skip_bad_rows) if qrels else None
+    judged: dict[str, Any] = {
+        "qrels": judgements,
+        "regex_answers": regex_answers,
+        "drop_self_hits": drop_self_hits,
+    }
     with processes(cpu) as device:
         asking, opened, store = _open_any(
             source, len(asked), index, passages, skip_bad_rows, device
         )
-        result = run_evaluation(
-            asking,
-            opened,
-            store,
-            asked,
-            qrels=judgements,
-            regex_answers=regex_answers,
-            drop_self_hits=drop_self_hits,
-        )
+        if fusion is None:
+            result = run_evaluation(asking, opened, store, asked, **judged)
+            shown, compared = report.evaluation(result.table(), result.notes), {}
+        else:
+            results = compare_fused(asking, opened, store, asked, fusion=fusion, **judged)
+            shown, compared = shown_and_kept(results, fusion)
+            result = results["fused"]
         with distributed.fail_together():
             if distributed.is_main():
-                print(report.evaluation(result.table(), result.notes))
+                print(shown)
                 if output:
                     provenance = {
                         "questions": str(questions),
@@ -201,7 +216,7 @@ def evaluate(
                         "made_by": opened.manifest.provenance,
                     }
                     metrics = {"metrics": result.metrics, "table": result.table()}
-                    write_json(output, {**metrics, "notes": result.notes, **provenance})
+                    write_json(output, {**metrics, **compared, "notes": result.notes, **provenance})
 
 
 @takes_retriever_settings
@@ -341,6 +356,7 @@ def _answer_questions(
     passages: Path | None,
     skip_bad_rows: bool,
     top_k: int,
+    fusion: Fusion | None,
     *,
     cpu: bool,
 ) -> None:
@@ -351,11 +367,12 @@ def _answer_questions(
         if distributed.world_size() > 1:
             raise ArtError("one process can ask for questions", hint="start `art search` alone")
         model, opened, store = _open(source, index, passages, skip_bad_rows, device)
+        find = finder(opened, store, fusion)
         typed = repl.is_interactive()
         if typed:
             print(f"{len(store):,} passages; an empty line ends")
         for question in repl.typed_questions() if typed else repl.piped_questions():
-            scores, rows = opened.search(model.embed_questions([question]), top_k)
+            scores, rows = find([question], model.embed_questions([question]), top_k)
             hits = zip(scores[0].tolist(), (store[row] for row in rows[0].tolist()), strict=True)
             asked = "" if typed else f"{question}\n"  # in a terminal it is there already
             print(f"{asked}{repl.ranking(hits)}\n", flush=True)

@@ -1,27 +1,34 @@
-"""Several retrievers on the same questions, and what re-ordering by the teacher's scores gives."""
+"""Several rankings of the same questions: retrievers, BM25, fused, re-ordered by a teacher."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from art.evaluation.evaluate import Evaluation, evaluate, evaluate_rows
+from art import distributed
+from art.evaluation.evaluate import DEFAULT_KS, Evaluation, evaluate, evaluate_rows
+from art.evaluation.metrics import metric
 from art.evaluation.rerank import in_order
-from art.evaluation.statistics import PairedTest, mcnemar
+from art.evaluation.sharing import gather_shares, my_share
+from art.evaluation.statistics import PairedTest, sign_test
 from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages
+from art.retriever.fusion import DEPTH, Fusion
 from art.teacher.grouped import grouped_scores
 
 if TYPE_CHECKING:
     from art.data.formats import Question
     from art.data.passages import PassageStore
     from art.data.tokens import TokenStore
+    from art.evaluation.metrics.evidence import Qrels
     from art.retriever.encoders import Retriever
+    from art.retriever.index import Index
     from art.teacher.cached import CachedTeacher
 
 
@@ -70,26 +77,135 @@ def compare(
     return results
 
 
+def compare_fused(
+    retriever: Retriever | NDArray[np.float32],
+    index: Index,
+    store: PassageStore,
+    questions: Sequence[Question],
+    *,
+    fusion: Fusion,
+    qrels: Qrels | None = None,
+    ks: Sequence[int] = DEFAULT_KS,
+    regex_answers: bool = False,
+    drop_self_hits: bool = False,
+    cache: Path | None = None,
+) -> dict[str, Evaluation]:
+    """Evaluate BM25, a retriever, and both fused, on the same questions.
+
+    Every process of the job must call it, with the same arguments.
+
+    Args:
+        retriever: whose question tower embeds the questions, or their vectors, [Q, D].
+        index: of the store's passages under the same retriever.
+        store: the passages.
+        questions: Q of them, as for `evaluate`, like the arguments that are not named here.
+        fusion: how the two rankings are made one.
+        cache: where BM25's index is kept; `files.cache_folder()` when None.
+
+    Returns:
+        `BM25`, `retriever` and `fused` → evaluation, in this order.
+    """
+    bm25 = evaluate_bm25(
+        store,
+        questions,
+        qrels=qrels,
+        ks=ks,
+        regex_answers=regex_answers,
+        drop_self_hits=drop_self_hits,
+        depth=max(*ks, DEPTH),
+        cache=cache,
+    )
+    found = evaluate(
+        retriever,
+        index,
+        store,
+        questions,
+        qrels=qrels,
+        ks=ks,
+        regex_answers=regex_answers,
+        drop_self_hits=drop_self_hits,
+        depth=DEPTH,
+    )
+    fused = evaluate_fused(
+        found, bm25, store, fusion=fusion, qrels=qrels, ks=ks, regex_answers=regex_answers
+    )
+    return {"BM25": bm25, "retriever": found, "fused": fused}
+
+
+def evaluate_fused(
+    retriever: Evaluation,
+    bm25: Evaluation,
+    store: PassageStore,
+    *,
+    fusion: Fusion,
+    qrels: Qrels | None = None,
+    ks: Sequence[int] = DEFAULT_KS,
+    regex_answers: bool = False,
+) -> Evaluation:
+    """Evaluate what a retriever and BM25 found, fused: as `FusedSearch` does if both are deep.
+
+    Args:
+        retriever: of the retriever; `DEPTH` passages or more a question, but for a smaller store.
+        bm25: of BM25, over the same questions in the same order, equally deep.
+        store: the passages.
+        fusion: how the two rankings are made one.
+        qrels: what both were evaluated with, as all that follow.
+        ks: depths of the top-k accuracy.
+        regex_answers: the answers are regular expressions.
+    """
+    # What is not to be found is in neither list: nothing is dropped here.
+    scores, rows = fusion(
+        (retriever.scores, retriever.rows), (bm25.scores, bm25.rows), retriever.rows.shape[1]
+    )
+    result = evaluate_rows(
+        rows,
+        scores,
+        store,
+        retriever.questions,
+        qrels=qrels,
+        ks=ks,
+        regex_answers=regex_answers,
+        whole=retriever.whole,
+    )
+    return replace(result, notes=retriever.notes)  # which know of the questions left out before
+
+
 def evaluate_bm25(
     store: PassageStore,
     questions: Sequence[Question],
     *,
+    qrels: Qrels | None = None,
     ks: Sequence[int] = (1, 5, 20),
+    regex_answers: bool = False,
+    drop_self_hits: bool = False,
     depth: int = 20,
     cache: Path | None = None,
 ) -> Evaluation:
     """Evaluate BM25's best passages.
 
+    Every process of the job must call it, with the same arguments; each takes a share of the work.
+
     Args:
         store: the passages.
-        questions: labelled ones.
+        questions: labelled ones, as for `evaluate`, like the arguments that are not named here.
         ks: depths of the top-k accuracy, `depth` at most.
         depth: passages found for each question.
         cache: where BM25's index is kept; `files.cache_folder()` when None.
     """
     texts = [question.text for question in questions]
-    scores, rows = BM25.build(store, cache=cache).search(texts, min(depth, len(store)))
-    return evaluate_rows(rows, scores, store, questions, ks=ks)
+    with distributed.fail_together():
+        bm25 = BM25.build(store, cache=cache)
+        part = bm25.search(texts[my_share(len(texts))], min(depth + drop_self_hits, len(store)))
+    return evaluate_rows(
+        gather_shares(part[1]),
+        gather_shares(part[0]),
+        store,
+        questions,
+        qrels=qrels,
+        ks=ks,
+        regex_answers=regex_answers,
+        drop_self_hits=drop_self_hits,
+    )
 
 
 def answered_somewhere(ranking: Evaluation) -> NDArray[np.int64]:
@@ -98,12 +214,14 @@ def answered_somewhere(ranking: Evaluation) -> NDArray[np.int64]:
     return np.flatnonzero(ranking.hits.any(axis=1))
 
 
-def paired_test(first: Evaluation, second: Evaluation, metric: str) -> PairedTest:
-    """Test whether two retrievers answer equally many of the same questions (exact McNemar).
+def paired_test(first: Evaluation, second: Evaluation, name: str) -> PairedTest:
+    """Test whether either of two rankings is the better one for more of the same questions.
 
     Args:
-        first: of one retriever.
+        first: of one ranking.
         second: of another, over the same questions in the same order.
-        metric: a share such as `top_5`.
+        name: of the metric; for a share such as `top_5` this is the exact McNemar test, for others
+            the exact sign test.
     """
-    return mcnemar(first.per_question[metric] > 0, second.per_question[metric] > 0)
+    sign = 1 if metric(name).higher_is_better else -1
+    return sign_test(sign * first.per_question[name], sign * second.per_question[name])

@@ -48,6 +48,7 @@ class Evaluation:
         scores: their scores, [Q, K].
         hits: whether each passage answers its question, [Q, K]; None without labels.
         labelled: which questions have a label of their own, [Q]; others may be judged all the same.
+        whole: whether the ranking is of all passages, so that nothing lies deeper.
         per_question: name → [Q] float64, NaN where the metric does not apply to the question.
         notes: what a reader of the metrics must know, a sentence each.
     """
@@ -58,6 +59,7 @@ class Evaluation:
     scores: NDArray[Any]
     hits: NDArray[np.bool_] | None
     labelled: NDArray[np.bool_]
+    whole: bool
     per_question: dict[str, NDArray[np.float64]]
     notes: list[str]
 
@@ -93,6 +95,7 @@ def evaluate(
     teacher: CachedTeacher | None = None,
     regex_answers: bool = False,
     drop_self_hits: bool = False,
+    depth: int = 1,
 ) -> Evaluation:
     """Search an index with the questions and return how good the ranking is.
 
@@ -109,6 +112,7 @@ def evaluate(
         teacher: judges the first passage when no question has labels.
         regex_answers: the answers are regular expressions (CuratedTREC).
         drop_self_hits: leave out a passage whose id is its question's, as BEIR does.
+        depth: passages found for each question at least, where the metrics do not look so deep.
 
     Raises:
         ArtError: no questions, or no labels and no teacher.
@@ -119,7 +123,7 @@ def evaluate(
         vectors = retriever[chosen.positions]
     else:
         vectors = _embed(retriever, [question.text for question in chosen.questions])
-    wanted = max(*ks, _JUDGED_DEPTH if qrels else 1) + drop_self_hits
+    wanted = max(*ks, depth, _JUDGED_DEPTH if qrels else 1) + drop_self_hits
     with distributed.fail_together():
         mine = my_share(len(vectors))
         part = index.search(vectors[mine], min(wanted, len(store)))
@@ -138,6 +142,7 @@ def evaluate_rows(
     teacher: CachedTeacher | None = None,
     regex_answers: bool = False,
     drop_self_hits: bool = False,
+    whole: bool = False,
 ) -> Evaluation:
     """Return how good a given ranking is (BM25, a re-ranked list), by `evaluate`'s own measure.
 
@@ -152,13 +157,15 @@ def evaluate_rows(
         teacher: judges the first passage when no question has labels.
         regex_answers: the answers are regular expressions.
         drop_self_hits: leave out a passage whose id is its question's.
+        whole: the ranking is of all passages though it has fewer than the store: some were left out
+            on purpose.
 
     Raises:
         ArtError: no questions, no labels and no teacher, or every k beyond K.
     """
     criteria = _Criteria(store, qrels, ks, teacher, regex_answers, drop_self_hits)
     chosen = _Chosen.of(questions, qrels, teacher)
-    return criteria(chosen, rows[chosen.positions], scores[chosen.positions])
+    return criteria(chosen, rows[chosen.positions], scores[chosen.positions], whole=whole)
 
 
 @dataclass(frozen=True)
@@ -247,12 +254,12 @@ class _Criteria:
     drop_self_hits: bool
 
     def __call__(
-        self, chosen: _Chosen, rows: NDArray[np.int64], scores: NDArray[Any]
+        self, chosen: _Chosen, rows: NDArray[np.int64], scores: NDArray[Any], *, whole: bool = False
     ) -> Evaluation:
         """Return how good a ranking is, rows and scores [Q, K] each."""
         questions, notes = chosen.questions, [*chosen.notes]
         # A ranking of the whole store answers every depth: there is nothing deeper to look for.
-        whole = rows.shape[1] >= len(self.store)
+        whole = whole or rows.shape[1] >= len(self.store)
         if self.drop_self_hits:
             rows, scores = _without_self(questions, rows, scores, self.store)
         depth = None if whole else rows.shape[1]
@@ -273,7 +280,7 @@ class _Criteria:
             evidence.append(FirstPassages(first.astype(float)))
         values = {name: found for one in evidence for name, found in compute_all(one).items()}
         return Evaluation(
-            means(values), questions, rows, scores, hits, labels.present, values, notes
+            means(values), questions, rows, scores, hits, labels.present, whole, values, notes
         )
 
     def _check_depth(self, depth: int | None) -> None:

@@ -26,7 +26,13 @@ def wilson(successes: int, count: int) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class PairedTest:
-    """How two rankings of the same questions differ: questions only one of them answers."""
+    """How two rankings of the same questions differ: questions that one of them is better for.
+
+    Attributes:
+        only_first: the first; where metrics are 0 or 1, questions that it alone answers.
+        only_second: the second.
+        p_value: how likely so uneven a division is where both are equally good.
+    """
 
     only_first: int
     only_second: int
@@ -40,8 +46,23 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> PairedTest:
         first: which questions the first ranking answers, [Q] bool.
         second: the same questions under the second ranking, [Q] bool.
     """
-    first, second = np.asarray(first, bool), np.asarray(second, bool)
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    return sign_test(np.asarray(first, bool), np.asarray(second, bool))
+
+
+def sign_test(first: ArrayLike, second: ArrayLike) -> PairedTest:
+    """Test whether either of two rankings is the better one for more questions, two-sided binomial.
+
+    Args:
+        first: a value of each question under the first ranking, higher is better, [Q]; NaN where
+            there is none.
+        second: of the same questions under the second ranking, [Q].
+
+    Returns:
+        Questions that the first, or the second, is better for, and the exact p-value; questions
+        with equal values or none do not count. For values of 0 and 1 it is McNemar's test.
+    """
+    first, second = np.asarray(first), np.asarray(second)
+    only_first, only_second = int((first > second).sum()), int((second > first).sum())
     differing = only_first + only_second
     p_value = float(scipy.stats.binomtest(only_first, differing).pvalue) if differing else 1.0
     return PairedTest(only_first, only_second, p_value)

@@ -10,6 +10,14 @@
 `tables`, whose functions stand here, loads neither torch nor matplotlib, which only this room uses.
 """
 
-from art.report.tables import comparison, diagnosis, evaluation, hours, metrics, side_by_side
+from art.report.tables import (
+    comparison,
+    diagnosis,
+    evaluation,
+    fused,
+    hours,
+    metrics,
+    side_by_side,
+)
 
-__all__ = ["comparison", "diagnosis", "evaluation", "hours", "metrics", "side_by_side"]
+__all__ = ["comparison", "diagnosis", "evaluation", "fused", "hours", "metrics", "side_by_side"]

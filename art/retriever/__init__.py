@@ -16,4 +16,5 @@ foreign_vectors  a NumPy or FAISS matrix made elsewhere, copied into an index
 search      exact, reproducible nearest-passage search over the shards
 faiss_file  an index as one flat FAISS file
 bm25        the lexical baseline over the same rows
+fusion      the retriever's ranking and BM25's made one
 """

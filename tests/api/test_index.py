@@ -14,6 +14,7 @@ from command import run
 import art
 from art.data.tokens import TokenStore
 from art.errors import ArtError, ConfigFaults, MismatchError
+from art.retriever import bm25
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,58 @@ def test_figures_are_those_of_the_command(index, rows, settings, tmp_path) -> No
     words = ["--retriever", tmp_path / "retriever", "--index", index.index.folder, "--questions"]
     assert run("evaluate", *words, file, "--output", tmp_path / "metrics.json", "--cpu") == 0
     assert json.loads((tmp_path / "metrics.json").read_text())["metrics"] == metrics
+
+
+@pytest.mark.parametrize("weight", [None, 0.7])
+def test_fused_search_and_metrics_are_those_of_the_command(
+    index, rows, settings, tmp_path, weight, capsys
+) -> None:
+    options = {"fused": True, "fused_weight": weight}
+    file = settings["evaluation"]["questions"]
+    metrics = index.evaluate(rows["evaluation_questions"], **options)
+    found = index.search(rows["evaluation_questions"], top_k=9, **options)
+    index.retriever.save(tmp_path / "retriever")
+    words = ["--retriever", tmp_path / "retriever", "--index", index.index.folder, "--questions"]
+    words += [file, "--cpu", "--fused", *(["--fused-weight", weight] if weight else [])]
+    run_file, metrics_file = tmp_path / "run.json", tmp_path / "metrics.json"
+    assert run("search", *words, "--top-k", 9, "--output", run_file) == 0
+    contexts = [entry["ctxs"] for entry in json.loads(run_file.read_text())]
+    assert [[hit.passage_id for hit in hits] for hits in found] == [
+        [context["id"] for context in one] for one in contexts
+    ]
+    capsys.readouterr()
+    assert run("evaluate", *words, "--output", metrics_file) == 0
+    written = json.loads(metrics_file.read_text())
+    assert written["metrics"] == metrics
+    assert list(written["tables"]) == ["BM25", "retriever", "fused"]
+    alone = index.evaluate(rows["evaluation_questions"])
+    assert {one["metric"]: one["value"] for one in written["tables"]["retriever"]} == alone
+    assert metrics != alone
+    shown = capsys.readouterr().out
+    test = written["fused_against_retriever"]["top_5"]
+    told = f"fused against retriever: {test['won']} won, {test['lost']} lost (exact McNemar p = "
+    assert told in shown and f"fused by {written['fused_by']}\n" in shown
+    lines = [line.split("  ")[0] for line in shown.splitlines()]
+    assert lines.index("BM25") + 2 == lines.index("retriever") + 1 == lines.index("fused")
+
+
+def test_the_words_of_an_index_are_indexed_once(retriever, rows, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("ART_CACHE", str(tmp_path / "cache"))
+    built = art.index(retriever, rows["passages"], tmp_path / "index")
+    assert not (tmp_path / "cache" / "bm25").exists()  # nobody asked for words
+    found = built.search(rows["questions"], fused=True)
+    monkeypatch.setattr(bm25, "_build", lambda *_: pytest.fail("built twice"))
+    assert built.search(rows["questions"], fused=True) == found
+    again = art.load_index(tmp_path / "index", retriever)
+    assert again.search(rows["questions"], fused=True) == found
+    assert again.search([], fused=True) == []
+
+
+def test_a_weight_of_nothing_is_refused(index) -> None:
+    with pytest.raises(ArtError, match="results that are not fused"):
+        index.search("who ?", fused_weight=0.5)
+    with pytest.raises(ArtError, match="the retriever's weight is 1"):
+        index.evaluate(["who ?"], fused=True, fused_weight=1)
 
 
 def test_what_figures_leave_out_is_told(index, rows, capsys) -> None:

@@ -1,4 +1,4 @@
-"""BM25, retrievers and the teacher side by side: what is left out changes no metric."""
+"""BM25, retrievers, both fused and the teacher side by side: nothing left out changes a metric."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ import pytest
 from art.data.formats import Passage, Question
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
-from art.evaluation.comparison import answered_somewhere, compare, evaluate_bm25
-from art.evaluation.evaluate import evaluate_rows
+from art.evaluation import comparison
+from art.evaluation.comparison import (
+    answered_somewhere,
+    compare,
+    compare_fused,
+    evaluate_bm25,
+    paired_test,
+)
+from art.evaluation.evaluate import evaluate, evaluate_rows
 from art.evaluation.rerank import in_order, score_rows
 from art.retriever.bm25 import BM25
+from art.retriever.fusion import FusedSearch, Fusion
 from art.teacher.cached import CachedTeacher
 from art.teacher.registry import load_teacher
 
@@ -78,3 +86,85 @@ def test_where_bm25_finds_no_answer_the_teacher_is_not_asked(store, tiny_llama) 
     results = compare({}, store, questions, teacher=teacher, ks=(1, 5), depth=DEPTH)
     assert teacher.num_scores == 0
     np.testing.assert_array_equal(results[ROW].rows, results["BM25"].rows)
+
+
+class VectorIndex:
+    """Searches fixed random vectors, [N, 4]; equal scores by row."""
+
+    def __init__(self, num_passages: int) -> None:
+        draw = np.random.default_rng(0).integers
+        self.vectors = draw(-3, 4, (num_passages, 4)).astype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def search(self, questions: np.ndarray, top_k: int) -> tuple[np.ndarray, np.ndarray]:
+        scores = questions.astype(np.float64) @ self.vectors.T
+        rows = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
+        return np.take_along_axis(scores, rows, 1), rows
+
+
+def vectors_of(questions: list[Question]) -> np.ndarray:
+    return np.random.default_rng(1).integers(-3, 4, (len(questions), 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize("weight", [None, 0.6])
+@pytest.mark.parametrize("depth", [7, 100])  # less than the store has, and more
+def test_three_rows_are_those_of_three_searches_of_the_same_questions(
+    store, weight, depth, monkeypatch
+) -> None:
+    monkeypatch.setattr(comparison, "DEPTH", depth)
+    monkeypatch.setattr("art.retriever.fusion.DEPTH", depth)
+    questions = [*questions_of(store, range(12), away=0), Question("unlabelled", "who is it")]
+    index, vectors, fusion = VectorIndex(len(store)), vectors_of(questions), Fusion(weight)
+    results = compare_fused(vectors, index, store, questions, fusion=fusion, ks=(1, 5))
+    assert list(results) == ["BM25", "retriever", "fused"]
+    alone = evaluate(vectors, index, store, questions, ks=(1, 5))
+    assert results["retriever"].table() == alone.table()
+    bm25 = evaluate_bm25(store, questions, ks=(1, 5))
+    assert results["BM25"].table() == bm25.table()
+
+    texts = [question.text for question in questions]
+    search = FusedSearch(index, BM25.build(store), fusion)
+    scores, rows = search.search(texts, vectors, depth)
+    expected = evaluate_rows(rows, scores, store, questions, ks=(1, 5))
+    assert results["fused"].table() == expected.table()
+    np.testing.assert_array_equal(results["fused"].rows, expected.rows)
+    np.testing.assert_array_equal(results["fused"].scores, expected.scores)
+    assert results["fused"].notes == alone.notes
+    assert "1 of 13 questions have no label" in alone.notes[0]
+
+
+@pytest.mark.parametrize("depth", [7, 100])
+def test_a_questions_own_passage_is_in_none_of_the_lists_that_are_fused(
+    store, depth, monkeypatch
+) -> None:
+    monkeypatch.setattr(comparison, "DEPTH", depth)
+    questions = [
+        Question(store[row].passage_id, store[row].text, positive_passage_ids=("p1", "p2"))
+        for row in (3, 17, 40)
+    ]
+    qrels = {question.question_id: {"p1": 1, "p9": 1} for question in questions}
+    index, vectors = VectorIndex(len(store)), vectors_of(questions)
+    options = {"ks": (1, 5, 60), "qrels": qrels, "drop_self_hits": True}
+    results = compare_fused(vectors, index, store, questions, fusion=Fusion(0.5), **options)
+    names = [list(result.metrics) for result in results.values()]
+    assert names[0] == names[1] == names[2] and {"top_60", "recall@100"} <= set(names[0])
+    for result in results.values():
+        assert not [row for row, own in zip(result.rows, (3, 17, 40), strict=True) if own in row]
+    # With itself in BM25's list no other passage would have the highest value there, 1 x 0.5.
+    fused = results["fused"]
+    best = fused.rows == results["BM25"].rows[:, :1]
+    assert best.any(axis=1).all() and (fused.scores[best] >= 0.5).all()
+
+
+def test_the_paired_test_is_of_the_better_ones_whatever_the_metric(store) -> None:
+    questions = questions_of(store, range(9), away=0)
+    qrels = {question.question_id: {"p1": 1, "p4": 2} for question in questions}
+    index, vectors = VectorIndex(len(store)), vectors_of(questions)
+    results = compare_fused(vectors, index, store, questions, fusion=Fusion(), qrels=qrels)
+    for name in ("top_5", "ndcg@10"):
+        fused, alone = (results[one].per_question[name] for one in ("fused", "retriever"))
+        found = paired_test(results["fused"], results["retriever"], name)
+        assert found.only_first == (fused > alone).sum()
+        assert found.only_second == (fused < alone).sum()

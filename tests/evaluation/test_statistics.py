@@ -14,6 +14,7 @@ from art.evaluation.statistics import (
     mcnemar,
     positive_ranks,
     rank_agreement,
+    sign_test,
     spaced_scores,
     wilson,
 )
@@ -38,6 +39,17 @@ def test_mcnemar_is_the_two_sided_binomial_of_the_differing_questions():
     assert (result.only_first, result.only_second) == (9, 2)
     assert result.p_value == pytest.approx(2 * (1 + 11 + 55) / 2**11)
     assert mcnemar(first, first).p_value == 1.0
+
+
+def test_the_sign_test_counts_the_better_ones_of_values_and_is_mcnemars_for_0_and_1():
+    first, second = np.array([0.9, 0.5, 0.2, np.nan, 0.4]), np.array([0.1, 0.5, 0.1, 0.3, 0.3])
+    result = sign_test(first, second)
+    assert (result.only_first, result.only_second, result.p_value) == (3, 0, 0.25)
+    assert sign_test(second, first).only_second == 3
+    draw = np.random.default_rng(0).integers
+    for _ in range(5):
+        some, others = draw(0, 2, 40), draw(0, 2, 40)
+        assert sign_test(some.astype(float), others.astype(float)) == mcnemar(some, others)
 
 
 @given(
