@@ -10,7 +10,7 @@
     pooled      retriever + labelled questions, without a corpus → metrics of the positives' ranks
     rankings    what each question found, kept for a person to look at
     rerank      a ranking re-ordered by the teacher's scores
-    comparison  several retrievers on the same questions, with exact paired tests
+    comparison  retrievers, BM25 and both fused on the same questions, with exact paired tests
     rescoring   a result file of any program re-ordered by a teacher; goes on after a kill
 
 `answers`, `metrics`, `statistics` and `runs` load no torch.

@@ -15,8 +15,10 @@ from art.data.formats import Passage, Question
 from art.data.passages import PassageStore
 from art.errors import ArtError
 from art.evaluation import evaluate as module
+from art.evaluation.comparison import compare_fused
 from art.evaluation.evaluate import Evaluation, evaluate, evaluate_rows
 from art.evaluation.rerank import in_order, score_rows
+from art.retriever.fusion import Fusion
 from art.training.selection import primary_metric
 
 pytestmark = pytest.mark.usefixtures("known_metrics")
@@ -280,6 +282,21 @@ def test_several_processes_give_what_one_gives(size, labelled, store, monkeypatc
             if result.hits is None
             else (result.hits == alone.hits).all()
         )
+
+
+@pytest.mark.parametrize("size", [2, 7])
+def test_several_processes_fuse_what_one_fuses(size, store, monkeypatch):
+    questions = [Question(f"q{i}", f"title{i} text", ("number3", f"number{i}")) for i in range(5)]
+
+    def work():
+        return compare_fused(PlainRetriever(), PlainIndex(), store, questions, fusion=Fusion())
+
+    alone = work()
+    for results in in_world(size, work, monkeypatch):
+        for name, result in results.items():
+            assert result.table() == alone[name].table()
+            assert (result.rows == alone[name].rows).all()
+            assert (result.scores == alone[name].scores).all()
 
 
 def test_reranking_puts_the_teachers_favourites_first_and_keeps_order_among_equals():

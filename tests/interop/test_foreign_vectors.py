@@ -93,6 +93,23 @@ def test_result_files_and_metrics_are_those_of_our_index(files, tmp_path, source
     assert theirs["retriever"] == str(files / "questions.npy")
 
 
+def test_vectors_made_elsewhere_are_fused_with_bm25_as_ours_are(files, tmp_path) -> None:
+    ours = ("--retriever", files / "retriever", "--index", files / "index")
+    theirs = ("--index", files / "mixed.npy", "--ids", files / "mixed.txt")
+    theirs += ("--question-vectors", files / "questions.npy", "--passages", files / "passages.tsv")
+    for name, options in {"ours": ours, "theirs": theirs}.items():
+        fused = ("--fused", "--fused-weight", 0.4)
+        results = ("--output", tmp_path / f"{name}.trec", "--top-k", 20)
+        assert asked(files, "search", *options, *fused, *results) == 0
+        metrics = ("--output", tmp_path / f"{name}.json")
+        assert asked(files, "evaluate", *options, *fused, *metrics) == 0
+    assert (tmp_path / "ours.trec").read_bytes() == (tmp_path / "theirs.trec").read_bytes()
+    first, second = (
+        json.loads((tmp_path / f"{one}.json").read_text()) for one in ("ours", "theirs")
+    )
+    assert first["tables"] == second["tables"] and first["metrics"] == second["metrics"]
+
+
 def test_the_copy_is_made_once_and_again_when_the_matrix_changes(
     files, store, tmp_path, caplog
 ) -> None:
