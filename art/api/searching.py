@@ -119,9 +119,11 @@ class Searcher:
         if fusion is None:
             found = evaluate(self.retriever, self.index, self.store, asked)
         else:
-            found = compare_fused(self.retriever, self.index, self.store, asked, fusion=fusion)[
-                "fused"
-            ]
+            with distributed.fail_together():
+                bm25 = self.bm25
+            found = compare_fused(
+                self.retriever, self.index, bm25, self.store, asked, fusion=fusion
+            )["fused"]
         for note in found.notes:
             notify(note)
         return found.metrics

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from art.data.passages import PassageStore
     from art.evaluation.evaluate import Evaluation
+    from art.retriever.bm25 import BM25
     from art.retriever.fusion import Found, Fusion
     from art.retriever.index import Index
 
@@ -34,20 +35,26 @@ FusedWeight = Annotated[
 _TESTED = ("top_5", "ndcg@10")
 
 
+def words_of(store: PassageStore) -> BM25:
+    """Return what searches the words of the passages, which are indexed the first time."""
+    from art.retriever.bm25 import BM25
+
+    return BM25.build(store)
+
+
 def finder(index: Index, store: PassageStore, fusion: Fusion | None) -> Find:
     """Return what finds passages: the index, or the index and BM25 fused.
 
     Args:
         index: of the passages.
-        store: the passages, whose words are indexed once where BM25 is asked for.
+        store: the passages.
         fusion: how both are fused; None for the index alone.
     """
-    from art.retriever.bm25 import BM25
     from art.retriever.fusion import FusedSearch
 
     if fusion is None:
         return lambda _, vectors, top_k: index.search(vectors, top_k)
-    return FusedSearch(index, BM25.build(store), fusion).search
+    return FusedSearch(index, words_of(store), fusion).search
 
 
 def shown_and_kept(results: Mapping[str, Evaluation], fusion: Fusion) -> tuple[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ from art.cli.common import (
     read_rows,
     takes_retriever_settings,
 )
-from art.cli.fusing import Fused, FusedWeight, finder, shown_and_kept
+from art.cli.fusing import Fused, FusedWeight, finder, shown_and_kept, words_of
 from art.cli.vectors import QuestionVectors, RetrieverChoice, VectorFiles, VectorIds, source_of
 from art.errors import ArtError, say
 
@@ -197,11 +197,14 @@ def evaluate(
         asking, opened, store = _open_any(
             source, len(asked), index, passages, skip_bad_rows, device
         )
+        compared: dict[str, Any] = {}  # what a file of metrics says besides
         if fusion is None:
             result = run_evaluation(asking, opened, store, asked, **judged)
-            shown, compared = report.evaluation(result.table(), result.notes), {}
+            shown = report.evaluation(result.table(), result.notes)
         else:
-            results = compare_fused(asking, opened, store, asked, fusion=fusion, **judged)
+            with distributed.fail_together():
+                bm25 = words_of(store)
+            results = compare_fused(asking, opened, bm25, store, asked, fusion=fusion, **judged)
             shown, compared = shown_and_kept(results, fusion)
             result = results["fused"]
         with distributed.fail_together():

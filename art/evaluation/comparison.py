@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +80,7 @@ def compare(
 def compare_fused(
     retriever: Retriever | NDArray[np.float32],
     index: Index,
+    bm25: BM25,
     store: PassageStore,
     questions: Sequence[Question],
     *,
@@ -88,7 +89,6 @@ def compare_fused(
     ks: Sequence[int] = DEFAULT_KS,
     regex_answers: bool = False,
     drop_self_hits: bool = False,
-    cache: Path | None = None,
 ) -> dict[str, Evaluation]:
     """Evaluate BM25, a retriever, and both fused, on the same questions.
 
@@ -97,39 +97,27 @@ def compare_fused(
     Args:
         retriever: whose question tower embeds the questions, or their vectors, [Q, D].
         index: of the store's passages under the same retriever.
+        bm25: of the same passages.
         store: the passages.
-        questions: Q of them, as for `evaluate`, like the arguments that are not named here.
+        questions: Q of them.
         fusion: how the two rankings are made one.
-        cache: where BM25's index is kept; `files.cache_folder()` when None.
+        qrels: as for `evaluate`, like all that follow.
+        ks: depths of the top-k accuracy.
+        regex_answers: the answers are regular expressions.
+        drop_self_hits: leave out a passage whose id is its question's.
 
     Returns:
         `BM25`, `retriever` and `fused` → evaluation, in this order.
     """
-    bm25 = evaluate_bm25(
-        store,
-        questions,
-        qrels=qrels,
-        ks=ks,
-        regex_answers=regex_answers,
-        drop_self_hits=drop_self_hits,
-        depth=max(*ks, DEPTH),
-        cache=cache,
+    judged: dict[str, Any] = {"qrels": qrels, "ks": ks, "regex_answers": regex_answers}
+    words = _evaluate_words(
+        bm25, store, questions, depth=max(*ks, DEPTH), drop_self_hits=drop_self_hits, **judged
     )
     found = evaluate(
-        retriever,
-        index,
-        store,
-        questions,
-        qrels=qrels,
-        ks=ks,
-        regex_answers=regex_answers,
-        drop_self_hits=drop_self_hits,
-        depth=DEPTH,
+        retriever, index, store, questions, depth=DEPTH, drop_self_hits=drop_self_hits, **judged
     )
-    fused = evaluate_fused(
-        found, bm25, store, fusion=fusion, qrels=qrels, ks=ks, regex_answers=regex_answers
-    )
-    return {"BM25": bm25, "retriever": found, "fused": fused}
+    fused = evaluate_fused(found, words, store, fusion=fusion, **judged)
+    return {"BM25": words, "retriever": found, "fused": fused}
 
 
 def evaluate_fused(
@@ -174,10 +162,7 @@ def evaluate_bm25(
     store: PassageStore,
     questions: Sequence[Question],
     *,
-    qrels: Qrels | None = None,
     ks: Sequence[int] = (1, 5, 20),
-    regex_answers: bool = False,
-    drop_self_hits: bool = False,
     depth: int = 20,
     cache: Path | None = None,
 ) -> Evaluation:
@@ -187,25 +172,30 @@ def evaluate_bm25(
 
     Args:
         store: the passages.
-        questions: labelled ones, as for `evaluate`, like the arguments that are not named here.
+        questions: labelled ones.
         ks: depths of the top-k accuracy, `depth` at most.
         depth: passages found for each question.
         cache: where BM25's index is kept; `files.cache_folder()` when None.
     """
-    texts = [question.text for question in questions]
     with distributed.fail_together():
         bm25 = BM25.build(store, cache=cache)
-        part = bm25.search(texts[my_share(len(texts))], min(depth + drop_self_hits, len(store)))
-    return evaluate_rows(
-        gather_shares(part[1]),
-        gather_shares(part[0]),
-        store,
-        questions,
-        qrels=qrels,
-        ks=ks,
-        regex_answers=regex_answers,
-        drop_self_hits=drop_self_hits,
-    )
+    return _evaluate_words(bm25, store, questions, depth=depth, ks=ks)
+
+
+def _evaluate_words(
+    bm25: BM25,
+    store: PassageStore,
+    questions: Sequence[Question],
+    *,
+    depth: int,
+    drop_self_hits: bool = False,
+    **judged: Any,
+) -> Evaluation:
+    with distributed.fail_together():
+        texts = [question.text for question in questions[my_share(len(questions))]]
+        part = bm25.search(texts, min(depth + drop_self_hits, len(store)))
+    scores, rows = gather_shares(part[0]), gather_shares(part[1])
+    return evaluate_rows(rows, scores, store, questions, drop_self_hits=drop_self_hits, **judged)
 
 
 def answered_somewhere(ranking: Evaluation) -> NDArray[np.int64]:

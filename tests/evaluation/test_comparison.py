@@ -117,7 +117,9 @@ def test_three_rows_are_those_of_three_searches_of_the_same_questions(
     monkeypatch.setattr("art.retriever.fusion.DEPTH", depth)
     questions = [*questions_of(store, range(12), away=0), Question("unlabelled", "who is it")]
     index, vectors, fusion = VectorIndex(len(store)), vectors_of(questions), Fusion(weight)
-    results = compare_fused(vectors, index, store, questions, fusion=fusion, ks=(1, 5))
+    results = compare_fused(
+        vectors, index, BM25.build(store), store, questions, fusion=fusion, ks=(1, 5)
+    )
     assert list(results) == ["BM25", "retriever", "fused"]
     alone = evaluate(vectors, index, store, questions, ks=(1, 5))
     assert results["retriever"].table() == alone.table()
@@ -147,7 +149,9 @@ def test_a_questions_own_passage_is_in_none_of_the_lists_that_are_fused(
     qrels = {question.question_id: {"p1": 1, "p9": 1} for question in questions}
     index, vectors = VectorIndex(len(store)), vectors_of(questions)
     options = {"ks": (1, 5, 60), "qrels": qrels, "drop_self_hits": True}
-    results = compare_fused(vectors, index, store, questions, fusion=Fusion(0.5), **options)
+    results = compare_fused(
+        vectors, index, BM25.build(store), store, questions, fusion=Fusion(0.5), **options
+    )
     names = [list(result.metrics) for result in results.values()]
     assert names[0] == names[1] == names[2] and {"top_60", "recall@100"} <= set(names[0])
     for result in results.values():
@@ -162,7 +166,9 @@ def test_the_paired_test_is_of_the_better_ones_whatever_the_metric(store) -> Non
     questions = questions_of(store, range(9), away=0)
     qrels = {question.question_id: {"p1": 1, "p4": 2} for question in questions}
     index, vectors = VectorIndex(len(store)), vectors_of(questions)
-    results = compare_fused(vectors, index, store, questions, fusion=Fusion(), qrels=qrels)
+    results = compare_fused(
+        vectors, index, BM25.build(store), store, questions, fusion=Fusion(), qrels=qrels
+    )
     for name in ("top_5", "ndcg@10"):
         fused, alone = (results[one].per_question[name] for one in ("fused", "retriever"))
         found = paired_test(results["fused"], results["retriever"], name)

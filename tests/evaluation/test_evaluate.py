@@ -18,6 +18,7 @@ from art.evaluation import evaluate as module
 from art.evaluation.comparison import compare_fused
 from art.evaluation.evaluate import Evaluation, evaluate, evaluate_rows
 from art.evaluation.rerank import in_order, score_rows
+from art.retriever.bm25 import BM25
 from art.retriever.fusion import Fusion
 from art.training.selection import primary_metric
 
@@ -287,9 +288,12 @@ def test_several_processes_give_what_one_gives(size, labelled, store, monkeypatc
 @pytest.mark.parametrize("size", [2, 7])
 def test_several_processes_fuse_what_one_fuses(size, store, monkeypatch):
     questions = [Question(f"q{i}", f"title{i} text", ("number3", f"number{i}")) for i in range(5)]
+    bm25 = BM25.build(store)
 
     def work():
-        return compare_fused(PlainRetriever(), PlainIndex(), store, questions, fusion=Fusion())
+        return compare_fused(
+            PlainRetriever(), PlainIndex(), bm25, store, questions, fusion=Fusion()
+        )
 
     alone = work()
     for results in in_world(size, work, monkeypatch):
