@@ -96,7 +96,8 @@ def test_piped_questions_are_answered_with_the_documents_passages(
     assert run("search", *common, "--fused") == 0
     ranked = [line for line in capsys.readouterr().out.splitlines() if line[2:4] == ". "]
     assert len(ranked) == 2
-    assert all(0 < float(line[4:].split()[0]) <= 2 / 61 for line in ranked)  # of reciprocal ranks
+    scores = [float(line[4:].split()[0]) for line in ranked]
+    assert 0.016 <= scores[1] <= scores[0] <= 0.033  # from 1 / 61 to 2 / 61
 
 
 @pytest.mark.parametrize(

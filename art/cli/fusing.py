@@ -73,6 +73,7 @@ def shown_and_kept(results: Mapping[str, Evaluation], fusion: Fusion) -> tuple[s
     }
     kept = {
         "fused_by": fusion.in_words(),
+        "fused_weight": fusion.weight,
         "tables": {name: result.table() for name, result in results.items()},
         "fused_against_retriever": {
             name: {"won": test.only_first, "lost": test.only_second, "p_value": test.p_value}

@@ -209,7 +209,6 @@ def evaluate(
             result = results["fused"]
         with distributed.fail_together():
             if distributed.is_main():
-                print(shown)
                 if output:
                     provenance = {
                         "questions": str(questions),
@@ -220,6 +219,7 @@ def evaluate(
                     }
                     metrics = {"metrics": result.metrics, "table": result.table()}
                     write_json(output, {**metrics, **compared, "notes": result.notes, **provenance})
+                print(shown)
 
 
 @takes_retriever_settings
