@@ -67,17 +67,26 @@ def shown_and_kept(results: Mapping[str, Evaluation], fusion: Fusion) -> tuple[s
     from art import report
     from art.evaluation.comparison import paired_test
 
-    fused, alone = results["fused"], results["retriever"]
+    fused = results["fused"]
     tests = {
-        name: paired_test(fused, alone, name) for name in _TESTED if name in fused.per_question
+        (name, other): paired_test(fused, results[other], name)
+        for name in _TESTED
+        if name in fused.per_question
+        for other in ("retriever", "BM25")
     }
     kept = {
         "fused_by": fusion.in_words(),
         "fused_weight": fusion.weight,
         "tables": {name: result.table() for name, result in results.items()},
-        "fused_against_retriever": {
-            name: {"won": test.only_first, "lost": test.only_second, "p_value": test.p_value}
-            for name, test in tests.items()
-        },
+        "fused_against": [
+            {
+                "other": other,
+                "metric": name,
+                "won": test.only_first,
+                "lost": test.only_second,
+                "p_value": test.p_value,
+            }
+            for (name, other), test in tests.items()
+        ],
     }
     return report.fused(results, tests, fusion.in_words()), kept

@@ -64,18 +64,20 @@ def comparison(results: Mapping[str, Evaluation]) -> str:
     return f"{first.num_questions} questions{shown}\n{_aligned(lines)}"
 
 
-def fused(results: Mapping[str, Evaluation], tests: Mapping[str, PairedTest], how: str) -> str:
+def fused(
+    results: Mapping[str, Evaluation], tests: Mapping[tuple[str, str], PairedTest], how: str
+) -> str:
     """Return what BM25, a retriever and both fused found, and whether fusing makes a difference.
 
     Args:
         results: from `compare_fused`.
-        tests: metric → fused against the retriever.
+        tests: metric and name of another ranking → fused against it.
         how: the rankings were fused.
     """
     lines = [
-        f"{metric(name).title}, fused against retriever: {test.only_first} won, "
+        f"{metric(name).title}, fused against {other}: {test.only_first} won, "
         f"{test.only_second} lost (exact {_test_of(name)} p = {test.p_value:.2g})"
-        for name, test in tests.items()
+        for (name, other), test in tests.items()
     ]
     notes = [f"note: {note}" for note in results["fused"].notes]
     return "\n".join([comparison(results), f"fused by {how}", *lines, *notes])

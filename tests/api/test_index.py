@@ -103,9 +103,12 @@ def test_fused_search_and_metrics_are_those_of_the_command(
     assert {one["metric"]: one["value"] for one in written["tables"]["retriever"]} == alone
     assert metrics != alone
     shown = capsys.readouterr().out
-    test = written["fused_against_retriever"]["top_5"]
-    told = f"fused against retriever: {test['won']} won, {test['lost']} lost (exact McNemar p = "
-    assert told in shown and f"fused by {written['fused_by']}\n" in shown
+    tests = written["fused_against"]
+    assert [one["other"] for one in tests] == ["retriever", "BM25"]
+    for one in tests:
+        told = f"top-5, fused against {one['other']}: {one['won']} won, {one['lost']} lost (exact"
+        assert told in shown
+    assert f"fused by {written['fused_by']}\n" in shown
     lines = [line.split("  ")[0] for line in shown.splitlines()]
     assert lines.index("BM25") + 2 == lines.index("retriever") + 1 == lines.index("fused")
 
