@@ -155,7 +155,10 @@ def evaluate_fused(
         regex_answers=regex_answers,
         whole=retriever.whole,
     )
-    return replace(result, notes=retriever.notes)  # which know of the questions left out before
+    # What both say is of the questions, such as how many were left out before.
+    of_both = [note for note in retriever.notes if note in bm25.notes]
+    own = [note for note in result.notes if note not in of_both]
+    return replace(result, notes=[*of_both, *own])
 
 
 def evaluate_bm25(
