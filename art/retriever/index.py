@@ -156,6 +156,19 @@ class Index:
             )
         where = passages or self.store_folder
         store = PassageStore.open_or_build(where, skip_bad_rows=skip_bad_rows)
+        self.check_passages(store, where=where)
+        return store
+
+    def check_passages(self, store: PassageStore, *, where: str | Path) -> None:
+        """Refuse a store whose passages are not those of the vectors.
+
+        Args:
+            store: the passages.
+            where: they come from, for the message.
+
+        Raises:
+            MismatchError: these are other passages.
+        """
         if store.fingerprint != self.store_fingerprint:
             raise MismatchError(
                 f"the index holds passages {self.store_fingerprint}, but these are "
@@ -163,7 +176,6 @@ class Index:
                 where=where,
                 hint="name the corpus the index was made of: --passages, in Python passages=",
             )
-        return store
 
     def check(self) -> None:
         """Read everything now and compare it with its checksums, which else the first search does.

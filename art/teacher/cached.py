@@ -121,6 +121,19 @@ class CachedTeacher:
         scores, _ = self.log.lookup(hashes)
         return ScoredPairs(scores.reshape(asked.shape), asked.size, int(known.sum()), len(first))
 
+    def num_unknown(self, questions: Sequence[str], rows: ArrayLike) -> int:
+        """Return how many different pairs of questions and their passages have no score yet.
+
+        Args:
+            questions: B texts.
+            rows: [B, K] rows of the store.
+
+        Raises:
+            ArtError: a row is not in the store.
+        """
+        hashes = np.unique(self._hashes(questions, np.asarray(rows, dtype=np.int64)))
+        return int((~self.log.lookup(hashes)[1]).sum())
+
     def _hashes(self, questions: Sequence[str], rows: NDArray[np.int64]) -> Hashes:
         num_passages = len(self.passage_tokens)
         if rows.size and not 0 <= rows.min() <= rows.max() < num_passages:

@@ -42,6 +42,7 @@ def score_grouped(
     *,
     description: str = "scoring",
     progress: bool = True,
+    by_question: bool = False,
 ) -> Iterator[Block]:
     """Score the passages of many questions, a block at a time behind a progress bar.
 
@@ -56,6 +57,8 @@ def score_grouped(
         rows: passages of each question, [Q, K], -1 where there is none.
         description: the bar's first words.
         progress: show pairs a second and the remaining time on the main process.
+        by_question: take the passages of the first question first, then what the second one has
+            besides, and so on, so that all of a question is known early.
 
     Yields:
         The blocks, which have every pair once.
@@ -63,6 +66,8 @@ def score_grouped(
     flat = rows.ravel()
     pairs = np.argsort(flat, kind="stable")
     groups = _groups(pairs[flat[pairs] >= 0], flat, _QUESTIONS_OF_A_PASSAGE)
+    if by_question:
+        groups.sort(key=lambda group: int(group[0]))  # its first pair is of its first question
     size = _groups_at_once(teacher)
     bar = tqdm(
         total=sum(map(len, groups)),
@@ -103,7 +108,7 @@ def grouped_scores(
         questions: texts, Q of them.
         rows: passages of each question, [Q, K], -1 where there is none.
         after_block: called when the log holds the scores of another block.
-        settings: `description` and `progress`.
+        settings: `description`, `progress` and `by_question`.
     """
     scores = np.full(rows.size, -np.inf, dtype=np.float32)
     for block in score_grouped(teacher, questions, rows, **settings):
