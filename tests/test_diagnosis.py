@@ -15,7 +15,8 @@ from tiny_teachers import make_reranker
 from art.data.formats import Passage, Question
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
-from art.diagnosis import choose_questions, diagnose
+from art.diagnosis.candidates import choose_questions
+from art.diagnosis.diagnose import diagnose
 from art.errors import ArtError
 from art.evaluation.rerank import score_rows
 from art.planning.label_entropy import LabelEntropy
@@ -69,7 +70,7 @@ def test_figures_are_those_of_plain_rerankings(corpus, store, tiny_llama, tiny_b
         questions,
         retriever=(student, tokens),
         top_k=16,
-        depths=(20, 40),
+        depth=40,
         progress=False,
     )
     texts = [question.text for question in questions]
@@ -110,7 +111,7 @@ def test_mean_and_sum_are_the_same_whichever_the_teacher_takes(corpus, store, ti
             teachers(tiny_t5, store, PROMPTS[:1], reduction=reduction),
             store,
             asked(corpus),
-            depths=(8,),
+            depth=8,
             top_k=8,
             progress=False,
         ).label_entropies
@@ -127,7 +128,7 @@ def test_without_labels_agreement_and_flatness_are_left(corpus, store, tiny_llam
         teachers(tiny_llama, store, PROMPTS[:1]),
         store,
         asked(corpus, labelled=False),
-        depths=(10,),
+        depth=10,
         progress=False,
     )
     assert not found.results and not found.tests
@@ -173,7 +174,7 @@ def test_the_command_answers_every_question(
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
     common = ["--teacher", tiny_llama, "--passages", tmp_path / "passages.tsv", "--cpu"]
 
-    words = ["--questions", tmp_path / "dev.jsonl", "--retriever", tiny_bert]
+    words = ["--questions", tmp_path / "dev.jsonl", "--retriever", tiny_bert, "--depth", 60]
     prompts = [word for prompt in PROMPTS for word in ("--prompt", prompt)]
     assert run("diagnose", *common, *words, *prompts, "--config", tmp_path / "c.yaml") == 0
     printed = capsys.readouterr().out

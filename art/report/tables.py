@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from art.evaluation.metrics import metric
 
 if TYPE_CHECKING:
-    from art.diagnosis import Agreement, Diagnosis
+    from art.diagnosis.diagnose import Diagnosis
+    from art.diagnosis.judging import Agreement
     from art.evaluation.evaluate import Evaluation
     from art.evaluation.rankings import KeptPassage
     from art.evaluation.statistics import PairedTest
@@ -89,8 +90,6 @@ def _test_of(name: str) -> str:
 
 def diagnosis(found: Diagnosis) -> str:
     """Return what was found out about a teacher, a paragraph per question that a user would ask."""
-    agreements = [["", "same first passage (95 % interval)", "rank correlation"]]
-    agreements += [[name, *_agreement(one)] for name, one in found.agreements.items()]
     labels = [["", "at T = 1", "suggested T", "there, from 10 % to 90 % of the questions"]]
     labels += [[name, *_label_entropy(one)] for name, one in found.label_entropies.items()]
     over = f"{found.source}'s first {found.top_k}"
@@ -98,7 +97,8 @@ def diagnosis(found: Diagnosis) -> str:
     alike = f"\n{variants} put the passages of a question in the same order"
     parts = [
         _reordered(found),
-        f"Teacher and search over the first {found.top_k}\n{_aligned(agreements)}",
+        *_blended(found),
+        f"Teacher and search over the first {found.top_k}\n{agreements(found.agreements)}",
         f"Soft labels over {over}: entropy as % of log K\n{_aligned(labels)}"
         + alike * (len(found.label_entropies) > 1),
     ]
@@ -106,6 +106,13 @@ def diagnosis(found: Diagnosis) -> str:
         parts.append(f"Prompts, over {over}\n{_prompts(found)}")
     parts.append(f"{found.pairs_per_second:,.1f} pairs a second here")
     return "\n\n".join(parts)
+
+
+def agreements(found: Mapping[str, Agreement]) -> str:
+    """Return a table of how far the teacher agrees with each search."""
+    lines = [["", "same first passage (95 % interval)", "rank correlation"]]
+    lines += [[name, *_agreement(one)] for name, one in found.items()]
+    return _aligned(lines)
 
 
 def hours(
@@ -145,6 +152,29 @@ def _reordered(found: Diagnosis) -> str:
     ]
     notes = [f"note: {note}" for note in next(iter(found.results.values())).notes]
     return "\n".join([comparison(found.results), *tests, *notes])
+
+
+def _blended(found: Diagnosis) -> list[str]:
+    """Return the paragraph about blends; none without labels."""
+    if not found.results:
+        return []
+    scales = ", ".join(f"{name} {scale:.3g}" for name, scale in found.scales.items() if scale)
+    parts = [
+        f"Teacher and search blended over the first {found.depth}: search / scale + weight × "
+        f"teacher / scale\n(scale: standard deviation within the lists: {scales or 'none'})"
+    ]
+    if found.blends:
+        names = found.blends[0].evaluation.metrics
+        tested = f"{metric(found.tested).title} against the search alone"
+        lines = [["", *(metric(name).title for name in names), tested]]
+        for one in found.blends:
+            test = "" if one.test is None else outcome(one.test)
+            lines.append([f"{one.source}, weight {one.weight:g}", *_cells(one.evaluation), test])
+        parts.append(_aligned(lines))
+        parts.append("note: the best of these weights was found on these questions")
+    silent = [name for name, scale in found.scales.items() if scale is None]
+    parts += [f"note: {name} gives all passages of a list the same score" for name in silent]
+    return ["\n".join(parts)]
 
 
 def _label_entropy(one: LabelEntropy) -> list[str]:
