@@ -46,7 +46,7 @@ class FillingTable(Watcher):
         step = _STEPS * interim.num_done // interim.num_questions
         if self._step < step < _STEPS:  # all of them are the result
             self._step = step
-            say(f"{_done(interim)}, {_time(interim.seconds_left)} left: {_line(interim)}")
+            say(f"{_done(interim)}, {_time(interim.seconds_left)} left; {_line(interim)}")
 
     def end(self) -> None:
         """Remove the table from the terminal: the whole one follows."""

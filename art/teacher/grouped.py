@@ -20,6 +20,7 @@ from art.teacher.cached import CachedTeacher
 # Passages of a block fill so many batches: enough to sort them by length, and few enough that a
 # kill costs half a minute on a CPU. A passage that many questions find counts for several.
 _BATCHES_AT_ONCE = 16
+_BATCHES_WHILE_WATCHED = 4  # somebody waits for the first questions
 _QUESTIONS_OF_A_PASSAGE = 8
 
 
@@ -58,7 +59,7 @@ def score_grouped(
         description: the bar's first words.
         progress: show pairs a second and the remaining time on the main process.
         by_question: take the passages of the first question first, then what the second one has
-            besides, and so on, so that all of a question is known early.
+            besides, and so on, in smaller blocks: all of a question is known early.
 
     Yields:
         The blocks, which have every pair once.
@@ -68,7 +69,7 @@ def score_grouped(
     groups = _groups(pairs[flat[pairs] >= 0], flat, _QUESTIONS_OF_A_PASSAGE)
     if by_question:
         groups.sort(key=lambda group: int(group[0]))  # its first pair is of its first question
-    size = _groups_at_once(teacher)
+    size = _groups_at_once(teacher, _BATCHES_WHILE_WATCHED if by_question else _BATCHES_AT_ONCE)
     bar = tqdm(
         total=sum(map(len, groups)),
         desc=description,
@@ -126,8 +127,8 @@ def _groups(
     return [group for group in np.split(pairs, np.flatnonzero(place % most == 0)) if len(group)]
 
 
-def _groups_at_once(teacher: CachedTeacher) -> int:
-    num_tokens = _BATCHES_AT_ONCE * teacher.teacher.batch_tokens * distributed.world_size()
+def _groups_at_once(teacher: CachedTeacher, num_batches: int) -> int:
+    num_tokens = num_batches * teacher.teacher.batch_tokens * distributed.world_size()
     return max(distributed.world_size(), num_tokens // teacher.teacher.template.longest)
 
 

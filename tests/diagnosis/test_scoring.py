@@ -33,7 +33,7 @@ def scored(cached: CachedTeacher, stop_at: int | None = None) -> tuple[np.ndarra
 
 
 def test_the_first_question_is_known_before_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grouped, "_BATCHES_AT_ONCE", 1)
+    monkeypatch.setattr(grouped, "_BATCHES_WHILE_WATCHED", 1)
     scores, done = scored(CachedTeacher(FakeTeacher(), None, TOKENS))
     assert done == [[], [], [0], [0, 1]]  # rows 0, 2 (of both), 4; then 5
     alone = CachedTeacher(FakeTeacher(), None, TOKENS).score(TEXTS, np.maximum(ROWS, 0)).scores
@@ -41,7 +41,7 @@ def test_the_first_question_is_known_before_the_second(monkeypatch: pytest.Monke
 
 
 def test_a_killed_diagnosis_goes_on_from_its_scores(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(grouped, "_BATCHES_AT_ONCE", 1)
+    monkeypatch.setattr(grouped, "_BATCHES_WHILE_WATCHED", 1)
     whole, _ = scored(CachedTeacher(FakeTeacher(), None, TOKENS))
     with kept_scores(tmp_path) as open_log, pytest.raises(KeyboardInterrupt):
         scored(CachedTeacher(FakeTeacher(), open_log(MINE), TOKENS), stop_at=2)
