@@ -20,7 +20,7 @@ from art.teacher.grouped import score_grouped
 from art.teacher.log_file import LOG_NAME, read_known
 from art.teacher.score_log import ScoreLog
 
-_ENOUGH_SECONDS = 1.0
+_ENOUGH_SECONDS = 2.0
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Pace:
     def of_sample(
         cls, teacher: CachedTeacher, texts: Sequence[str], rows: NDArray[np.int64]
     ) -> Pace:
-        """Score some of the pairs, passage by passage as all will be, for about a second.
+        """Score some of the pairs, passage by passage as all will be, for a few seconds.
 
         Every process of the job must call it. The scores are not kept: how many there are depends
         on the time, and what is known decides which pairs are batched together.

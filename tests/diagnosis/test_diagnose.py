@@ -16,11 +16,14 @@ from art.data.formats import Passage, Question
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.diagnosis.candidates import choose_questions
-from art.diagnosis.diagnose import diagnose
-from art.errors import ArtError
+from art.diagnosis.diagnose import Diagnosis, diagnose
+from art.diagnosis.scoring import kept_scores
+from art.diagnosis.watching import Estimate, Interim, Watcher
+from art.errors import ArtError, MismatchError
 from art.evaluation.rerank import score_rows
 from art.planning.label_entropy import LabelEntropy
 from art.retriever.bm25 import BM25
+from art.retriever.embedding import embed_passages
 from art.retriever.loading import create_retriever
 from art.teacher.cached import CachedTeacher
 from art.teacher.registry import load_teacher
@@ -137,9 +140,143 @@ def test_without_labels_agreement_and_flatness_are_left(corpus, store, tiny_llam
     assert found.top_k == 32
 
 
-def test_nothing_to_diagnose_is_one_clear_error(store, tiny_llama) -> None:
+def test_nothing_to_diagnose_is_one_clear_error(corpus, store, tiny_llama) -> None:
     with pytest.raises(ArtError, match="at least two passages and one question"):
         diagnose(teachers(tiny_llama, store, PROMPTS), store, [], progress=False)
+    mixed = asked(corpus)[:3] + asked(corpus, labelled=False)[3:]
+    with pytest.raises(ArtError, match="some questions have labels and some have none"):
+        diagnose(teachers(tiny_llama, store, PROMPTS), store, mixed, progress=False)
+
+
+class Noticing(Watcher):
+    """Remembers what it saw; interrupts after so many blocks."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.estimates: list[Estimate] = []
+        self.interims: list[Interim] = []
+        self.stop_at, self.num_ended = stop_at, 0
+
+    def estimated(self, estimate: Estimate) -> None:
+        self.estimates.append(estimate)
+
+    def scored(self, interim: Interim) -> None:
+        self.interims.append(interim)
+        if len(self.interims) == self.stop_at:
+            raise KeyboardInterrupt
+
+    def end(self) -> None:
+        self.num_ended += 1
+
+
+def test_an_index_gives_what_embedding_gives_and_embeds_nothing(
+    corpus, store, tiny_llama, tiny_bert, tmp_path, monkeypatch
+) -> None:
+    student = create_retriever(str(tiny_bert), passage_length=64, pooling="mean")
+    tokens = TokenStore.open_or_build(store, student.passage_template, progress=False)
+    index = embed_passages(student, tokens, tmp_path / "index", store=store, progress=False)
+    opened = teachers(tiny_llama, store, PROMPTS[:1])
+    seen = [Noticing(), Noticing()]
+    by_tokens, by_index = (
+        diagnose(
+            opened,
+            store,
+            asked(corpus),
+            retriever=(student, passages),
+            depth=10,
+            top_k=10,
+            progress=False,
+            watcher=watcher,
+        )
+        for passages, watcher in zip((tokens, index), seen, strict=True)
+    )
+    for name, result in by_tokens.results.items():
+        assert by_index.results[name].metrics == result.metrics
+        np.testing.assert_array_equal(by_index.results[name].rows, result.rows)
+    assert by_index.agreements == by_tokens.agreements and by_index.scales == by_tokens.scales
+    # Before embedding there is an estimate of the most that may follow.
+    assert [one.is_most for one in seen[0].estimates] == [True, False]
+    assert [one.is_most for one in seen[1].estimates] == [False]
+
+    monkeypatch.setattr("art.diagnosis.candidates.embed_passages", None)
+    other = create_retriever(str(tiny_bert), passage_length=32, pooling="mean")
+    with pytest.raises(MismatchError, match="the index was made by retriever"):
+        diagnose(opened, store, asked(corpus), retriever=(other, index), progress=False)
+    elsewhere = PassageStore.build(
+        [Passage(*one) for one in corpus[1:]], tmp_path / "store", source="test", progress=False
+    )
+    with pytest.raises(MismatchError, match="the index holds passages"):
+        diagnose(opened, elsewhere, asked(corpus), retriever=(student, index), progress=False)
+
+
+def test_what_is_seen_on_the_way_ends_in_what_is_found(
+    corpus, store, tiny_llama, tiny_bert, monkeypatch
+) -> None:
+    monkeypatch.setattr("art.teacher.grouped._groups_at_once", lambda *_: 7)
+    student = create_retriever(str(tiny_bert), passage_length=64, pooling="mean")
+    tokens = TokenStore.open_or_build(store, student.passage_template, progress=False)
+    watcher, questions = Noticing(), asked(corpus)
+    found = diagnose(
+        teachers(tiny_llama, store, PROMPTS),
+        store,
+        questions,
+        retriever=(student, tokens),
+        depth=5,
+        top_k=4,
+        progress=False,
+        watcher=watcher,
+    )
+    most, exact = watcher.estimates
+    by_bm25, by_retriever = (found.results[name].rows[:, :5] for name in ("BM25", "retriever"))
+    both = sum(len(set(one) & set(other)) for one, other in zip(by_bm25, by_retriever, strict=True))
+    assert (most.num_pairs, most.num_further) == (12 * 2 * 5, 12 * 4)
+    assert (exact.num_pairs, exact.num_twice, exact.num_known) == (12 * 2 * 5 - both, both, 0)
+    done = [one.num_done for one in watcher.interims]
+    assert len(done) > 3 and done == sorted(done) and done[-1] == 12 and watcher.num_ended == 1
+    last = watcher.interims[-1]
+    assert last.seconds_left == 0 and last.agreements == found.agreements
+    assert {name: one.metrics for name, one in last.results.items()} == {
+        name: one.metrics for name, one in found.results.items()
+    }
+    first = watcher.interims[0]
+    hits = found.results["BM25, first 5 re-ordered"].hits[: first.num_done]
+    shown = first.results["BM25, first 5 re-ordered"].metrics["top_1"]
+    assert shown == hits[:, 0].mean() and first.seconds_left > 0
+
+
+def test_a_killed_diagnosis_ends_as_one_that_was_not(
+    corpus, store, tiny_llama, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("art.teacher.grouped._groups_at_once", lambda *_: 5)
+
+    def once(folder: Path, stop_at: int | None = None) -> tuple[Noticing, Diagnosis | None]:
+        watcher = Noticing(stop_at)
+        with kept_scores(folder) as open_log:
+
+            def opened() -> CachedTeacher:
+                plain = open_teacher(tiny_llama, store, PROMPTS[0])
+                log = open_log(plain.fingerprint)
+                return CachedTeacher(plain.teacher, log, plain.passage_tokens)
+
+            ways = {PROMPTS[0]: opened}
+            settings = {"depth": 8, "top_k": 8, "progress": False, "watcher": watcher}
+            try:
+                return watcher, diagnose(ways, store, asked(corpus), **settings)
+            except KeyboardInterrupt:
+                return watcher, None
+
+    _, whole = once(tmp_path / "whole")
+    killed, nothing = once(tmp_path / "killed", stop_at=2)
+    assert nothing is None and killed.num_ended == 1
+    again, found = once(tmp_path / "killed")
+    assert whole is not None and found is not None
+    assert again.estimates[-1].num_known > 0
+    assert again.estimates[-1].num_known + again.estimates[-1].num_pairs == 12 * 8
+    for name, result in whole.results.items():
+        np.testing.assert_array_equal(found.results[name].rows, result.rows)
+        np.testing.assert_array_equal(found.results[name].scores, result.scores)
+    known, third = once(tmp_path / "killed")
+    assert known.estimates[-1].num_pairs == 0 and third is not None
+    assert third.pairs_per_second > 0  # of the sample
 
 
 def test_questions_are_drawn_from_the_labelled_ones_in_their_order(corpus) -> None:
@@ -192,6 +329,10 @@ def test_the_command_answers_every_question(
     ):
         assert expected in printed
 
+    assert "Teacher and search blended over the first 60" in printed
+    assert "retriever, weight 0.3" in printed and "BM25, weight 3" in printed
+    assert "(scale: standard deviation within the lists: BM25 " in printed
+
     words = ["--questions", tmp_path / "dev.jsonl", "--config", tmp_path / "c.yaml"]
     assert run("diagnose", *common, *words) == 0
     printed = capsys.readouterr().out
@@ -208,3 +349,47 @@ def test_the_command_answers_every_question(
     assert run("diagnose", *common, *words) == 0
     printed = capsys.readouterr().out
     assert "3 questions without labels" in printed and "configured" not in printed
+
+
+def test_the_command_takes_an_index_that_fits_and_no_other(
+    corpus, tiny_llama, tiny_bert, tmp_path: Path, capsys, caplog
+) -> None:
+    lines = [{"id": name, "title": title, "text": text} for name, title, text in corpus]
+    for name, rows in (("passages", lines), ("others", lines[1:])):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    questions = [
+        {"question": one.text, "positive_passage_ids": sorted(one.positive_passage_ids)}
+        for one in asked(corpus)
+    ]
+    (tmp_path / "dev.jsonl").write_text("\n".join(map(json.dumps, questions)))
+    retriever = ["--retriever", tiny_bert, "--pooling", "mean", "--passage-length", 64]
+    passages = ["--passages", tmp_path / "passages.jsonl", "--cpu"]
+    index = tmp_path / "index"
+    assert run("embed", *retriever, *passages, "--output", index) == 0
+    teacher = ["--teacher", tiny_llama, "--dtype", "float32", "--max-length", 300]
+    asking = [*teacher, "--questions", tmp_path / "dev.jsonl", "--depth", 7]
+    caplog.clear()
+    capsys.readouterr()
+    assert run("diagnose", *asking, *passages, *retriever, "--index", index) == 0
+    captured = capsys.readouterr()
+    assert "embedding" not in captured.err
+    assert "retriever, first 7 re-ordered" in captured.out
+    (estimate,) = (line for line in caplog.messages if "pairs to score" in line)
+    assert "found by both searches" in estimate and "known" not in estimate
+    caplog.clear()
+    assert run("diagnose", *asking, *passages, *retriever, "--index", index) == 0
+    assert capsys.readouterr().out.split("\n\n")[:-1] == captured.out.split("\n\n")[:-1]
+    assert "0 pairs to score, besides" in caplog.text and "known already" in caplog.text
+
+    others = ["--passages", tmp_path / "others.jsonl", "--cpu"]
+    no_pooling = ["--retriever", tiny_bert, "--passage-length", 64]
+    for wrong, said in (
+        ([*passages, *no_pooling, "--index", index], "the index was made by retriever"),
+        ([*others, *retriever, "--index", index], "the index holds passages"),
+        ([*passages, *retriever, "--index", tmp_path], "no finished index here"),
+        ([*passages, "--index", index], "name it: --retriever"),
+        ([*passages, "--pooling", "mean"], "name it: --retriever"),
+    ):
+        assert run("diagnose", *asking, *wrong) == 1
+        error = capsys.readouterr().err
+        assert said in error and "scoring" not in error

@@ -88,5 +88,5 @@ def test_a_sample_tells_the_rate_and_is_not_kept(monkeypatch: pytest.MonkeyPatch
     assert cached.num_scores == 0
     pace.add(0, 50.0)
     assert pace.pairs_per_second == pace.sampled
-    pace.add(30, 2.0)
-    assert pace.pairs_per_second == 15
+    pace.add(30, 3.0)
+    assert pace.pairs_per_second == 10
