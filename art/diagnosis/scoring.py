@@ -85,7 +85,7 @@ class Pace:
 def num_unknown(teacher: CachedTeacher, texts: Sequence[str], rows: NDArray[np.int64]) -> int:
     """Return how many different pairs of Q questions with passages, [Q, U], are to be scored."""
     questions, columns = np.nonzero(rows >= 0)
-    asked = [texts[question] for question in questions]
+    asked = [texts[question] for question in questions.tolist()]
     return teacher.num_unknown(asked, rows[questions, columns][:, None])
 
 
@@ -149,6 +149,10 @@ def _open_log(held: ExitStack, folder: Path, fingerprint: str) -> ScoreLog:
         try:
             holder = "another diagnosis by this teacher"
             held.enter_context(lock(path.parent / ".lock", wait=False, holder=holder))
+            notify(
+                f"the teacher's scores are kept in {path.parent}: the next diagnosis knows them, "
+                "and so does a run whose teacher.known_scores names it"
+            )
         except ArtError as error:
             refusal = str(error)
             notify(f"the teacher's scores are not kept for the next time: {refusal}")

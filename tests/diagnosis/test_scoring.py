@@ -12,7 +12,7 @@ from art.diagnosis import scoring
 from art.diagnosis.scoring import Pace, kept_scores, num_unknown, score_by_question
 from art.teacher import grouped
 from art.teacher.cached import CachedTeacher
-from art.teacher.log_file import LOG_NAME
+from art.teacher.log_file import LOG_NAME, read_known
 
 TEXTS, ROWS = ["why", "who"], np.array([[4, 2, 0], [5, 2, -1]])
 
@@ -65,6 +65,7 @@ def test_a_log_in_use_is_read_and_not_waited_for(tmp_path: Path, caplog) -> None
         assert "in use by another diagnosis by this teacher" in caplog.text
     with kept_scores(tmp_path) as open_log:
         assert open_log(MINE).length == 5 and open_log(MINE) is open_log(MINE)
+    assert len(read_known([tmp_path / MINE], MINE)) == 5  # as a run takes them over
 
 
 def test_a_damaged_log_is_begun_again(tmp_path: Path, caplog) -> None:
