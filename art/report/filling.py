@@ -39,12 +39,15 @@ class FillingTable(Watcher):
         say(_estimate(estimate))
 
     def scored(self, interim: Interim) -> None:
-        """Draw the table, or say a line if another tenth of the questions is done."""
+        """Draw the table, or say a line where another tenth of the questions is done."""
+        if interim.num_done == interim.num_questions:  # these are the result
+            self.end()  # while the bar still stands above: where it ends, lines would be moved
+            return
         if self.wants_bar:
             self._draw([f"{_done(interim)}:", *_table(interim).splitlines()])
             return
         step = _STEPS * interim.num_done // interim.num_questions
-        if self._step < step < _STEPS:  # all of them are the result
+        if step > self._step:
             self._step = step
             say(f"{_done(interim)}, {_time(interim.seconds_left)} left; {_line(interim)}")
 

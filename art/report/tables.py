@@ -143,6 +143,12 @@ def outcome(test: PairedTest) -> str:
     return f"{test.only_first} won, {test.only_second} lost (exact McNemar p = {test.p_value:.2g})"
 
 
+def _outcome_cells(test: PairedTest | None) -> list[str]:
+    if test is None:
+        return ["", "", ""]
+    return [str(test.only_first), str(test.only_second), f"{test.p_value:.2g}"]
+
+
 def _reordered(found: Diagnosis) -> str:
     if not found.results:
         return f"{found.num_questions} questions without labels: nobody can tell who is right"
@@ -165,13 +171,14 @@ def _blended(found: Diagnosis) -> list[str]:
     ]
     if found.blends:
         names = found.blends[0].evaluation.metrics
-        tested = f"{metric(found.tested).title} against the search alone"
-        lines = [["", *(metric(name).title for name in names), tested]]
+        lines = [["", *(metric(name).title for name in names), "won", "lost", "p"]]
         for one in found.blends:
-            test = "" if one.test is None else outcome(one.test)
-            lines.append([f"{one.source}, weight {one.weight:g}", *_cells(one.evaluation), test])
+            name = f"{one.source}, weight {one.weight:g}"
+            lines.append([name, *_cells(one.evaluation), *_outcome_cells(one.test)])
         parts.append(_aligned(lines))
-        parts.append("note: the best of these weights was found on these questions")
+        tested = metric(found.tested).title
+        parts.append(f"won, lost: {tested} against the search alone (exact McNemar)")
+        parts.append("note: the best of these weights is chosen on the questions it is judged on")
     silent = [name for name, scale in found.scales.items() if scale is None]
     parts += [f"note: {name} gives all passages of a list the same score" for name in silent]
     return ["\n".join(parts)]

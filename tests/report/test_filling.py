@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from art.diagnosis.judging import Agreement
 from art.diagnosis.watching import Estimate, Interim
@@ -68,12 +69,15 @@ def test_without_labels_the_lines_are_of_agreement(caplog) -> None:
 def test_a_terminal_gets_the_table_in_its_place_and_nothing_is_left(labelled, capfd) -> None:
     table = FillingTable(redraws=True)
     assert table.wants_bar
-    for num_done in (5, 25, 100):
-        table.scored(interim(num_done, labelled=labelled))
+    with tqdm(total=100, ncols=60, mininterval=0, leave=True) as bar:
+        for num_done in (5, 25, 70, 100):
+            bar.update(num_done - bar.n)
+            table.scored(interim(num_done, labelled=labelled))
     table.end()
     screen = _screen(capfd.readouterr().err)
-    assert len(screen.shown) >= 3 and not any(line.strip() for line in screen.lines)
-    for num_done in (5, 25, 100):
+    assert [line for line in screen.lines if line.strip()] == [screen.lines[0]]
+    assert "100/100" in screen.lines[0]
+    for num_done in (5, 25, 70):
         value = f"{num_done:.1f}" if labelled else f"{num_done / 2:.1f} (10.0 to 60.0)"
         assert any(value in line for line in screen.shown), value
     assert any("of 100 questions:" in line for line in screen.shown)
@@ -95,6 +99,6 @@ def _screen(written: str) -> _Screen:
         elif part == "\r":
             pass
         else:
-            screen.lines[row] = part + screen.lines[row][len(part) :]
+            screen.lines[row] = part + screen.lines[row][len(part) :]  # from the left: see "\r"
             screen.shown.add(screen.lines[row].rstrip())
     return screen
