@@ -109,7 +109,8 @@ def diagnose(
     if len({is_labelled(question) for question in questions}) > 1:
         raise ArtError("some questions have labels and some have none", hint="leave those out")
     if retriever is not None:
-        _check_index(*retriever, store)
+        with distributed.fail_together():
+            _check_index(*retriever, store)
     texts = [question.text for question in questions]
     top_k, num_scored = min(top_k, len(store)), min(max(depth, top_k), len(store))
     width = min(max(num_scored, *ks), len(store))

@@ -99,6 +99,6 @@ def _screen(written: str) -> _Screen:
         elif part == "\r":
             pass
         else:
-            screen.lines[row] = part + screen.lines[row][len(part) :]  # from the left: see "\r"
+            screen.lines[row] = part + screen.lines[row][len(part) :]
             screen.shown.add(screen.lines[row].rstrip())
     return screen
