@@ -184,14 +184,14 @@ def _score(
     progress: bool,
 ) -> dict[str, NDArray[np.float32]]:
     """Return the teacher's scores of each search's first passages, [Q, K]; a watcher looks on."""
-    num_pairs, num_new = int((union.rows >= 0).sum()), num_unknown(teacher, texts, union.rows)
+    num_new, num_known = num_unknown(teacher, texts, union.rows)
     num_before = teacher.num_scored
     watcher.estimated(
         Estimate(
             num_new,
             num_further,
             pace.pairs_per_second,
-            num_known=num_pairs - num_new,
+            num_known=num_known,
             num_twice=union.num_twice,
         )
     )

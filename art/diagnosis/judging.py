@@ -126,8 +126,9 @@ class Judge:
 
     @property
     def tested(self) -> str:
-        """The metric that is tested: the deepest one that re-ordering 20 passages can change."""
-        return f"top_{max((k for k in self.ks if k < 20), default=min(self.ks))}"
+        """The metric that is tested: the deepest one that every re-ordering can change."""
+        can_change = (k for k in self.ks if k < min(self.depths))
+        return f"top_{max(can_change, default=min(self.ks))}"
 
     def prompt(self, source: str, given: NDArray[np.float32]) -> PromptMetrics:
         """Judge the teacher's order of each question's first K passages by its scores, [Q, K]."""

@@ -82,8 +82,16 @@ class Pace:
         return self.num_scored / self.seconds if measured_long else self.sampled
 
 
-def num_unknown(teacher: CachedTeacher, texts: Sequence[str], rows: NDArray[np.int64]) -> int:
-    """Return how many different pairs of Q questions with passages, [Q, U], are to be scored."""
+def num_unknown(
+    teacher: CachedTeacher, texts: Sequence[str], rows: NDArray[np.int64]
+) -> tuple[int, int]:
+    """Return how many different pairs are to be scored, and how many of all have a score already.
+
+    Args:
+        teacher: a frozen teacher over the store's passages.
+        texts: questions, Q of them.
+        rows: passages of each, [Q, U], -1 where there is none.
+    """
     questions, columns = np.nonzero(rows >= 0)
     asked = [texts[question] for question in questions.tolist()]
     return teacher.num_unknown(asked, rows[questions, columns][:, None])

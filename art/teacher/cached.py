@@ -121,8 +121,8 @@ class CachedTeacher:
         scores, _ = self.log.lookup(hashes)
         return ScoredPairs(scores.reshape(asked.shape), asked.size, int(known.sum()), len(first))
 
-    def num_unknown(self, questions: Sequence[str], rows: ArrayLike) -> int:
-        """Return how many different pairs of questions and their passages have no score yet.
+    def num_unknown(self, questions: Sequence[str], rows: ArrayLike) -> tuple[int, int]:
+        """Return how many different pairs have no score yet, and how many of B × K have one.
 
         Args:
             questions: B texts.
@@ -131,8 +131,9 @@ class CachedTeacher:
         Raises:
             ArtError: a row is not in the store.
         """
-        hashes = np.unique(self._hashes(questions, np.asarray(rows, dtype=np.int64)))
-        return int((~self.log.lookup(hashes)[1]).sum())
+        hashes = self._hashes(questions, np.asarray(rows, dtype=np.int64))
+        _, known = self.log.lookup(hashes)
+        return len(np.unique(hashes[~known])), int(known.sum())
 
     def score_anew(
         self, questions: Sequence[str], rows: Sequence[int] | NDArray[np.int64]

@@ -48,10 +48,18 @@ def test_a_killed_diagnosis_goes_on_from_its_scores(tmp_path: Path, monkeypatch)
     teacher = FakeTeacher()
     with kept_scores(tmp_path) as open_log:
         cached = CachedTeacher(teacher, open_log(MINE), TOKENS)
-        assert num_unknown(cached, TEXTS, ROWS) == 2
+        assert num_unknown(cached, TEXTS, ROWS) == (2, 3)
         again, _ = scored(cached)
     assert len(teacher.asked) == 2
     np.testing.assert_array_equal(again, whole)
+
+
+def test_passages_of_one_text_are_one_pair_to_score() -> None:
+    cached = CachedTeacher(FakeTeacher(), None, TOKENS)
+    rows = np.array([[1, 3, 2], [1, -1, -1]])  # rows 1 and 3 have the same tokens
+    assert num_unknown(cached, TEXTS, rows) == (3, 0)
+    cached.score(TEXTS[:1], [[3]])
+    assert num_unknown(cached, TEXTS, rows) == (2, 2)
 
 
 def test_a_log_in_use_is_read_and_not_waited_for(tmp_path: Path, caplog) -> None:
@@ -60,7 +68,7 @@ def test_a_log_in_use_is_read_and_not_waited_for(tmp_path: Path, caplog) -> None
         scored(cached)
         with kept_scores(tmp_path) as open_other:
             other = CachedTeacher(FakeTeacher(), open_other(MINE), TOKENS)
-            assert num_unknown(other, TEXTS, ROWS) == 0
+            assert num_unknown(other, TEXTS, ROWS) == (0, 5)
             other.score(["what"], [[1]])
         assert "in use by another diagnosis by this teacher" in caplog.text
     with kept_scores(tmp_path) as open_log:
