@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -94,14 +94,12 @@ class Judge:
         searches: each search's own order; empty without labels.
         ks: depths of the top-k accuracy.
         depths: how many passages of each search are re-ordered; the deepest are blended.
-        is_whole: whether the lists hold every passage there is.
     """
 
     candidates: Mapping[str, Candidates]
     searches: Mapping[str, Evaluation]
     ks: Sequence[int]
     depths: Sequence[int]
-    is_whole: bool
 
     @classmethod
     def of(
@@ -122,7 +120,7 @@ class Judge:
             if labelled
         }
         depths = sorted({min(20, depth, width), min(depth, width)})
-        return cls(candidates, searches, ks, depths, width >= len(store))
+        return cls(candidates, searches, ks, depths)
 
     @property
     def tested(self) -> str:
@@ -232,11 +230,17 @@ class Judge:
             np.take_along_axis(part, order, axis=1)
             for part in (search.rows[kept], scores, search.hits[kept])
         )
-        labelled, depth = search.labelled[kept], None if self.is_whole else rows.shape[1]
+        labelled, depth = search.labelled[kept], None if search.whole else rows.shape[1]
         values = compute_all(Hits(hits, labelled, self.ks, depth))
-        questions = [search.questions[position] for position in kept.tolist()]
-        return Evaluation(
-            means(values), questions, rows, scores, hits, labelled, values, search.notes
+        return replace(
+            search,
+            metrics=means(values),
+            questions=[search.questions[position] for position in kept.tolist()],
+            rows=rows,
+            scores=scores,
+            hits=hits,
+            labelled=labelled,
+            per_question=values,
         )
 
     def _test(self, result: Evaluation, search: Evaluation) -> PairedTest | None:

@@ -17,7 +17,17 @@ from art.report.filling import FillingTable
 def evaluation(share: float) -> Evaluation:
     nothing = np.zeros((0, 0))
     values = {"top_1": share / 2, "top_5": share}
-    return Evaluation(values, [], nothing, nothing, None, nothing, {}, [])
+    return Evaluation(
+        metrics=values,
+        questions=[],
+        rows=nothing,
+        scores=nothing,
+        hits=None,
+        labelled=nothing,
+        whole=False,
+        per_question={},
+        notes=[],
+    )
 
 
 def interim(num_done: int, *, labelled: bool = True) -> Interim:
