@@ -186,6 +186,7 @@ def _score(
     """Return the teacher's scores of each search's first passages, [Q, K]; a watcher looks on."""
     num_new, num_known = num_unknown(teacher, texts, union.rows)
     num_before = teacher.num_scored
+    pace.expect(teacher, union.rows)
     watcher.estimated(
         Estimate(
             num_new,

@@ -16,7 +16,7 @@ from art import distributed
 from art.errors import ArtError, CorruptionError, notify
 from art.files import lock
 from art.teacher.cached import CachedTeacher
-from art.teacher.grouped import score_grouped
+from art.teacher.grouped import num_reads, score_grouped
 from art.teacher.log_file import LOG_NAME, read_known
 from art.teacher.score_log import ScoreLog
 
@@ -27,13 +27,18 @@ _ENOUGH_SECONDS = 2.0
 class Pace:
     """How fast all processes together score: on a sample at first, then on what was asked for.
 
+    A teacher that reads passages apart takes its time for these, and a sample has fewer questions
+    for each of them than all pairs have.
+
     Attributes:
-        sampled: pairs a second of the sample.
+        sampled: passages read in a second, or pairs where each is read whole.
+        pairs_per_read: that are expected; 1 where each pair is read whole.
         num_scored: pairs since then.
         seconds: that these took.
     """
 
     sampled: float
+    pairs_per_read: float = 1.0
     num_scored: int = 0
     seconds: float = 0.0
 
@@ -54,20 +59,26 @@ class Pace:
         flat = rows.ravel()
         passages = np.random.default_rng(0).permutation(np.unique(flat))
 
-        def timed(count: int) -> tuple[int, float]:
+        def timed(count: int) -> tuple[float, float]:
             pairs = np.flatnonzero(np.isin(flat, passages[:count])).tolist()
             start = time.perf_counter()
             teacher.score_anew([texts[pair // rows.shape[1]] for pair in pairs], flat[pairs])
-            return len(pairs), time.perf_counter() - start
+            seconds = time.perf_counter() - start
+            return len(pairs) / _pairs_per_read(teacher, flat[pairs]), seconds
 
         with distributed.fail_together():
             timed(1)  # the first forward pass is slow
             count = 1
-            num_pairs, seconds = timed(count)
+            reads, seconds = timed(count)
             while seconds < _ENOUGH_SECONDS and count < len(passages):
                 count = max(2 * count, int(count * _ENOUGH_SECONDS / 2 / seconds))
-                num_pairs, seconds = timed(count)
-        return cls(sum(distributed.gather_objects(num_pairs / seconds)))
+                reads, seconds = timed(count)
+        every = distributed.gather_objects(reads / seconds)
+        return cls(sum(every), _pairs_per_read(teacher, rows))
+
+    def expect(self, teacher: CachedTeacher, rows: NDArray[np.int64]) -> None:
+        """Expect passages as these share them, [Q, U], -1 where there is none."""
+        self.pairs_per_read = _pairs_per_read(teacher, rows)
 
     def add(self, num_scored: int, seconds: float) -> None:
         """Count pairs that were asked for; those that were known took no time worth counting."""
@@ -78,8 +89,14 @@ class Pace:
     @property
     def pairs_per_second(self) -> float:
         """Return the rate of what was asked for, once that took longer than the sample."""
-        measured_long = self.seconds > _ENOUGH_SECONDS
-        return self.num_scored / self.seconds if measured_long else self.sampled
+        if self.seconds > _ENOUGH_SECONDS:
+            return self.num_scored / self.seconds
+        return self.sampled * self.pairs_per_read
+
+
+def _pairs_per_read(teacher: CachedTeacher, rows: NDArray[np.int64]) -> float:
+    apart = teacher.teacher.reads_passages_apart
+    return int((rows >= 0).sum()) / num_reads(rows) if apart else 1.0
 
 
 def num_unknown(

@@ -118,6 +118,12 @@ def grouped_scores(
     return scores.reshape(rows.shape)
 
 
+def num_reads(rows: NDArray[np.int64]) -> int:
+    """Return how often a passage is read in scoring these, [Q, K], by who reads passages apart."""
+    _, counts = np.unique(rows[rows >= 0], return_counts=True)
+    return int(np.ceil(counts / _QUESTIONS_OF_A_PASSAGE).sum())
+
+
 def _groups(
     pairs: NDArray[np.int64], flat: NDArray[np.int64], most: int
 ) -> list[NDArray[np.int64]]:

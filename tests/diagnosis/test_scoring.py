@@ -99,3 +99,18 @@ def test_a_sample_tells_the_rate_and_is_not_kept(monkeypatch: pytest.MonkeyPatch
     assert pace.pairs_per_second == pace.sampled
     pace.add(30, 3.0)
     assert pace.pairs_per_second == 10
+
+
+def test_who_reads_passages_apart_is_timed_by_passages(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(np.arange(0.0, 100.0, 0.25))
+    monkeypatch.setattr(scoring.time, "perf_counter", lambda: next(clock))
+    teacher = FakeTeacher()
+    teacher.reads_passages_apart = True
+    cached = CachedTeacher(teacher, None, TOKENS)
+    pace = Pace.of_sample(cached, TEXTS, np.maximum(ROWS, 0))
+    assert pace.sampled == 4 / 0.25  # passages 0, 2, 4 and 5
+    assert pace.pairs_per_second == 6 / 0.25
+    pace.expect(cached, ROWS)
+    assert pace.pairs_per_second == 5 / 0.25
+    pace.expect(cached, np.zeros((20, 1), np.int64))  # one passage: eight questions a time
+    assert pace.pairs_per_second == pytest.approx(20 / 3 * 4 / 0.25)
