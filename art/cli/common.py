@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 Rows = TypeVar("Rows")
 
 QuestionsFile = Annotated[
-    Path, typer.Option("--questions", help="Questions: .txt, .csv, .tsv, .jsonl, or a BEIR folder.")
+    Path, typer.Option("--questions", help="Questions: .txt, .csv, .tsv, .jsonl, .json, a dataset.")
 ]
 PassagesFile = Annotated[
-    Path, typer.Option("--passages", help="Corpus: .tsv, .jsonl, a BEIR folder; or .gz.")
+    Path, typer.Option("--passages", help="Corpus: .tsv, .jsonl, a BEIR folder; .gz; a dataset.")
 ]
 SkipBadRows = Annotated[
     bool,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -68,7 +69,7 @@ def score(
     teacher: TeacherModel,
     passages: PassagesFile,
     questions: QuestionsFile,
-    run: Annotated[Path, typer.Option(help="Results to re-order: DPR's .json, .jsonl; a .trec.")],
+    run: Annotated[Path, typer.Option(help="Results to re-order: .trec, DPR's .json; or .gz.")],
     output: Annotated[
         Path, typer.Option(help="Result file, .json or .trec; a killed job goes on beside it.")
     ],
@@ -94,11 +95,13 @@ def score(
     from art.data.passages import PassageStore
     from art.data.tokens import TokenStore
     from art.evaluation.rescoring import match_run, rescore_run
+    from art.evaluation.runs import check_run_ids
     from art.teacher.registry import answers_for, load_teacher
 
     run_format(output)  # scoring takes long; a wrong ending should not wait for it
     found = read_rows(read_run, run, skip_bad_rows=skip_bad_rows)
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
+    check_run_ids(output, found.question_ids, chain.from_iterable(found.passage_ids))
     settings = _checked(
         teacher,
         kind=kind,

@@ -119,7 +119,7 @@ def search(
 
     from art import distributed
     from art.data.formats import read_questions, run_format
-    from art.evaluation.runs import write_run
+    from art.evaluation.runs import check_run_ids, write_run
     from art.retriever.fusion import Fusion
 
     source = source_of(retriever, settings, question_vectors, ids)
@@ -135,12 +135,14 @@ def search(
         raise ArtError("--output is missing", hint="name a result file, such as run.trec")
     run_format(output)  # a search takes minutes; a wrong ending should not wait for it
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
+    check_run_ids(output, (question.question_id for question in asked), ())
     with processes(cpu) as device:
         asking, opened, store = _open_any(
             source, len(asked), index, passages, skip_bad_rows, device
         )
         with distributed.fail_together():
             if distributed.is_main():
+                check_run_ids(output, (), filter(None, [store.spaced_id()]))
                 find = finder(opened, store, fusion)
                 texts = [question.text for question in asked]
                 vectors = (
