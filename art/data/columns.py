@@ -20,14 +20,15 @@ PREFIX = "hf:"
 PARQUET = ".parquet"
 DESCRIPTION = "file or folder, a folder of datasets' save_to_disk, hf:NAME[:CONFIG]/SPLIT"
 _BATCH_ROWS = 256
+_BUFFER_BYTES = 1 << 20
+_SPLITS = "dataset_dict.json"
 # What the name of one file of several has behind the name of all: `-00003-of-00012`.
 _SHARD = re.compile(r"[-_.]?\d+(-of-\d+)?$")
 
 
 def is_dataset_folder(folder: Path) -> bool:
     """Return whether `save_to_disk` wrote a folder, or Parquet files lie in it."""
-    saved = (folder / "state.json", folder / "dataset_dict.json")
-    return any(path.is_file() for path in saved) or any(folder.glob(f"*{PARQUET}"))
+    return _is_saved(folder) or any(folder.glob(f"*{PARQUET}"))
 
 
 def dataset_files(source: str | Path) -> list[Path]:
@@ -52,11 +53,7 @@ def dataset_rows(source: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     number = 0
     for batch in _batches(source):
-        names = batch.schema.names
-        if len(set(names)) < len(names):
-            raise DataError(f"two columns have one name: {', '.join(names)}", where=source)
-        used = [field.name for field in batch.schema if _is_used(field.type)]
-        for row in batch.select(used).to_pylist():
+        for row in batch.to_pylist():
             number += 1
             yield number, row
 
@@ -64,8 +61,17 @@ def dataset_rows(source: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _batches(source: str | Path) -> Iterable[Any]:
     if _is_parquet(source):
         return _parquet_batches(_parquet_files(Path(source)))
-    batches: Iterable[Any] = _dataset(source).with_format("arrow").iter(batch_size=_BATCH_ROWS)
+    dataset = _dataset(source)
+    dataset = dataset.select_columns(_used_columns(dataset.features.arrow_schema, source))
+    batches: Iterable[Any] = dataset.with_format("arrow").iter(batch_size=_BATCH_ROWS)
     return batches
+
+
+def _used_columns(schema: pyarrow.Schema, source: str | Path) -> list[str]:
+    if len(set(schema.names)) < len(schema.names):
+        names = ", ".join(schema.names)
+        raise DataError(f"two columns have one name: {names}", where=source)
+    return [field.name for field in schema if _is_used(field.type)]
 
 
 def _is_used(kind: pyarrow.DataType) -> bool:
@@ -82,12 +88,11 @@ def _is_used(kind: pyarrow.DataType) -> bool:
 def _is_parquet(source: str | Path) -> bool:
     if str(source).startswith(PREFIX):
         return False
-    path = Path(source)
-    return path.is_file() or not (path / "state.json").is_file() | _is_dict(path)
+    return not _is_saved(Path(source))
 
 
-def _is_dict(folder: Path) -> bool:
-    return (folder / "dataset_dict.json").is_file()
+def _is_saved(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("state.json", _SPLITS))
 
 
 def _parquet_files(path: Path) -> list[Path]:
@@ -111,8 +116,11 @@ def _parquet_batches(files: list[Path]) -> Iterator[Any]:
 
     for path in files:
         try:
-            with parquet.ParquetFile(path) as file:
-                yield from file.iter_batches(batch_size=_BATCH_ROWS)
+            # Buffered, because else a whole column of a group of rows is read at once.
+            opened = parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+            with opened as file:
+                names = _used_columns(file.schema_arrow, path)
+                yield from file.iter_batches(batch_size=_BATCH_ROWS, columns=names)
         except (OSError, pyarrow.ArrowException) as error:
             raise DataError(f"cannot read: {error}", where=path, hint="is it complete?") from error
 
@@ -141,7 +149,7 @@ def _saved(folder: Path) -> Any:
         found = datasets.load_from_disk(str(folder))
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"cannot read: {error}", where=folder, hint="is it complete?") from error
-    if not _is_dict(folder):
+    if not (folder / _SPLITS).is_file():
         return found
     if len(found) != 1:
         names = ", ".join(str(folder / name) for name in found)

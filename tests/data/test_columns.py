@@ -137,6 +137,12 @@ def test_columns_that_nobody_reads_cost_nothing_and_may_be_of_any_type(tmp_path:
     assert found == [("x", "a"), ("y", "b")]
 
 
+def test_a_beir_folder_stays_one_where_parquet_files_lie_in_it_too(tmp_path: Path) -> None:
+    as_parquet(tmp_path, PASSAGES)
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "d1", "text": "moon"}\n')
+    assert [one.passage_id for one in read_passages(tmp_path)] == ["d1"]
+
+
 def test_several_datasets_of_questions_have_ids_of_their_own(tmp_path: Path) -> None:
     source = as_hub(tmp_path, QUESTIONS)
     found = [one.question_id for one in read_many_questions([source, source])]

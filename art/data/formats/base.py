@@ -220,10 +220,10 @@ def resolved(kind: type[Kind], source: str | Path) -> tuple[Kind, str | Path]:
         return prefixed, str(source)
     path = Path(source)
     if _is_folder(path):
-        whole = (one for one in formats_of(kind) if one.takes_folder and one.takes_folder(path))
-        if (found := next(whole, None)) is not None:
-            return found, path
-        path = _file_in(path, kind)
+        inside = _file_in(path, kind)
+        if inside is None:
+            return _format_of_folder(path, kind), path
+        path = inside
     found = find_format(kind, path)
     if found is None:
         known = known_formats(kind)
@@ -255,14 +255,25 @@ def _is_folder(path: Path) -> bool:
     return is_folder
 
 
-def _file_in(folder: Path, kind: type[Format]) -> Path:
-    """Return the file of this kind in a folder that is named as a whole."""
-    names = [one.name_in_folder for one in formats_of(kind) if one.name_in_folder]
-    if not names:
-        raise DataError(f"a folder, not a {kind.file}", where=folder, hint="name the file")
-    for name in names:
+def _file_in(folder: Path, kind: type[Format]) -> Path | None:
+    """Return the file of this kind in a folder named as a whole, None where there is none."""
+    for name in _names_in_folder(kind):
         for whole in (name, f"{name}.gz"):
             if (folder / whole).is_file():
                 return folder / whole
-    what = f"the folder holds no {' or '.join(names)}"
-    raise DataError(what, where=folder, hint=_CHECK)
+    return None
+
+
+def _format_of_folder(folder: Path, kind: type[Kind]) -> Kind:
+    """Return the format that takes a folder as a whole."""
+    for one in formats_of(kind):
+        if one.takes_folder is not None and one.takes_folder(folder):
+            return one
+    names = _names_in_folder(kind)
+    if not names:
+        raise DataError(f"a folder, not a {kind.file}", where=folder, hint="name the file")
+    raise DataError(f"the folder holds no {' or '.join(names)}", where=folder, hint=_CHECK)
+
+
+def _names_in_folder(kind: type[Format]) -> list[str]:
+    return [one.name_in_folder for one in formats_of(kind) if one.name_in_folder]
