@@ -107,8 +107,9 @@ def test_stores_are_built_of_datasets_and_again_when_these_change(tmp_path: Path
     assert len(PassageStore.open_or_build(source, **settings)) == 4
     saved = as_saved(tmp_path, TRIPLETS)
     assert source_files(SupervisedFormat, saved)
-    examples = SupervisedStore.open_or_build([saved, as_hub(tmp_path, TRIPLETS)], **settings)
-    assert list(examples.questions) == ["who?", "where?"] * 2
+    more = as_hub(tmp_path, [{"anchor": "when?", "positive": "noon"}])
+    examples = SupervisedStore.open_or_build([saved, more], **settings)
+    assert list(examples.questions) == ["who?", "where?", "when?"]
 
 
 def test_null_texts_are_refused_or_counted_and_repeated_ids_named(tmp_path: Path) -> None:
