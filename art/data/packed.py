@@ -8,6 +8,7 @@ from typing import IO, cast
 
 from art.errors import DataError
 
+_GZIP = b"\x1f\x8b"
 _OTHERS = (".zst", ".zstd", ".bz2", ".xz", ".lz4", ".lzma", ".br", ".zip", ".7z", ".tar", ".tgz")
 
 
@@ -22,12 +23,19 @@ def ungzipped(path: Path) -> Path:
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """Open a file for reading, one that ends in `.gz` as what it holds.
+    """Open a file for reading, an archive that gzip made as what it holds.
+
+    That is a file that ends in `.gz`, or begins as no text does: some lose their ending on the way.
 
     Raises:
         OSError: it cannot be opened.
     """
-    return cast(IO[bytes], gzip.open(path)) if is_gzipped(path) else open(path, "rb")
+    if not is_gzipped(path):
+        file = open(path, "rb")  # noqa: SIM115 (whoever asks for it closes it)
+        if not file.peek(len(_GZIP)).startswith(_GZIP):
+            return file
+        file.close()
+    return cast(IO[bytes], gzip.open(path))
 
 
 def refuse_packed(path: Path) -> None:

@@ -23,14 +23,15 @@ READERS = [read_passages, read_questions, read_supervised, read_qrels, read_run]
 
 
 @pytest.mark.parametrize("target", PLAIN, ids=lambda target: target.name)
-@pytest.mark.parametrize("ending", [".gz", ".GZ"])
+@pytest.mark.parametrize("ending", [".gz", ".GZ", ""])
 def test_every_kind_of_file_is_read_from_an_archive(
     target: RowFile, ending: str, tmp_path: Path
 ) -> None:
-    (tmp_path / target.name).write_bytes(target.sample)
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / target.name).write_bytes(target.sample)
     packed = tmp_path / f"{target.name}{ending}"
     packed.write_bytes(gzip.compress(target.sample))
-    assert target.read(packed, None) == target.read(tmp_path / target.name, None) > 0
+    assert target.read(packed, None) == target.read(tmp_path / "plain" / target.name, None) > 0
 
 
 @pytest.mark.parametrize("read", [*READERS, lambda path: read_documents(path, Skipped())])
