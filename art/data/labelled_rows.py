@@ -11,8 +11,9 @@ from art.data.rows import field, text_value
 from art.errors import RowError, shown
 
 QUERY_KEYS = ("anchor", "query", "question")
-_POSITIVE = re.compile(r"positives?(_\d+)?")
-_NEGATIVE = re.compile(r"negatives?(_\d+)?")
+_POSITIVE = re.compile(r"pos(itive)?s?(_\d+)?")
+_NEGATIVE = re.compile(r"(hard_)?neg(ative)?s?(_\d+)?")
+_NOT_POSITIVE = ("0", "0.0", "-1", "False")  # of a column `label`
 
 
 def is_triplet(names: Iterable[str]) -> bool:
@@ -30,13 +31,13 @@ def labelled_of(row: Mapping[str, Any], where: str) -> SupervisedExample:
     Raises:
         RowError: the row is malformed.
     """
-    if "pos" in row:
-        return _of_texts(row, ["pos"], ["neg"], where)
-    if is_triplet(row):
-        positives = [name for name in row if _POSITIVE.fullmatch(name)]
-        negatives = [name for name in row if _NEGATIVE.fullmatch(name)]
-        return _of_texts(row, positives, negatives, where)
-    return example_of(row, where)
+    positives = [name for name in row if _POSITIVE.fullmatch(name)]
+    if not positives:
+        return example_of(row, where)
+    if str(row.get("label")) in _NOT_POSITIVE:
+        what = f"the label {shown(row['label'])} says that {positives[0]!r} is none"
+        raise RowError(what, where=where)
+    return _of_texts(row, positives, [name for name in row if _NEGATIVE.fullmatch(name)], where)
 
 
 def _of_texts(

@@ -63,6 +63,7 @@ def test_triplets_are_the_same_in_every_text_file(name: str, packed: bool, tmp_p
         ({"question": "q", "positive": "a", "negative_1": "b", "negative_2": ""}, "q|a|b"),
         ({"anchor": "q", "positives": ["a", "b"], "negatives": ["c"]}, "q|a,b|c"),
         ({"anchor": "q", "positive_1": "a", "positive_2": None}, "q|a|"),
+        ({"query": "q", "positive": "a", "hard_negative": "b", "label": 1}, "q|a|b"),
     ],
 )
 def test_texts_of_a_row_are_found_under_the_names_they_go_by(row, expected, tmp_path: Path) -> None:
@@ -83,6 +84,7 @@ def test_texts_of_a_row_are_found_under_the_names_they_go_by(row, expected, tmp_
         ({"pos": ["x"]}, "no 'anchor' or 'query' or 'question'"),
         ({"anchor": "q", "positive": " "}, "'positive' is ' '"),
         ({"anchor": "q", "positive": None}, "'positive' is None"),
+        ({"anchor": "q", "positive": "a", "label": 0}, "the label 0 says that 'positive' is none"),
         ({"anchor": "q", "positive": 1}, "positive: the text is not a string but 1"),
         ({"anchor": "q", "negative": "a"}, "no 'positive_ctxs'"),
         ({"question": "q", "positive_ctxs": [{"text": None}]}, "positive_ctxs[0]: 'text' is null"),
