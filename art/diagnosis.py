@@ -118,6 +118,7 @@ def diagnose(
     top_k: int = 32,
     depths: Sequence[int] = (20, 100),
     ks: Sequence[int] = (1, 5, 20),
+    language: str | None = None,
     cache: Path | None = None,
     progress: bool = True,
 ) -> Diagnosis:
@@ -134,19 +135,24 @@ def diagnose(
         top_k: K, passages per question in training.
         depths: how many passages of each search the teacher re-orders.
         ks: depths of the top-k accuracy.
+        language: of BM25's stop words and stemmer, see `BM25.build`.
         cache: where BM25's index is kept; `files.cache_folder()` when None.
         progress: show progress bars on the main process.
 
     Raises:
-        ArtError: there are too few passages or questions, or a model fails.
+        ArtError: there are too few passages or questions, a model fails, or BM25, where nothing
+            else searches, finds nothing for most questions.
     """
     if len(store) < 2 or not questions:
         raise ArtError("a diagnosis needs at least two passages and one question")
     texts = [question.text for question in questions]
     width = min(max(*depths, top_k), len(store))
+    candidates = {}
     with distributed.fail_together():
-        scores, rows = BM25.build(store, cache=cache).search(texts, width)
-    candidates = {BM25_NAME: Candidates(rows, scores)}
+        bm25 = BM25.build(store, language=language, cache=cache)
+        if bm25.check_use(texts, alone=retriever is None):
+            scores, rows = bm25.search(texts, width)
+            candidates[BM25_NAME] = Candidates(rows, scores)
     if retriever is not None:
         candidates[RETRIEVER_NAME] = _retrieve(*retriever, store, texts, width, progress)
     top_k = min(top_k, len(store))

@@ -30,6 +30,14 @@ SkipBadRows = Annotated[
     bool,
     typer.Option("--skip-bad-rows", help="Go on without malformed rows, counted and listed."),
 ]
+BM25Language = Annotated[
+    str | None,
+    typer.Option(
+        "--language",
+        help="BM25's stop words and stemmer, such as german, or none; where not given english, or "
+        "none for passages plainly in something else.",
+    ),
+]
 OnCpu = Annotated[bool, typer.Option("--cpu", help="Stay on the CPU where there is a GPU.")]
 
 # Of a retriever, by name; what is not given is the folder's or the model's own.

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from art.cli.common import (
+    BM25Language,
     OnCpu,
     PassagesFile,
     QuestionsFile,
@@ -145,6 +146,7 @@ def diagnose(
     num_questions: Annotated[
         int, typer.Option(min=1, help="At most so many questions, drawn at random.")
     ] = 100,
+    language: BM25Language = None,
     kind: Kind = None,
     reduction: Reduction = None,
     max_length: MaxLength = None,
@@ -242,6 +244,7 @@ def diagnose(
             asked,
             retriever=start,
             top_k=wanted.training.top_k if wanted else _PAPER_TOP_K,
+            language=language or (wanted.data.language if wanted else None),
             cache=cache,
         )
         if distributed.is_main():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from art.cli.common import (
+    BM25Language,
     OnCpu,
     PassagesFile,
     QuestionsFile,
@@ -22,10 +23,13 @@ from art.cli.vectors import QuestionVectors, RetrieverChoice, VectorFiles, Vecto
 from art.errors import ArtError, say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import torch
     from numpy.typing import NDArray
 
+    from art.data.formats import Question
     from art.data.passages import PassageStore
     from art.mining import Search
     from art.retriever.encoders import Retriever
@@ -241,6 +245,7 @@ def mine(
         Path | None,
         typer.Option(help="The corpus: for --bm25, or where the index no longer finds it."),
     ] = None,
+    language: BM25Language = None,
     num_negatives: Annotated[int, typer.Option(min=1, help="Of a question, at most.")] = 30,
     skip_top: Annotated[int, typer.Option(min=0, help="Best ranks left out.")] = 0,
     depth: Annotated[int, typer.Option(min=1, help="The last rank that is looked at.")] = 100,
@@ -266,7 +271,7 @@ def mine(
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
     with processes(cpu) as device:
         search_in, store = _searched(
-            retriever, settings, index, bm25, passages, skip_bad_rows, device
+            retriever, settings, index, bm25, passages, language, asked, skip_bad_rows, device
         )
         with distributed.fail_together():
             if distributed.is_main():
@@ -285,6 +290,8 @@ def _searched(
     index: Path | None,
     bm25: bool,
     passages: Path | None,
+    language: str | None,
+    asked: Sequence[Question],
     skip_bad_rows: bool,
     device: torch.device,
 ) -> tuple[Search, PassageStore]:
@@ -294,6 +301,8 @@ def _searched(
     from art.mining import bm25_search, retriever_search
     from art.retriever.bm25 import BM25
 
+    if language is not None and not bm25:
+        raise ArtError("--language is of BM25's words", hint="give it with --bm25")
     if retriever is not None and index is not None and not bm25:
         model, opened, store = _open(
             RetrieverChoice(retriever, settings), index, passages, skip_bad_rows, device
@@ -307,7 +316,9 @@ def _searched(
     with distributed.fail_together():
         store = PassageStore.open_or_build(passages, skip_bad_rows=skip_bad_rows)
         notify_skipped(store.bad_rows)
-        return bm25_search(BM25.build(store)), store
+        words = BM25.build(store, language=language)
+        words.check_use([question.text for question in asked])
+        return bm25_search(words), store
 
 
 def _open_any(

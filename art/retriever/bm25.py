@@ -32,7 +32,8 @@ from tqdm import tqdm
 
 from art import distributed
 from art.config.manifest import Manifest
-from art.errors import ArtError, notify
+from art.data.batching import evenly_spaced
+from art.errors import ArtError, DataError, notify
 from art.files import atomic_folder, cache_folder, fingerprint
 from art.integrity import CHECKSUMS, Checksums, check_folder, open_or_build
 from art.retriever.languages import check_language, guess_language
@@ -47,6 +48,7 @@ _WORD_RULES = "2"  # another number, another index: whenever `words` cuts a text
 _MANIFEST = "words.json"
 _SAMPLED_PASSAGES = 512
 _MOST_SAMPLED = 10_000  # questions
+_LOOKED_AT = 4_096, 256  # passages and questions, before an index is built
 
 
 class WordRules(Manifest):
@@ -115,26 +117,29 @@ class BM25:
             )
         return cls(inner, rules)
 
-    def num_unmatched(self, questions: Sequence[str]) -> int:
-        """Return how many of the questions share no word with any passage."""
-        cut = self._words
-        return sum(not self._inner.get_tokens_ids(cut(question)) for question in questions)
-
-    def unmatched(self, questions: Sequence[str]) -> tuple[str, bool]:
-        """Return what to say of questions that share no word with any passage.
+    def check_use(self, questions: Sequence[str], *, alone: bool = True) -> bool:
+        """Return whether it is of use for questions; say how many it finds nothing for, if any.
 
         Args:
-            questions: Q texts, of which 10,000 are looked at, evenly spaced.
+            questions: that it is to search for; 10,000 of them are looked at, evenly spaced.
+            alone: nothing else searches for them.
 
-        Returns:
-            A sentence without its full stop, empty where all share one; and whether it is more than
-            half of them, so that BM25 is no use.
+        Raises:
+            DataError: it finds nothing for more than half of them, and nothing else searches.
         """
-        sample = evenly_spaced(questions, _MOST_SAMPLED)
-        found_nothing = self.num_unmatched(sample)
-        of = f"{found_nothing:,} of {len(sample):,} questions"
-        said = f"BM25 finds nothing for {of}: they share no word with any passage"
-        return said if found_nothing else "", 2 * found_nothing > len(sample)
+        sample = [questions[i] for i in evenly_spaced(len(questions), _MOST_SAMPLED)]
+        known = (self._inner.get_tokens_ids(self._words(question)) for question in sample)
+        found_nothing = sum(not ids for ids in known)
+        is_no_use = 2 * found_nothing > len(sample)
+        said = (
+            f"BM25 finds nothing for {found_nothing:,} of {len(sample):,} questions: they share no "
+            "word with any passage"
+        )
+        if is_no_use and alone:
+            raise DataError(said, hint="search with a retriever instead")
+        if found_nothing and distributed.is_main():
+            notify(f"{said}; it is left out" if is_no_use else said)
+        return not is_no_use
 
     def search(
         self, questions: Sequence[str], top_k: int
@@ -169,12 +174,21 @@ class BM25:
         return scores
 
 
-def evenly_spaced(items: Sequence[Any], most: int) -> list[Any]:
-    """Return so many of the items at most, evenly spaced, in their order."""
-    size = len(items)
-    if size <= most:
-        return [items[i] for i in range(size)]
-    return [items[i * size // most] for i in range(most)]
+def share_words(store: PassageStore, questions: Sequence[str]) -> bool:
+    """Return whether most questions share a word with some of the passages, without an index.
+
+    Args:
+        store: the passages, of which 4,096 are looked at, evenly spaced.
+        questions: of which 256 are.
+
+    Returns:
+        False where they may still share one with other passages.
+    """
+    cut = WordCutter(rules_for(store, None).language)
+    passages = (store[row] for row in evenly_spaced(len(store), _LOOKED_AT[0]))
+    known = {word for one in passages for word in cut(f"{one.title} {one.text}", singles=True)}
+    asked = [questions[i] for i in evenly_spaced(len(questions), _LOOKED_AT[1])]
+    return 2 * sum(not known.isdisjoint(cut(question)) for question in asked) >= len(asked)
 
 
 def rules_for(store: PassageStore, language: str | None) -> WordRules:
@@ -186,7 +200,8 @@ def rules_for(store: PassageStore, language: str | None) -> WordRules:
     """
     if language is not None:
         return WordRules(language=language)
-    texts = (f"{one.title} {one.text}" for one in evenly_spaced(store, _SAMPLED_PASSAGES))
+    sample = (store[row] for row in evenly_spaced(len(store), _SAMPLED_PASSAGES))
+    texts = (f"{one.title} {one.text}" for one in sample)
     guessed, seems = guess_language(word for text in texts for word in split_words(text))
     return WordRules(language=guessed, seems=seems)
 

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 import regex as unicode_regex
 
-from art.data.scripts import HANGUL, UNSPACED, is_everyday, lower_case
+from art.data.scripts import RUN_ON, is_everyday, lower_case
 from art.retriever.languages import NO_LANGUAGE, stemmer_of, stop_words_of
 
 _EVERYDAY_WORD = re.compile(r"\w+")
 _WORD = unicode_regex.compile(r"[\p{L}\p{N}_][\p{L}\p{N}\p{Mn}\p{Mc}_]*")
-_RUN_ON = f"[{UNSPACED}||{HANGUL}]"
-_CHARACTER = unicode_regex.compile(rf"(?V1){_RUN_ON}\p{{M}}*")
-_PIECE = unicode_regex.compile(rf"(?V1)(?P<run>(?:{_RUN_ON}\p{{M}}*)+)|(?:(?!{_RUN_ON}).)+")
+_CHARACTER = unicode_regex.compile(rf"(?V1){RUN_ON}\p{{M}}*")
+_PIECE = unicode_regex.compile(rf"(?V1)(?P<run>(?:{RUN_ON}\p{{M}}*)+)|(?:(?!{RUN_ON}).)+")
 
 
 def split_words(text: str, *, singles: bool = False) -> list[str]:
@@ -48,7 +48,7 @@ def _pieces(word: str, singles: bool) -> Iterator[str]:
         characters = _CHARACTER.findall(piece[0])
         if singles or len(characters) == 1:
             yield from characters
-        yield from map("".join, zip(characters, characters[1:], strict=False))
+        yield from map("".join, pairwise(characters))
 
 
 class WordCutter:
