@@ -7,7 +7,7 @@ import sys
 import unicodedata
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from art.data.scripts import is_everyday, lower_case
@@ -15,45 +15,41 @@ from art.errors import ConfigError
 from art.retriever.languages import check_language, guess_language, languages
 from art.retriever.words import WordCutter, split_words
 
-LATIN = st.characters(
-    codec="utf-8", exclude_categories=["M", "Cs", "Cn"], max_codepoint=0x24F, exclude_characters="İ"
-)
-SYMBOLS = st.sampled_from("'’“”–—…€™→☃½²_\u00a0\u00ad\u200b\n\t 0123456789")
+# İ is not among them: its lower case has a mark, which parted the word.
+LATIN = "".join(chr(code) for code in range(0x250) if code != 0x130)
+SYMBOLS = "’“”–—…€™→☃½²\u200b" + " _-.0123456789" * 5
+LATIN_TEXT = st.text(st.sampled_from(LATIN + SYMBOLS))
 
 
 def old_words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
-@settings(max_examples=300)
-@given(
-    st.text(st.one_of(st.characters(max_codepoint=127), LATIN, SYMBOLS, st.just("İ"[:0] or "x")))
-)
+@given(LATIN_TEXT)
 @example("don’t use snake_case — it’s ½ of x²")
 def test_latin_text_has_the_words_it_always_had(text: str) -> None:
     assert split_words(text) == split_words(text, singles=True) == old_words(text)
 
 
-@given(st.text(st.one_of(LATIN, SYMBOLS)))
+@given(LATIN_TEXT)
 def test_the_rule_for_all_scripts_says_the_same_of_latin_text(text: str) -> None:
     # One letter of another script takes the text the long way.
     assert split_words(f"{text} ж") == [*old_words(text), "ж"]
 
 
 def test_no_everyday_character_is_one_that_is_spelled_in_several_ways() -> None:
-    for code in range(sys.maxunicode + 1):
-        character = chr(code)
-        if is_everyday(character) and not character.isspace():
-            assert not unicodedata.category(character).startswith("M"), hex(code)
-            assert unicodedata.normalize("NFC", character) == character, hex(code)
-            assert unicodedata.normalize("NFC", character.lower()) == character.lower(), hex(code)
+    for character in map(chr, range(sys.maxunicode + 1)):
+        if is_everyday(character):
+            lower = character.lower()
+            assert not any(unicodedata.category(one).startswith("M") for one in lower), character
+            assert unicodedata.is_normalized("NFC", lower) or not lower.isalnum(), character
 
 
-def test_letters_and_digits_of_every_script_are_words_as_ever() -> None:
-    for code in range(sys.maxunicode + 1):
-        character = chr(code)
-        if re.fullmatch(r"\w", character) and not unicodedata.category(character) == "Mc":
-            assert split_words(character) or not lower_case(character), hex(code)
+def test_no_letter_or_digit_of_any_script_is_lost() -> None:
+    for start in range(0, 0x20000, 1024):  # joined, which is faster
+        spelled = map(lower_case, map(chr, range(start, start + 1024)))
+        letters = [one for one in spelled if len(one) == 1 and re.match(r"\w", one)]
+        assert len(split_words(" ".join(letters))) == len(letters), hex(start)
 
 
 @pytest.mark.parametrize(
