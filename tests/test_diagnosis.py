@@ -141,6 +141,28 @@ def test_nothing_to_diagnose_is_one_clear_error(store, tiny_llama) -> None:
         diagnose(teachers(tiny_llama, store, PROMPTS), store, [], progress=False)
 
 
+def test_bm25_that_finds_nothing_is_said_and_left_out(store, tiny_llama, tiny_bert, capsys) -> None:
+    questions = [
+        Question(str(number), f"第{chr(0x4E00 + number)}座桥在哪里", ()) for number in range(3)
+    ]
+    opened = teachers(tiny_llama, store, PROMPTS[:1])
+    with pytest.raises(ArtError, match="BM25 finds nothing for"):
+        diagnose(opened, store, questions, depths=(5,), top_k=5, progress=False)
+    retriever = create_retriever(str(tiny_bert), passage_length=32)
+    tokens = TokenStore.open_or_build(store, retriever.passage_template, progress=False)
+    found = diagnose(
+        opened,
+        store,
+        questions,
+        retriever=(retriever, tokens),
+        depths=(5,),
+        top_k=5,
+        progress=False,
+    )
+    assert list(found.agreements) == ["retriever"]
+    assert "it is left out" in capsys.readouterr().err
+
+
 def test_questions_are_drawn_from_the_labelled_ones_in_their_order(corpus) -> None:
     questions = asked(corpus) + asked(corpus, labelled=False)
     drawn = choose_questions(questions, 5, seed=1)
