@@ -35,7 +35,7 @@ RUN_ON = f"[{UNSPACED}||{HANGUL}]"
 """Either."""
 
 _RUN_ON = unicode_regex.compile(f"(?V1){RUN_ON}")
-_LETTER = unicode_regex.compile(r"\p{L}")
+_LETTER = unicode_regex.compile(r"[\p{L}\p{Nl}]")
 
 # Full-width letters and digits, half-width kana; letters in the shape of their place in an Arabic
 # word, which text taken from pages has.
@@ -70,21 +70,19 @@ def lower_case(text: str) -> str:
     return text.lower().replace(_DOTTED, "i")
 
 
-def run_on_share(text: str) -> float:
-    """Return the share of a text's letters that run on: of scripts without spaces, and of Korean.
+def num_run_on(text: str) -> int:
+    """Return how many letters of a text run on: of scripts without spaces, and of Korean."""
+    return 0 if is_everyday(text) else len(_RUN_ON.findall(text))
 
-    0 for a text without letters.
-    """
-    if is_everyday(text):
-        return 0.0
-    letters = len(_LETTER.findall(text))
-    return len(_RUN_ON.findall(text)) / letters if letters else 0.0
+
+def run_on_share(text: str) -> float:
+    """Return the share of a text's letters that run on; 0 for a text without letters."""
+    found = num_run_on(text)
+    return found / len(_LETTER.findall(text)) if found else 0.0
 
 
 def scripts_of(text: str) -> set[str]:
     """Return what the letters of a text are, such as `latin`, `cjk` and `hiragana`."""
-    if text.isascii():
-        return {"latin"} if _LETTER.search(text) else set()
-    letters = set(_LETTER.findall(unicodedata.normalize("NFKC", text)))
+    letters = filter(str.isalpha, set(unicodedata.normalize("NFKC", text)))
     names = {unicodedata.name(letter, "").partition(" ")[0].lower() for letter in letters}
     return names - {"", "modifier", "katakana-hiragana"}  # the last two are of several scripts

@@ -119,11 +119,11 @@ class AnswerMatcher:
         self._needles: list[list[_Needle]] = []
         self._patterns: list[list[Any]] = []
         for position, texts in enumerate(answers):
-            kept = [text for text in texts if (text.strip() if regex else tokenize(text))]
+            cut = character_tokens if self._by_characters[position] else tokenize
+            kept = [text for text in texts if (text.strip() if regex else cut(text))]
             self.empty += [position] * (len(texts) - len(kept))
             self._patterns.append([_compile(text) for text in kept] if regex else [])
-            of = self._by_characters[position]
-            self._needles.append([] if regex else [_Needle.of(text, of) for text in kept])
+            self._needles.append([] if regex else [_Needle.of(cut(text)) for text in kept])
         # Questions about one subject retrieve the same passages; tokenising is what takes the time.
         self._haystack = lru_cache(_CACHED_PASSAGES)(_haystack)
 
@@ -184,13 +184,15 @@ class _Needle:
     folded: tuple[str, ...]
 
     @classmethod
-    def of(cls, answer: str, by_characters: bool) -> _Needle:
-        joined = _haystack(answer, by_characters)
-        return cls(joined, tuple(dict.fromkeys(map(_fold, tokenize(answer)))))
+    def of(cls, tokens: list[str]) -> _Needle:
+        return cls(_joined(tokens), tuple(dict.fromkeys(map(_fold, tokens))))
 
 
 def _haystack(text: str, by_characters: bool) -> str:
-    tokens = character_tokens(text) if by_characters else tokenize(text)
+    return _joined(character_tokens(text) if by_characters else tokenize(text))
+
+
+def _joined(tokens: list[str]) -> str:
     return _BREAK + _BREAK.join(tokens) + _BREAK
 
 

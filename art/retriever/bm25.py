@@ -174,17 +174,20 @@ class BM25:
         return scores
 
 
-def share_words(store: PassageStore, questions: Sequence[str]) -> bool:
+def share_words(
+    store: PassageStore, questions: Sequence[str], *, language: str | None = None
+) -> bool:
     """Return whether most questions share a word with some of the passages, without an index.
 
     Args:
         store: the passages, of which 4,096 are looked at, evenly spaced.
         questions: of which 256 are.
+        language: as in `BM25.build`.
 
     Returns:
         False where they may still share one with other passages.
     """
-    cut = WordCutter(rules_for(store, None).language)
+    cut = WordCutter(rules_for(store, language).language)
     passages = (store[row] for row in evenly_spaced(len(store), _LOOKED_AT[0]))
     known = {word for one in passages for word in cut(f"{one.title} {one.text}", singles=True)}
     asked = [questions[i] for i in evenly_spaced(len(questions), _LOOKED_AT[1])]

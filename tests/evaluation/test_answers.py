@@ -176,6 +176,8 @@ def test_answers_without_a_token_are_misses_and_are_counted():
     matcher = AnswerMatcher([["", "moon"], ["sun"], [" ", "\u200b"]])
     assert matcher.empty == [0, 2, 2]
     assert matcher.matches(0, "the moon") and not matcher.matches(2, "the \u200b moon")
+    nothing = AnswerMatcher([["\u0640"]], by_characters=[True])  # a stretched line of no word
+    assert nothing.empty == [0] and not nothing.matches(0, "")
 
 
 def test_questions_keep_their_own_answers():
