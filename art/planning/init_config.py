@@ -142,9 +142,8 @@ def _num_words(text: str) -> int:
 
 def _words_match(store: PassageStore, questions: list[str], language: str | None) -> bool:
     """Return whether BM25 finds something for most questions; says where it does not."""
-    if share_words(
-        store, questions, language=language
-    ):  # some passages tell, and far sooner than all
+    # Some passages tell it, and far sooner than all of them.
+    if share_words(store, questions, language=language):
         return True
     return BM25.build(store, language=language).check_use(questions, alone=False)
 

@@ -27,10 +27,11 @@ _OFTENER = 2  # than the little words of English
 _ACCENTED_SHARE = 0.2  # of words with letters that English lacks, where the language is not below
 _RARE_ENGLISH = 0.05
 
-# The commonest little words of languages in Latin letters, without those that are English words.
+# The commonest little words of languages in Latin letters: of English without those that are as
+# common in others (a, is, in, to), of the others without those of English.
 _LITTLE_WORDS = {
-    ENGLISH: "the of and to in a is that for with as are by this from it be on was or an which",
-    "afrikaans": "die en van het nie wat vir met een sy hulle is",
+    ENGLISH: "the of and that with for are by this from it which not were have",
+    "afrikaans": "die en van het nie wat vir met een sy hulle ons",
     "albanian": "dhe të në një për që nga është si",
     "basque": "eta da du ez bat ere dira izan zen",
     "catalan": "el els les amb per una que dels del és va com",
@@ -46,16 +47,16 @@ _LITTLE_WORDS = {
     "hungarian": "az és hogy nem egy volt azt csak ez vagy mint el",
     "icelandic": "og að í á er sem til var við um það",
     "indonesian": "yang dan di dengan untuk dari pada dalam ini itu adalah tidak",
-    "irish": "agus an na ar ag bhí tá go sé mar",
+    "irish": "agus na ar ag bhí tá go sé mar",
     "italian": "il di che la della per un una del non sono è dei nel alla gli le",
     "latvian": "un ir kas par tas bija uz kā arī gada",
     "lithuanian": "ir yra į kad su iš kaip bet buvo jis",
     "norwegian": "og det er på til av med som ikke en den et har de",
-    "polish": "w i z na się do nie jest że oraz od przez jako był",
+    "polish": "w z na się do nie jest że oraz od przez jako był",
     "portuguese": "de da dos das em um uma não para com por que mais ao e os",
     "romanian": "și în de la cu care din pe este un să nu pentru",
     "slovak": "v na sa je že ktoré ktorý ako pre bol sú alebo",
-    "slovenian": "je za na se da ki bil so ali kot v ga",
+    "slovenian": "je za na se da ki bil ali kot v ga",
     "somali": "waa iyo ka ku oo la waxaa ayaa ah",
     "spanish": "el la los las del que en una por con para es se su como más y de",
     "swahili": "ya na wa kwa ni katika za la kuwa cha yake",
