@@ -13,9 +13,13 @@ import unicodedata
 
 import regex as unicode_regex
 
-# Latin letters up to U+02FF and those of Vietnamese, punctuation, currencies, arrows and symbols:
-# no marks, no joiners, nothing that NFC changes but spaces. Not İ, whose lower case has a mark.
-_EVERYDAY = "\\x00-\u012f\u0131-\u02ff\u1e00-\u1eff\u2000-\u200b\u200e-\u20cf\u2190-\u2bff"
+# Latin letters up to U+02FF and those of Vietnamese, Greek and Cyrillic letters, punctuation,
+# currencies, arrows and symbols: no marks, no joiners, nothing that NFC changes but spaces and
+# brackets. Not İ, whose lower case has a mark.
+_EVERYDAY = (
+    "\\x00-\u012f\u0131-\u02ff\u0386\u0388-\u0482\u048a-\u052f\u1e00-\u1eff"
+    "\u2000-\u200b\u200e-\u20cf\u2190-\u2bff"
+)
 _BEYOND = re.compile(f"[^{_EVERYDAY}]")
 
 # Common to several scripts, but letters of Japanese: 〆, repetition, 〼, the long vowel.
@@ -35,6 +39,8 @@ RUN_ON = f"[{UNSPACED}||{HANGUL}]"
 """Either."""
 
 _RUN_ON = unicode_regex.compile(f"(?V1){RUN_ON}")
+# They all stand here; it is far sooner looked for than what they are.
+_FROM_THAI_ON = re.compile("[\u0e00-\u1fff\u2c00-\U0010ffff]")
 _LETTER = unicode_regex.compile(r"[\p{L}\p{Nl}]")
 
 # Full-width letters and digits, half-width kana; letters in the shape of their place in an Arabic
@@ -66,13 +72,19 @@ def lower_case(text: str) -> str:
     text = _OTHER_SHAPES.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
     text = unicodedata.normalize("NFC", text)
     text = _OPTIONAL.sub("", text)
-    text = _THIN_SPACE.sub("", text)
+    if "\u200b" in text:
+        text = _THIN_SPACE.sub("", text)
     return text.lower().replace(_DOTTED, "i")
 
 
+def runs_on(text: str) -> bool:
+    """Return whether a text has a letter that runs on: of a script without spaces, or Korean."""
+    return _FROM_THAI_ON.search(text) is not None and _RUN_ON.search(text) is not None
+
+
 def num_run_on(text: str) -> int:
-    """Return how many letters of a text run on: of scripts without spaces, and of Korean."""
-    return 0 if is_everyday(text) else len(_RUN_ON.findall(text))
+    """Return how many letters of a text run on."""
+    return len(_RUN_ON.findall(text)) if runs_on(text) else 0
 
 
 def run_on_share(text: str) -> float:

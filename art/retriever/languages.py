@@ -108,8 +108,8 @@ def stop_words_of(language: str) -> frozenset[str]:
     """Return the words of a language that are not searched for; none where no list is known."""
     from bm25s import stopwords
 
-    # The long list of English, which holds the question words.
-    name = "EN_PLUS" if language == ENGLISH else language.upper()
+    # The long list of English, which holds the question words; Porter's is a stemmer of English.
+    name = "EN_PLUS" if language in (ENGLISH, "porter") else language.upper()
     return frozenset(getattr(stopwords, f"STOPWORDS_{name}", ()))
 
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import regex as unicode_regex
 
-from art.data.scripts import RUN_ON, is_everyday, lower_case
+from art.data.scripts import RUN_ON, is_everyday, lower_case, runs_on
 from art.retriever.languages import NO_LANGUAGE, stemmer_of, stop_words_of
 
 _EVERYDAY_WORD = re.compile(r"\w+")
@@ -35,7 +35,7 @@ def split_words(text: str, *, singles: bool = False) -> list[str]:
         return _EVERYDAY_WORD.findall(text.lower())
     text = lower_case(text)
     words: list[str] = _WORD.findall(text)
-    if _CHARACTER.search(text) is None:
+    if not runs_on(text):
         return words
     return [piece for word in words for piece in _pieces(word, singles)]
 
@@ -55,7 +55,7 @@ class WordCutter:
     """Cuts texts into words of one language: without its stop words, stemmed.
 
     Args:
-        language: a name of `languages.LANGUAGES`; `none` for words as they stand.
+        language: one of `languages()`; `none` for words as they stand.
 
     Attributes:
         language: the same.
