@@ -43,9 +43,9 @@ _RUN_ON = unicode_regex.compile(f"(?V1){RUN_ON}")
 _FROM_THAI_ON = re.compile("[\u0e00-\u1fff\u2c00-\U0010ffff]")
 _LETTER = unicode_regex.compile(r"[\p{L}\p{Nl}]")
 
-# Full-width letters and digits, half-width kana; letters in the shape of their place in an Arabic
-# word, which text taken from pages has.
-_OTHER_SHAPES = re.compile("[\uff01-\uff5e\uff61-\uff9f\ufb50-\ufdff\ufe70-\ufefc]+")
+# Full-width letters and digits, half-width kana and Hangul; letters in the shape of their place in
+# an Arabic word, which text taken from pages has.
+_OTHER_SHAPES = re.compile("[\uff01-\uff5e\uff61-\uffdc\ufb50-\ufdff\ufe70-\ufefc]+")
 # What a writer may leave out of a word and it stays the word: joiners and variation selectors,
 # Arabic vowel signs and the stretched line, Hebrew points.
 _OPTIONAL = re.compile(

@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -134,7 +135,9 @@ def test_a_store_is_indexed_once(store, tmp_path, monkeypatch, capsys):
     assert sum(path.is_dir() for path in (tmp_path / "bm25").iterdir()) == 2
 
 
-@pytest.mark.parametrize("name", ["data.csc.index.npy", "vocab.index.json", "params.index.json"])
+@pytest.mark.parametrize(
+    "name", ["data.csc.index.npy", "vocab.index.json", "params.index.json", "words.json"]
+)
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
 def test_damaged_files_are_built_again(store, tmp_path, name, damage, capsys):
     scores, rows = BM25.build(store, cache=tmp_path).search(QUESTIONS, 9)
@@ -152,6 +155,16 @@ def test_damaged_files_are_built_again(store, tmp_path, name, damage, capsys):
     assert path.read_bytes() == contents
     assert (again.search(QUESTIONS, 9)[0] == scores).all()
     assert (again.search(QUESTIONS, 9)[1] == rows).all()
+
+
+def test_an_index_of_earlier_rules_is_not_opened(store, tmp_path):
+    versions = [metadata.version(name) for name in ("bm25s", "PyStemmer")]
+    earlier = fingerprint(
+        store.fingerprint, "0.9", "0.4", r"\w+", "title text", "english", *versions
+    )
+    (tmp_path / "bm25" / earlier).mkdir(parents=True)
+    assert BM25.build(store, cache=tmp_path).search(QUESTIONS, 1)[0].all()
+    assert not list((tmp_path / "bm25" / earlier).iterdir())
 
 
 def test_a_store_without_a_word_is_refused(tmp_path):
