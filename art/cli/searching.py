@@ -18,7 +18,14 @@ from art.cli.common import (
     read_rows,
     takes_retriever_settings,
 )
-from art.cli.fusing import Fused, FusedWeight, finder, shown_and_kept, words_of
+from art.cli.fusing import (
+    Fused,
+    FusedWeight,
+    check_language_of,
+    finder,
+    shown_and_kept,
+    words_of,
+)
 from art.cli.vectors import QuestionVectors, RetrieverChoice, VectorFiles, VectorIds, source_of
 from art.errors import ArtError, say
 
@@ -110,6 +117,7 @@ def search(
     ] = None,
     fused: Fused = False,
     fused_weight: FusedWeight = None,
+    language: BM25Language = None,
     passages: PassagesOverride = None,
     question_vectors: QuestionVectors = None,
     ids: VectorIds = None,
@@ -128,12 +136,15 @@ def search(
 
     source = source_of(retriever, settings, question_vectors, ids)
     fusion = Fusion.chosen(fused, fused_weight)
+    check_language_of(fusion, language)
     if questions is None:
         if output is not None:
             raise ArtError("--output is for the results of a file", hint="name it with --questions")
         if isinstance(source, VectorFiles):
             raise ArtError("vectors of which questions?", hint="name the file with --questions")
-        _answer_questions(source, index, passages, skip_bad_rows, top_k or 5, fusion, cpu=cpu)
+        _answer_questions(
+            source, index, passages, skip_bad_rows, top_k or 5, fusion, language, cpu=cpu
+        )
         return
     if output is None:
         raise ArtError("--output is missing", hint="name a result file, such as run.trec")
@@ -147,8 +158,8 @@ def search(
         with distributed.fail_together():
             if distributed.is_main():
                 check_run_ids(output, (), filter(None, [store.spaced_id()]))
-                find = finder(opened, store, fusion)
                 texts = [question.text for question in asked]
+                find = finder(opened, store, fusion, language=language, questions=texts)
                 vectors = (
                     asking if isinstance(asking, np.ndarray) else asking.embed_questions(texts)
                 )
@@ -174,6 +185,7 @@ def evaluate(
     ] = False,
     fused: Fused = False,
     fused_weight: FusedWeight = None,
+    language: BM25Language = None,
     passages: PassagesOverride = None,
     question_vectors: QuestionVectors = None,
     ids: VectorIds = None,
@@ -192,6 +204,7 @@ def evaluate(
 
     source = source_of(retriever, settings, question_vectors, ids)
     fusion = Fusion.chosen(fused, fused_weight)
+    check_language_of(fusion, language)
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
     judgements = read_rows(read_qrels, qrels, skip_bad_rows=skip_bad_rows) if qrels else None
     judged: dict[str, Any] = {
@@ -209,7 +222,8 @@ def evaluate(
             shown = report.evaluation(result.table(), result.notes)
         else:
             with distributed.fail_together():
-                bm25 = words_of(store)
+                texts = [question.text for question in asked]
+                bm25 = words_of(store, language=language, questions=texts)
             results = compare_fused(asking, opened, bm25, store, asked, fusion=fusion, **judged)
             shown, compared = shown_and_kept(results, fusion)
             result = results["fused"]
@@ -373,6 +387,7 @@ def _answer_questions(
     skip_bad_rows: bool,
     top_k: int,
     fusion: Fusion | None,
+    language: str | None,
     *,
     cpu: bool,
 ) -> None:
@@ -383,7 +398,7 @@ def _answer_questions(
         if distributed.world_size() > 1:
             raise ArtError("one process can ask for questions", hint="start `art search` alone")
         model, opened, store = _open(source, index, passages, skip_bad_rows, device)
-        find = finder(opened, store, fusion)
+        find = finder(opened, store, fusion, language=language)
         typed = repl.is_interactive()
         if typed:
             print(f"{len(store):,} passages; an empty line ends")

@@ -138,7 +138,7 @@ class BM25:
         if is_no_use and alone:
             raise DataError(said, hint="search with a retriever instead")
         if found_nothing and distributed.is_main():
-            notify(f"{said}; it is left out" if is_no_use else said)
+            notify(f"{said}; it is of no use" if is_no_use else said)
         return not is_no_use
 
     def search(

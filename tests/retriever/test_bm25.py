@@ -232,7 +232,7 @@ def test_words_that_find_nothing_for_most_questions_are_no_use(store, tmp_path, 
     with pytest.raises(DataError, match="finds nothing for 3 of 4 questions"):
         bm25.check_use([*chinese, "rivers"])
     assert not bm25.check_use([*chinese, "rivers"], alone=False)
-    assert "3 of 4 questions: they share no word with any passage; it is left" in (
+    assert "3 of 4 questions: they share no word with any passage; it is of no use" in (
         capsys.readouterr().err
     )
     assert bm25.check_use([*chinese[:1], "rivers", "engines"])
