@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from art.cli.common import (
+    BM25Language,
     OnCpu,
     PassagesFile,
     QuestionsFile,
@@ -70,7 +72,7 @@ def score(
     teacher: TeacherModel,
     passages: PassagesFile,
     questions: QuestionsFile,
-    run: Annotated[Path, typer.Option(help="Results to re-order: DPR's .json, .jsonl; a .trec.")],
+    run: Annotated[Path, typer.Option(help="Results to re-order: .trec, DPR's .json; or .gz.")],
     output: Annotated[
         Path, typer.Option(help="Result file, .json or .trec; a killed job goes on beside it.")
     ],
@@ -96,11 +98,13 @@ def score(
     from art.data.passages import PassageStore
     from art.data.tokens import TokenStore
     from art.evaluation.rescoring import match_run, rescore_run
+    from art.evaluation.runs import check_run_ids
     from art.teacher.registry import answers_for, load_teacher
 
     run_format(output)  # scoring takes long; a wrong ending should not wait for it
     found = read_rows(read_run, run, skip_bad_rows=skip_bad_rows)
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
+    check_run_ids(output, found.question_ids, chain.from_iterable(found.passage_ids))
     settings = _checked(
         teacher,
         kind=kind,
@@ -152,6 +156,7 @@ def diagnose(
     depth: Annotated[
         int, typer.Option(min=2, help="Passages of each search that the teacher re-orders.")
     ] = 20,
+    language: BM25Language = None,
     kind: Kind = None,
     reduction: Reduction = None,
     max_length: MaxLength = None,
@@ -264,6 +269,7 @@ def diagnose(
             retriever=start,
             top_k=wanted.training.top_k if wanted else min(_PAPER_TOP_K, depth),
             depth=depth,
+            language=language or (wanted.data.language if wanted else None),
             cache=cache,
             watcher=FillingTable(),
         )

@@ -76,6 +76,7 @@ def diagnose(
     top_k: int = 32,
     depth: int = 20,
     ks: Sequence[int] = (1, 5, 20),
+    language: str | None = None,
     cache: Path | None = None,
     progress: bool = True,
     watcher: Watcher | None = None,
@@ -95,13 +96,15 @@ def diagnose(
         depth: passages of each search that the teacher re-orders; above 20, the first 20 are also
             judged alone. So many or K are scored, whichever is more.
         ks: depths of the top-k accuracy.
+        language: of BM25's stop words and stemmer, see `BM25.build`.
         cache: where BM25's index is kept; `files.cache_folder()` when None.
         progress: show progress bars on the main process.
         watcher: sees an estimate first, and then what is known so far.
 
     Raises:
         ArtError: there are too few passages or questions, some questions have labels and others
-            have none, or a model fails.
+            have none, a model fails, or BM25, where nothing else searches, finds nothing for most
+            questions.
         MismatchError: the index is not the retriever's or not of the store.
     """
     if len(store) < 2 or not questions:
@@ -114,9 +117,14 @@ def diagnose(
     texts = [question.text for question in questions]
     top_k, num_scored = min(top_k, len(store)), min(max(depth, top_k), len(store))
     width = min(max(num_scored, *ks), len(store))
+    candidates: dict[str, Candidates] = {}
+    # Where BM25 is of no use, any passages tell how fast they are scored.
+    rows = np.random.default_rng(0).integers(len(store), size=(len(texts), num_scored))
     with distributed.fail_together():
-        scores, rows = BM25.build(store, cache=cache).search(texts, width)
-    candidates = {BM25_NAME: Candidates(rows, scores)}
+        bm25 = BM25.build(store, language=language, cache=cache)
+        if bm25.check_use(texts, alone=retriever is None):
+            scores, rows = bm25.search(texts, width)
+            candidates[BM25_NAME] = Candidates(rows, scores)
     (prompt, opened), *others = teachers.items()
     teacher = opened()
     pace = Pace.of_sample(teacher, texts, rows[:, :num_scored])
@@ -124,7 +132,7 @@ def diagnose(
     num_further = len(others) * len(texts) * top_k
     if retriever is not None:
         if isinstance(retriever[1], TokenStore):  # embedding takes long, so this comes before it
-            at_most = 2 * len(texts) * num_scored
+            at_most = (len(candidates) + 1) * len(texts) * num_scored
             seen.estimated(Estimate(at_most, num_further, pace.pairs_per_second, is_most=True))
         candidates[RETRIEVER_NAME] = retrieve(*retriever, store, texts, width, progress=progress)
     judge = Judge.of(candidates, store, questions, ks, depth)

@@ -48,7 +48,8 @@ class _Models:
         retriever: on its device.
         teacher: None where nothing has to be scored.
         corpus: with the token ids that the passage tower reads; None where the run reads none.
-        bm25: None where the method does not search by words.
+        bm25: None where the method does not search by words, or where words find nothing for most
+            questions.
     """
 
     retriever: Retriever
@@ -163,7 +164,10 @@ def _load_models(
     if method.encodes_corpus or data.schedule.refresh_steps is not None:
         tokens = _tokens_of(config)(files.store, retriever.passage_template)
     if method.searches_words:
-        bm25 = BM25.build(files.store, cache=cache_folder(config))
+        language = config.data.language
+        bm25 = BM25.build(files.store, language=language, cache=cache_folder(config))
+        if not bm25.check_use(files.questions.training, alone=not method.searches_index):
+            bm25 = None
     settings = config.index
     corpus = RunCorpus(
         files.store,

@@ -279,6 +279,31 @@ def test_a_killed_diagnosis_ends_as_one_that_was_not(
     assert third.pairs_per_second > 0  # of the sample
 
 
+def test_bm25_that_finds_nothing_is_said_and_left_out(store, tiny_llama, tiny_bert, capsys) -> None:
+    questions = [
+        Question(str(number), f"第{chr(0x4E00 + number)}座桥在哪里", ()) for number in range(3)
+    ]
+    opened = teachers(tiny_llama, store, PROMPTS[:1])
+    with pytest.raises(ArtError, match="BM25 finds nothing for"):
+        diagnose(opened, store, questions, depth=5, top_k=5, progress=False)
+    retriever = create_retriever(str(tiny_bert), passage_length=32)
+    tokens = TokenStore.open_or_build(store, retriever.passage_template, progress=False)
+    watcher = Noticing()
+    found = diagnose(
+        opened,
+        store,
+        questions,
+        retriever=(retriever, tokens),
+        depth=5,
+        top_k=5,
+        progress=False,
+        watcher=watcher,
+    )
+    assert list(found.agreements) == ["retriever"]
+    assert "it is of no use" in capsys.readouterr().err
+    assert [one.num_pairs for one in watcher.estimates] == [15, 15]
+
+
 def test_questions_are_drawn_from_the_labelled_ones_in_their_order(corpus) -> None:
     questions = asked(corpus) + asked(corpus, labelled=False)
     drawn = choose_questions(questions, 5, seed=1)

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from art import distributed
+from art.errors import ConfigError
+from art.retriever.languages import check_language
 from art.training.candidates import (
     Candidates,
     from_bm25,
@@ -169,6 +171,11 @@ class Art(Method):
                 f"training.refresh_steps ({training.refresh_steps}); an evaluation needs a fresh "
                 "index"
             )
+        if config.data.language is not None:
+            try:
+                check_language(config.data.language)
+            except ConfigError as error:
+                yield f"data.language: {error}"
 
     @property
     def searches_index(self) -> bool:
@@ -226,7 +233,10 @@ class ArtLearner(Learner):
         self._questions = parts.files.questions.training
         self._loss = LOSSES[method.loss].function
         self._temperatures = Temperatures(parts.retriever.temperature, method.teacher_temperature)
-        self._bm25 = None if parts.bm25 is None else from_bm25(parts.bm25, method.top_k)
+        self._bm25 = None
+        if parts.bm25 is not None:
+            both = method.searches_index
+            self._bm25 = from_bm25(parts.bm25, method.top_k, only_matching=both)
 
     @property
     def shown(self) -> dict[str, str]:
@@ -248,7 +258,7 @@ class ArtLearner(Learner):
         if not self._method.searches_index:
             return 0
         top_k = self._method.top_k
-        return num_from_retriever(top_k) if self._method.searches_words else top_k
+        return top_k if self._bm25 is None else num_from_retriever(top_k)
 
     def step(
         self, micro_batches: Sequence[MicroBatch], *, model: nn.Module, step: int, timer: PhaseTimer

@@ -40,7 +40,8 @@ class LearnerParts:
         tokens_of: opens the token ids of passages under a template.
         corpus: with its token ids and the last index; None where the run reads none.
         teacher: with the scores it already gave; None where nothing is scored.
-        bm25: over the corpus; None where the method does not search by words.
+        bm25: over the corpus; None where the method does not search by words, or where words find
+            nothing for most questions.
     """
 
     files: RunFiles
