@@ -2,6 +2,7 @@
 
 packed               files plain or as .gz
 rows                 lines, csv rows and JSON objects of files, each with its line number
+column_names         what columns are called; those that are not read
 records              passages, questions, labelled questions, and the rows that say them
 labelled_rows        rows of labelled questions, by the names of their columns
 hits                 passages of a ranking, and grades, as rows say them
