@@ -97,7 +97,8 @@ def score(
     from art.data.formats import read_questions, read_run, run_format
     from art.data.passages import PassageStore
     from art.data.tokens import TokenStore
-    from art.evaluation.rescoring import match_run, rescore_run
+    from art.evaluation.matching import match_run
+    from art.evaluation.rescoring import rescore_run
     from art.evaluation.runs import check_run_ids
     from art.teacher.registry import answers_for, load_teacher
 
