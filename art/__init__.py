@@ -2,8 +2,8 @@
 
 The rooms, in the order of the method; each imports only from those before it:
 
-- `art.errors`, `art.registry`, `art.files`: messages for the user; what is chosen by name; atomic
-  writes
+- `art.errors`, `art.registry`, `art.network`, `art.files`: messages for the user; what is chosen by
+  name; whether the hub can be reached; atomic writes
 - `art.config`: every setting, declared once
 - `art.integrity`: checksums, and what can be built again
 - `art.distributed`: the processes of one job

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from art.cli import screen
 from art.cli.common import (
     BM25Language,
     OnCpu,
@@ -407,3 +408,5 @@ def _answer_questions(
             hits = zip(scores[0].tolist(), (store[row] for row in rows[0].tolist()), strict=True)
             asked = "" if typed else f"{question}\n"  # in a terminal it is there already
             print(f"{asked}{repl.ranking(hits)}\n", flush=True)
+            if not screen.is_read():
+                return
