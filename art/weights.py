@@ -118,6 +118,7 @@ def loading_model(source: str) -> Iterator[None]:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # a bar per file of a model would drown the job's own
+    files.require_utf8(source)  # safetensors and tokenizers open no other
     _refuse_climbing(Path(source))
     is_here = Path(source).exists() or source.startswith(PACKAGE_PREFIX)
     try:
@@ -199,6 +200,7 @@ def saving_weights(folder: Path) -> Iterator[None]:
     Raises:
         ArtError: the block could not write its weights.
     """
+    files.require_utf8(folder)
     try:
         yield
     except (RuntimeError, SafetensorError) as error:  # neither passes the OSError on

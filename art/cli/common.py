@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
+from art.errors import ArtError
+
 if TYPE_CHECKING:
     import torch
 
@@ -57,6 +59,18 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
+def text_option(value: str, option: str) -> str:
+    """Return an option that is text: what a shell passes is UTF-8, whatever the locale says.
+
+    Raises:
+        ArtError: it is not UTF-8.
+    """
+    try:
+        return value.encode(errors="surrogateescape").decode()
+    except UnicodeError as error:
+        raise ArtError("not UTF-8", where=option, hint="set the terminal to UTF-8") from error
+
+
 def takes_retriever_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of a retriever's settings to a command.
 
@@ -74,7 +88,13 @@ def takes_retriever_settings(command: Callable[..., None]) -> Callable[..., None
     @functools.wraps(command)
     def with_settings(**options: Any) -> None:
         settings = {name: options.pop(name) for name in _SETTINGS}
-        given = {name: value for name, value in settings.items() if value is not None}
+        given = {
+            name: text_option(value, f"--{name.replace('_', '-')}")
+            if isinstance(value, str)
+            else value
+            for name, value in settings.items()
+            if value is not None
+        }
         command(**options, settings=given)
 
     # What typer reads

@@ -20,6 +20,7 @@ from art.cli.common import (
     processes,
     read_rows,
     takes_retriever_settings,
+    text_option,
 )
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def score(
     settings = _checked(
         teacher,
         kind=kind,
-        passage_prompt=prompt,
+        passage_prompt=prompt and text_option(prompt, "--prompt"),
         reduction=reduction,
         max_length=max_length,
         chat_template=chat_template or None,
@@ -204,7 +205,9 @@ def diagnose(
             f"training.method {wanted.training.method} has no teacher to diagnose", where=config
         )
     base = wanted.teacher.model_dump() if wanted and wanted.teacher else {}
-    prompts = [*prompt] if prompt else [base.get("passage_prompt")]
+    prompts = [base.get("passage_prompt")]
+    if prompt:
+        prompts = [text_option(one, "--prompt") for one in prompt]
     of_teacher = _checked(
         teacher,
         base,

@@ -47,7 +47,8 @@ def prepare() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         if not isinstance(stream, io.TextIOWrapper):
             continue
-        errors = _HANDLER if stream.errors in _OWN else stream.errors
+        errors = stream.errors or _HANDLER
+        errors = _HANDLER if errors in _OWN else errors
         if _is_of_the_process(stream, name):
             setattr(sys, name, _lasting(stream, errors))
         else:
