@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,35 +23,40 @@ COMMANDS = sorted(typer.main.get_command(cli.app).commands)
 ENCODINGS = ["ascii", "latin-1", "cp1252"]
 
 
-class Streams:
-    """The standard output and error in some encoding."""
+class Screen:
+    """A standard output and error in some encoding, for commands in this process."""
 
     def __init__(self, encoding: str) -> None:
         self.encoding = encoding
-        self.out, self.err = (
-            io.TextIOWrapper(io.BytesIO(), encoding, errors="strict", write_through=True)
-            for _ in range(2)
-        )
+        self._bytes = io.BytesIO()
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        stream = io.TextIOWrapper(self._bytes, self.encoding, errors="strict", write_through=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stdout", stream)
+            patch.setattr(sys, "stderr", stream)
+            yield
+        stream.detach()
+
+    def run(self, *words: object) -> int:
+        with self.shown():
+            return run(*words)
 
     def text(self) -> str:
-        """Return what was printed; it was in that encoding."""
-        return "".join(
-            stream.buffer.getvalue().decode(self.encoding) for stream in (self.out, self.err)
-        )
+        """Return what was printed; all of it was in that encoding."""
+        return self._bytes.getvalue().decode(self.encoding)
 
 
 @pytest.fixture(params=ENCODINGS)
-def streams(request, monkeypatch) -> Iterator[Streams]:
-    found = Streams(request.param)
-    monkeypatch.setattr(sys, "stdout", found.out)
-    monkeypatch.setattr(sys, "stderr", found.err)
-    yield found
+def screen(request: pytest.FixtureRequest) -> Screen:
+    return Screen(request.param)
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_can_be_printed(command, streams) -> None:
-    assert run(*filter(None, [command]), "--help") == 0
-    assert "Usage" in streams.text()
+def test_help_can_be_printed(command, screen) -> None:
+    assert screen.run(*filter(None, [command]), "--help") == 0
+    assert "Usage" in screen.text()
 
 
 @pytest.fixture(scope="module")
@@ -71,15 +77,15 @@ def searched(files: Path, bert: Path) -> list[object]:
     return [*own, "--index", files / "index"]
 
 
-def test_plans_training_and_reports_can_be_printed(files, streams, tmp_path) -> None:
+def test_plans_training_and_reports_can_be_printed(files, screen, tmp_path) -> None:
     words = ["train", "--config", files / "run.yaml", "--output.folder", tmp_path / "rün"]
     assert run(*words, "--dry-run") == 0
-    assert run(*words) == 0
-    assert run("report", tmp_path / "rün", "--output", tmp_path / "rün ….html") == 0
-    assert run("report", tmp_path / "rün →", "--output", tmp_path / "r.html") == 1
-    said = streams.text()
-    assert ("rün" if streams.encoding != "ascii" else "r\\xfcn") in said
-    assert ("rün …" if streams.encoding == "cp1252" else "n ....html") in said
+    assert screen.run(*words) == 0
+    assert screen.run("report", tmp_path / "rün", "--output", tmp_path / "rün ….html") == 0
+    assert screen.run("report", tmp_path / "rün →", "--output", tmp_path / "r.html") == 1
+    said = screen.text()
+    assert ("rün" if screen.encoding != "ascii" else "r\\xfcn") in said
+    assert ("rün …" if screen.encoding == "cp1252" else "n ....html") in said
     assert "n ->: not a run folder" in said
 
 
@@ -89,23 +95,24 @@ def test_an_evaluation_is_written_before_it_is_printed(
     dev = files / "run data" / "dev.jsonl"
     monkeypatch.setattr("art.report.evaluation", lambda *words: pytest.fail("printed first"))
     with pytest.raises(pytest.fail.Exception, match="printed first"):
-        run(
+        screen.run(
             "evaluate", *searched(files, tiny_bert), "--questions", dev,
             "--output", tmp_path / "metrics.json",
         )  # fmt: skip
     assert json.loads((tmp_path / "metrics.json").read_text())["metrics"]["top_1"] >= 0
 
 
-def test_answers_at_a_pipe_can_be_printed(files, tiny_bert, streams, monkeypatch) -> None:
+def test_answers_at_a_pipe_can_be_printed(files, tiny_bert, screen, monkeypatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("where is the moon ?\n"))
-    assert run("search", *searched(files, tiny_bert)) == 0
-    assert "\\u6771\\u4eac -> title" in streams.text()
+    assert screen.run("search", *searched(files, tiny_bert)) == 0
+    assert "\\u6771\\u4eac -> title" in screen.text()
 
 
-def test_notes_can_be_printed(streams) -> None:
-    cli.screen.prepare()
-    notify("a text … of 3 × 4 → 東")
-    assert "3 " in streams.text()
+def test_notes_can_be_printed(screen) -> None:
+    with screen.shown():
+        cli.screen.prepare()
+        notify("a text … of 3 × 4 → 東")
+    assert "3 " in screen.text()
 
 
 def test_what_the_user_asked_for_in_place_of_such_signs_stays(monkeypatch) -> None:

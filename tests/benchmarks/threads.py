@@ -87,9 +87,13 @@ def run(count: int, folder: Path, words: argparse.Namespace, policy: str) -> flo
         subprocess.Popen(one, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         for one in commands
     ]
-    for process in running:
-        _, said = process.communicate()
-        assert process.returncode == 0, said.decode()
+    try:
+        for process in running:
+            _, said = process.communicate()
+            assert process.returncode == 0, said.decode()
+    finally:
+        for process in running:
+            process.kill()
     return time.perf_counter() - start
 
 
