@@ -53,6 +53,15 @@ def main() -> None:
         if not error.reported_elsewhere:
             print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except UnicodeEncodeError as error:
+        if error.encoding == "utf-8":
+            raise
+        # Nothing that is printed raises it: it is the name of a file.
+        name = error.object.encode("ascii", "backslashreplace").decode()
+        print(
+            f"error: {name}: no file name in {error.encoding} (set PYTHONUTF8=1)", file=sys.stderr
+        )
+        sys.exit(1)
     except Interrupted as end:
         if not end.reported_elsewhere:
             print(end, file=sys.stderr)
