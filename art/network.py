@@ -48,7 +48,9 @@ def _is_reachable() -> bool:
         return False
     try:
         # Any answer will do. The library's own session knows proxies and certificates.
-        get_session().head(endpoint, timeout=constants.HF_HUB_ETAG_TIMEOUT, follow_redirects=False)
+        get_session().request(
+            "HEAD", endpoint, timeout=constants.HF_HUB_ETAG_TIMEOUT, follow_redirects=False
+        )
     except Exception as error:  # noqa: BLE001 (of the library's transport, which differs by version)
         reason = one_line(str(error)) or type(error).__name__
         notify(f"{endpoint} cannot be reached ({reason}): only what is in the cache is used")

@@ -66,7 +66,7 @@ def test_who_is_offline_on_purpose_is_not_asked(nobody_there, monkeypatch, caplo
 
 def test_a_hub_that_answers_is_used(nobody_there, monkeypatch) -> None:
     class Session:
-        def head(self, *words: object, **options: object) -> int:
+        def request(self, *words: object, **options: object) -> int:
             return 503
 
     monkeypatch.setattr("huggingface_hub.get_session", Session)
