@@ -26,6 +26,7 @@ prompts              what each model reads, and how it is cut to length
 tokens               the memory-mapped token ids of a whole store; padding
 contrastive          what a contrastive step reads of a question
 cloze                such pairs cut from passages
+together             whether padding changes what a model says of a text
 batching             batches by token budget and the order of an epoch, pure functions
 scripts              one spelling of each character; scripts without spaces between words
 """

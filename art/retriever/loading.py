@@ -9,15 +9,21 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from art import distributed, files
+from art.data.together import padding_changes
+from art.data.tokens import pad
 from art.errors import ArtError, ConfigError, notify
 from art.retriever import backbones
-from art.retriever.encoders import Retriever, Tower
+from art.retriever.encoders import Retriever, Tower, padding_id
 from art.retriever.projection import Projection, new_projection, read_projection
 from art.retriever.settings import (
     FORMAT_VERSION,
@@ -30,10 +36,12 @@ from art.retriever.settings import (
     TitleJoin,
 )
 from art.retriever.starts import Start, open_starts, stated_by
-from art.weights import load_tokenizer
+from art.weights import load_tokenizer, loading_model
 
 DEFAULT_QUESTION_LENGTH = 64
 DEFAULT_PASSAGE_LENGTH = 256
+# What every model is asked once: a text of a token or so, and one of a dozen.
+_ASKED = ("a", "who built the old bridge behind the mill, and when did it fall into the river?")
 
 
 def load_retriever(folder: str | Path) -> Retriever:
@@ -288,11 +296,35 @@ def _assemble(
                 hint="choose mean or last",
             )
         backbones.freeze_unused(tower, tower.backbone)
+        tower.one_length = _padding_changes(tower, tokenizer, longest)
+    apart = dict.fromkeys(one.backbone.config.model_type for one in towers if one.one_length)
+    for kind in apart if distributed.is_main() else ():
+        notify(
+            f"padding changes the vectors of {kind}: texts are encoded one length at a time, which"
+            " takes longer"
+        )
     question = towers[0]
     passage = towers[-1]
     if len(towers) == 1 and not settings.tied:
         passage = copy.deepcopy(question)
     return Retriever(question, passage, tokenizer, settings).eval()
+
+
+def _padding_changes(tower: Tower, tokenizer: PreTrainedTokenizerBase, longest: int) -> bool:
+    """Return whether the tower gives a text another vector beside a longer one, in float32."""
+    name = tower.backbone.config.model_type
+    exact = copy.copy(tower)
+    exact.dtype = "float32"
+
+    def vectors(rows: Sequence[list[int]]) -> NDArray[np.float32]:
+        ids, mask = pad(rows, pad_id=padding_id(tokenizer))
+        with torch.no_grad():
+            found: NDArray[np.float32] = exact.together(ids, mask).numpy()
+        return found
+
+    short, long = (tokenizer(text)["input_ids"][:longest] for text in _ASKED)
+    with loading_model(tower.backbone.name_or_path):
+        return padding_changes(vectors, short or long[:1], long, name=name)
 
 
 def _checkpoint_activations(retriever: Retriever) -> None:
