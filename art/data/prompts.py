@@ -38,7 +38,7 @@ class RetrieverTemplate:
         tokenizer: a Hugging Face tokenizer with a Rust backend.
         max_length: tokens at most, special tokens included.
         prefix: text put before every passage or question, such as `"query: "`.
-        append_eos: end with the end-of-sequence token (for `last` pooling).
+        append_eos: end with the end-of-sequence token, also where the text is cut.
         title_join: what stands between title and text: the `separator`, or a `space`.
 
     Raises:
@@ -311,3 +311,8 @@ def _with_eos(tail: list[int], tokenizer: Any) -> list[int]:
             hint="choose another model, or for a retriever another pooling than last",
         )
     return tail if tail[-1:] == [eos] else [*tail, int(eos)]
+
+
+def lacks_end(tokenizer: Any) -> bool:
+    """Return whether the tokenizer itself puts no special token behind a text."""
+    return not special_ends(tokenizer)[1]

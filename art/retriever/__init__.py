@@ -8,6 +8,7 @@ sentence_transformers_folder   what a folder of sentence-transformers says
 backbones   a Hugging Face encoder made ready to train: its class, layers, poolers, dropout
 projection  the linear layers behind a tower's pooling, where it has some
 static      a table of word vectors as an ordinary Hugging Face model
+one_length  towers whose vectors padding would change, found out as they load
 padding     rows of different lengths through a tower without the padding of the longest
 embedding   the vectors of a whole store, written as index shards
 shards      the files of an index, written so that a kill leaves none half-finished

@@ -161,7 +161,6 @@ class Retriever(nn.Module):
         self.settings = settings
         append_eos = settings.append_eos
         if append_eos is None:
-            # BERT's kin have no such token, and end in a separator already.
             append_eos = settings.pooling == "last" and tokenizer.eos_token_id is not None
         self.question_template = RetrieverTemplate(
             tokenizer,

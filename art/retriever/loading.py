@@ -9,21 +9,17 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from art import distributed, files
-from art.data.together import padding_changes
-from art.data.tokens import pad
+from art.data.prompts import lacks_end
 from art.errors import ArtError, ConfigError, notify
 from art.retriever import backbones
-from art.retriever.encoders import Retriever, Tower, padding_id
+from art.retriever.encoders import Retriever, Tower
+from art.retriever.one_length import read_one_length
 from art.retriever.projection import Projection, new_projection, read_projection
 from art.retriever.settings import (
     FORMAT_VERSION,
@@ -36,12 +32,10 @@ from art.retriever.settings import (
     TitleJoin,
 )
 from art.retriever.starts import Start, open_starts, stated_by
-from art.weights import load_tokenizer, loading_model
+from art.weights import load_tokenizer
 
 DEFAULT_QUESTION_LENGTH = 64
 DEFAULT_PASSAGE_LENGTH = 256
-# What every model is asked once: a text of a token or so, and one of a dozen.
-_ASKED = ("a", "who built the old bridge behind the mill, and when did it fall into the river?")
 
 
 def load_retriever(folder: str | Path) -> Retriever:
@@ -199,10 +193,24 @@ def _complete(known: dict[str, Any], start: Start) -> RetrieverSettings:
                 f" {settings['pooling']} and retriever.normalize"
                 f" {str(settings['normalize']).lower()}"
             )
+    if "append_eos" not in known:
+        settings["append_eos"] = _appends_eos(start.name, settings["pooling"], start.tokenizer)
     if "temperature" not in known:
         size = settings["projection_size"] or start.backbone.config.hidden_size
         settings["temperature"] = auto_temperature(size, normalize=settings["normalize"])
     return RetrieverSettings(**settings)
+
+
+def _appends_eos(name: str, pooling: Pooling, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Return whether texts get an end that `last` pooling reads, the tokenizer giving them none."""
+    if pooling != "last" or not lacks_end(tokenizer):
+        return False
+    if tokenizer.eos_token_id is None and distributed.is_main():
+        notify(
+            f"the tokenizer of {name} knows no end-of-sequence token: pooling last reads the last"
+            " token of each text itself"
+        )
+    return tokenizer.eos_token_id is not None
 
 
 def auto_temperature(embedding_size: int, *, normalize: bool) -> float:
@@ -233,6 +241,9 @@ def _open(folder: Path, given: dict[str, Any], dropout: float | None) -> Retriev
         temperature = auto_temperature(towers[0].embedding_size, normalize=settings.normalize)
         settings = dataclasses.replace(settings, temperature=temperature)
     tokenizer = load_tokenizer(str(folder / TOWER_FOLDERS["question"]))
+    if settings.pooling != saved.pooling:
+        append_eos = _appends_eos(str(folder), settings.pooling, tokenizer)
+        settings = dataclasses.replace(settings, append_eos=append_eos)
     try:
         return _assemble(towers, tokenizer, settings)
     except ConfigError as error:
@@ -296,35 +307,12 @@ def _assemble(
                 hint="choose mean or last",
             )
         backbones.freeze_unused(tower, tower.backbone)
-        tower.one_length = _padding_changes(tower, tokenizer, longest)
-    apart = dict.fromkeys(one.backbone.config.model_type for one in towers if one.one_length)
-    for kind in apart if distributed.is_main() else ():
-        notify(
-            f"padding changes the vectors of {kind}: texts are encoded one length at a time, which"
-            " takes longer"
-        )
+    read_one_length(towers, tokenizer, longest)
     question = towers[0]
     passage = towers[-1]
     if len(towers) == 1 and not settings.tied:
         passage = copy.deepcopy(question)
     return Retriever(question, passage, tokenizer, settings).eval()
-
-
-def _padding_changes(tower: Tower, tokenizer: PreTrainedTokenizerBase, longest: int) -> bool:
-    """Return whether the tower gives a text another vector beside a longer one, in float32."""
-    name = tower.backbone.config.model_type
-    exact = copy.copy(tower)
-    exact.dtype = "float32"
-
-    def vectors(rows: Sequence[list[int]]) -> NDArray[np.float32]:
-        ids, mask = pad(rows, pad_id=padding_id(tokenizer))
-        with torch.no_grad():
-            found: NDArray[np.float32] = exact.together(ids, mask).numpy()
-        return found
-
-    short, long = (tokenizer(text)["input_ids"][:longest] for text in _ASKED)
-    with loading_model(tower.backbone.name_or_path):
-        return padding_changes(vectors, short or long[:1], long, name=name)
 
 
 def _checkpoint_activations(retriever: Retriever) -> None:
