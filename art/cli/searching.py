@@ -28,7 +28,7 @@ from art.cli.fusing import (
     words_of,
 )
 from art.cli.vectors import QuestionVectors, RetrieverChoice, VectorFiles, VectorIds, source_of
-from art.errors import ArtError, say
+from art.errors import ArtError, notify, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,6 +81,7 @@ def embed(
 ) -> None:
     """Embed a corpus with a retriever's passage tower into a searchable index."""
     from art import distributed
+    from art.data.cutting import cut_passages
     from art.data.passages import PassageStore
     from art.data.tokens import TokenStore
     from art.retriever.embedding import embed_passages
@@ -93,6 +94,9 @@ def embed(
             notify_skipped(store.bad_rows)
             tokens = TokenStore.open_or_build(store, model.passage_template)
             _say_what_is_used(model)
+            if distributed.is_main():
+                for note in cut_passages(model.passage_template, tokens, store):
+                    notify(note)
         index = embed_passages(
             model, tokens, output, store=store, dtype=dtype, batch_tokens=batch_tokens
         )
@@ -161,6 +165,7 @@ def search(
                 check_run_ids(output, (), filter(None, [store.spaced_id()]))
                 texts = [question.text for question in asked]
                 find = finder(opened, store, fusion, language=language, questions=texts)
+                _say_what_is_cut(asking, texts)
                 vectors = (
                     asking if isinstance(asking, np.ndarray) else asking.embed_questions(texts)
                 )
@@ -217,6 +222,7 @@ def evaluate(
         asking, opened, store = _open_any(
             source, len(asked), index, passages, skip_bad_rows, device
         )
+        cut = _say_what_is_cut(asking, [question.text for question in asked])
         compared: dict[str, Any] = {}  # what a file of metrics says besides
         if fusion is None:
             result = run_evaluation(asking, opened, store, asked, **judged)
@@ -239,7 +245,8 @@ def evaluate(
                         "made_by": opened.manifest.provenance,
                     }
                     metrics = {"metrics": result.metrics, "table": result.table()}
-                    write_json(output, {**metrics, **compared, "notes": result.notes, **provenance})
+                    notes = {"notes": [*cut, *result.notes]}
+                    write_json(output, {**metrics, **compared, **notes, **provenance})
                 print(shown)
 
 
@@ -322,6 +329,7 @@ def _searched(
         model, opened, store = _open(
             RetrieverChoice(retriever, settings), index, passages, skip_bad_rows, device
         )
+        _say_what_is_cut(model, [question.text for question in asked])
         return retriever_search(model, opened), store
     if not (bm25 and passages) or retriever is not None or index is not None or settings:
         raise ArtError(
@@ -381,6 +389,21 @@ def _say_what_is_used(model: Retriever) -> None:
         say(f"retriever: {model.settings.in_words()}")
 
 
+def _say_what_is_cut(asking: Retriever | NDArray[np.float32], texts: list[str]) -> list[str]:
+    """Say how many questions are cut, where their text is read here; return what was said."""
+    import numpy as np
+
+    from art import distributed
+    from art.data.cutting import cut_questions
+
+    if isinstance(asking, np.ndarray) or not distributed.is_main():
+        return []
+    said = [*cut_questions(asking.question_template, texts)]
+    for note in said:
+        notify(note)
+    return said
+
+
 def _answer_questions(
     source: RetrieverChoice,
     index: Path,
@@ -404,6 +427,7 @@ def _answer_questions(
         if typed:
             print(f"{len(store):,} passages; an empty line ends")
         for question in repl.typed_questions() if typed else repl.piped_questions():
+            _say_what_is_cut(model, [question])
             scores, rows = find([question], model.embed_questions([question]), top_k)
             hits = zip(scores[0].tolist(), (store[row] for row in rows[0].tolist()), strict=True)
             asked = "" if typed else f"{question}\n"  # in a terminal it is there already

@@ -6,7 +6,9 @@ template adds (special tokens, prefixes, instructions) is never cut.
 
 from __future__ import annotations
 
+import copy
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -115,6 +117,12 @@ class RetrieverTemplate:
             self._passage(one, text) if has else self._alone(one)
             for one, text, has in zip(first, second, titled, strict=True)
         ]
+
+    def num_cut(self, titles: list[str], texts: list[str]) -> int:
+        """Return how many of n passages, or questions without titles, lose tokens to the length."""
+        uncut = copy.copy(self)
+        uncut._room = sys.maxsize
+        return sum(len(row) > self.max_length for row in uncut(titles, texts))
 
     def _passage(self, title: list[int], text: list[int]) -> list[int]:
         title = title[: self._room]

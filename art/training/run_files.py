@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from art.config import Config
+from art.data.cutting import cut_passages, cut_questions
 from art.data.formats import Question, read_many_questions, read_qrels
 from art.data.passages import PassageStore
 from art.data.records import comparable
@@ -22,6 +23,8 @@ from art.teacher.registry import answers_for
 from art.training.selection import JudgedOn, Qrels, evaluation_fingerprint, hold_out
 
 if TYPE_CHECKING:
+    from art.data.tokens import TokenStore
+    from art.retriever.encoders import Retriever
     from art.teacher.base import Teacher
 
 
@@ -106,6 +109,25 @@ class RunFiles:
                 f"{num_short:,} of {len(self.labelled):,} labelled questions have fewer negatives "
                 f"than training.hard_negatives ({num_hard_negatives}) and use those they have"
             )
+
+    def cut(
+        self, retriever: Retriever, tokens_of: Callable[..., TokenStore], *, embeds: bool
+    ) -> Iterator[str]:
+        """Yield how many questions and passages are longer than what the retriever reads of them.
+
+        Args:
+            retriever: of the run.
+            tokens_of: opens the token ids of a store under a template.
+            embeds: whether the run embeds the corpus.
+        """
+        questions, template = self.questions, retriever.passage_template
+        labelled = [one for one in (self.labelled, self.evaluated_pool) if one is not None]
+        texts = [*questions.training, *(one.text for one in questions.evaluation)]
+        for some in (texts, *(one.questions for one in labelled)):
+            yield from cut_questions(retriever.question_template, some)
+        stores = [self.store] if self.store is not None and embeds else []
+        for store in (*stores, *(one.contexts for one in labelled)):
+            yield from cut_passages(template, tokens_of(store, template), store)
 
     def _trained_and_judged(self) -> Iterator[str]:
         """Yield how many of the questions that judge checkpoints train as well, where some do."""
