@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from art import distributed
 from art.data.batching import token_batches
 from art.data.pairs import Ids, Pair
 from art.data.together import FLOAT32_TOLERANCE, padding_changes
@@ -90,6 +89,8 @@ class TransformerTeacher(Teacher):
             ArtError: it scores one pair otherwise each time, or otherwise beside other pairs.
         """
         import torch
+
+        from art import distributed
 
         kind = self.model.config.model_type
         (ids,) = self.template([""], [_TEXT])
