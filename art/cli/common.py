@@ -16,9 +16,12 @@ import typer
 from art.errors import ArtError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from art.data.rows import BadRows
+    from art.retriever.encoders import Retriever
 
 Rows = TypeVar("Rows")
 
@@ -131,3 +134,19 @@ def notify_skipped(bad_rows: BadRows) -> None:
     """Say on stderr which rows were skipped, if any; one process of a job says it."""
     if bad_rows.count and not int(os.environ.get("RANK", "0")):
         print(bad_rows.report(), file=sys.stderr)
+
+
+def say_what_is_cut(asking: Retriever | NDArray[np.float32], texts: list[str]) -> list[str]:
+    """Say how many questions are cut, unless vectors stand for them; return what was said."""
+    import numpy as np
+
+    from art import distributed
+    from art.data.cutting import cut_questions
+    from art.errors import notify
+
+    if isinstance(asking, np.ndarray) or not distributed.is_main():
+        return []
+    said = [*cut_questions(asking.question_template, texts)]
+    for note in said:
+        notify(note)
+    return said

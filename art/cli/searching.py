@@ -17,6 +17,7 @@ from art.cli.common import (
     notify_skipped,
     processes,
     read_rows,
+    say_what_is_cut,
     takes_retriever_settings,
 )
 from art.cli.fusing import (
@@ -165,7 +166,7 @@ def search(
                 check_run_ids(output, (), filter(None, [store.spaced_id()]))
                 texts = [question.text for question in asked]
                 find = finder(opened, store, fusion, language=language, questions=texts)
-                _say_what_is_cut(asking, texts)
+                say_what_is_cut(asking, texts)
                 vectors = (
                     asking if isinstance(asking, np.ndarray) else asking.embed_questions(texts)
                 )
@@ -222,7 +223,7 @@ def evaluate(
         asking, opened, store = _open_any(
             source, len(asked), index, passages, skip_bad_rows, device
         )
-        cut = _say_what_is_cut(asking, [question.text for question in asked])
+        cut = say_what_is_cut(asking, [question.text for question in asked])
         compared: dict[str, Any] = {}  # what a file of metrics says besides
         if fusion is None:
             result = run_evaluation(asking, opened, store, asked, **judged)
@@ -329,7 +330,7 @@ def _searched(
         model, opened, store = _open(
             RetrieverChoice(retriever, settings), index, passages, skip_bad_rows, device
         )
-        _say_what_is_cut(model, [question.text for question in asked])
+        say_what_is_cut(model, [question.text for question in asked])
         return retriever_search(model, opened), store
     if not (bm25 and passages) or retriever is not None or index is not None or settings:
         raise ArtError(
@@ -389,21 +390,6 @@ def _say_what_is_used(model: Retriever) -> None:
         say(f"retriever: {model.settings.in_words()}")
 
 
-def _say_what_is_cut(asking: Retriever | NDArray[np.float32], texts: list[str]) -> list[str]:
-    """Say how many questions are cut, where their text is read here; return what was said."""
-    import numpy as np
-
-    from art import distributed
-    from art.data.cutting import cut_questions
-
-    if isinstance(asking, np.ndarray) or not distributed.is_main():
-        return []
-    said = [*cut_questions(asking.question_template, texts)]
-    for note in said:
-        notify(note)
-    return said
-
-
 def _answer_questions(
     source: RetrieverChoice,
     index: Path,
@@ -427,7 +413,7 @@ def _answer_questions(
         if typed:
             print(f"{len(store):,} passages; an empty line ends")
         for question in repl.typed_questions() if typed else repl.piped_questions():
-            _say_what_is_cut(model, [question])
+            say_what_is_cut(model, [question])
             scores, rows = find([question], model.embed_questions([question]), top_k)
             hits = zip(scores[0].tolist(), (store[row] for row in rows[0].tolist()), strict=True)
             asked = "" if typed else f"{question}\n"  # in a terminal it is there already
