@@ -19,6 +19,7 @@ from art.cli.common import (
     notify_skipped,
     processes,
     read_rows,
+    say_what_is_cut,
     takes_retriever_settings,
     text_option,
 )
@@ -264,6 +265,7 @@ def diagnose(
         with distributed.fail_together():
             if retriever:
                 model = create_retriever(**student | {"model": retriever}, cache=cache).to(device)
+                say_what_is_cut(model, [question.text for question in asked])
                 found_by = Index.open(index) if index else tokens(model.passage_template)
                 start = model, found_by
         found = run_diagnosis(
