@@ -30,7 +30,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from art import distributed
 from art.config.manifest import Manifest
 from art.data.batching import evenly_spaced
 from art.errors import ArtError, DataError, notify
@@ -110,8 +109,8 @@ class BM25:
             return bm25s.BM25.load(folder, mmap=True), WordRules.read(folder / _MANIFEST)
 
         inner, rules = open_or_build(folder, opened, partial(_build, store, folder, language))
-        if rules.seems and distributed.is_main():
-            notify(
+        if rules.seems:
+            _tell(
                 f"BM25: the passages seem to be {rules.seems}, so no stop words are left out and "
                 "no word is stemmed; --language, in training data.language, states a language"
             )
@@ -137,8 +136,8 @@ class BM25:
         )
         if is_no_use and alone:
             raise DataError(said, hint="search with a retriever instead")
-        if found_nothing and distributed.is_main():
-            notify(f"{said}; it is of no use" if is_no_use else said)
+        if found_nothing:
+            _tell(f"{said}; it is of no use" if is_no_use else said)
         return not is_no_use
 
     def search(
@@ -207,6 +206,14 @@ def rules_for(store: PassageStore, language: str | None) -> WordRules:
     texts = (f"{one.title} {one.text}" for one in sample)
     guessed, seems = guess_language(word for text in texts for word in split_words(text))
     return WordRules(language=guessed, seems=seems)
+
+
+def _tell(note: str) -> None:
+    """Notify the user once, however many processes there are."""
+    from art import distributed  # loads torch, which a search by words does without
+
+    if distributed.is_main():
+        notify(note)
 
 
 def _build(store: PassageStore, folder: Path, language: str | None) -> None:
