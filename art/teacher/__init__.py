@@ -16,6 +16,7 @@
     log_file           the file of a score log
     cached             a teacher that remembers: a pair is scored once
     grouped            many pairs at once, so that each passage is read once for all its questions
+    blending           one score out of several sources'
 
 Nothing here is trained: no parameter has a gradient, and no pair's score depends on its neighbours.
 """
