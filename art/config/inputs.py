@@ -132,6 +132,11 @@ class RetrieverConfig(Section):
     freeze: Literal["question", "passage"] | None = Field(
         None, description="A tower that does not learn. Null: both learn."
     )
+    train_layers: PositiveInt | None = Field(
+        None,
+        description="How many layers learn, counted from the last; embeddings and lower layers "
+        "stay as they are, without backward pass, gradient and Adam's moments. Null: all learn.",
+    )
     dropout: Share | None = Field(
         None, description="Dropout of hidden states and attention (paper: 0.1). Null: the model's."
     )
