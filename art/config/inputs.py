@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt
 
@@ -22,6 +22,9 @@ _TAKEN = (
     "projection_size",
     "dtype",
 )
+
+
+Blended = Literal["teacher", "start", "bm25"]
 
 
 class DataConfig(Section):
@@ -191,10 +194,18 @@ class TeacherConfig(Section):
         "{quant_method: bitsandbytes, load_in_4bit: true}; each method needs its own package. "
         "Null: as the model was saved.",
     )
-    temperature: Positive = Field(
+    temperature: Positive | Literal["auto"] = Field(
         1.0,
         description="Divisor of the scores before the softmax (paper: 1.0). Small models give "
-        "nearly flat soft labels: try 0.2.",
+        "nearly flat soft labels: try 0.2. auto: found from the first scores, once, so that the "
+        "mean entropy of the soft labels is half of log top_k.",
+    )
+    blend: Annotated[dict[Blended, Positive], Field(min_length=1)] | None = Field(
+        None,
+        description="Weights of what soft labels are made of, such as {teacher: 1, start: 1}: the "
+        "teacher, the start (the retriever before training), bm25. Each counts in units of its own "
+        "spread among a question's passages, measured once, on the first ones; `temperature` "
+        "divides their weighted mean. Null: the teacher's scores as they are.",
     )
     reduction: Literal["mean", "sum"] = Field(
         "mean",

@@ -9,6 +9,7 @@ contrastive     what contrastive steps read: labelled questions, pairs cut from 
 corpus          the passages of a run and its index
 candidates      who finds the K passages of a question
 prefetch        the pairs that the coming steps will score
+soft_labels     what they are made of, and at which temperature
 gradient_cache  large batches in little memory
 statistics      what a process saw in one step
 methods/        each method of training, one object in a file of its own

@@ -131,6 +131,26 @@ def open_index(
     return corpus.embed(retriever, folder, f"index of step {step}")
 
 
+def open_start_index(run: RunFolder, *, corpus: RunCorpus, start: Retriever) -> Index:
+    """Open the index of step 0, or embed it where it is missing or damaged; every process calls it.
+
+    Args:
+        run: the run's folder.
+        corpus: that the run reads.
+        start: the retriever before training.
+    """
+    folder = run.start_index_folder
+    with distributed.fail_together():
+        index, damage = _whole(folder, corpus.store.fingerprint)
+        if index is not None and index.retriever_fingerprint != start.fingerprint():
+            index, damage = None, f"{folder}: is of another retriever than the run started from"
+    damage = next((one for one in distributed.gather_objects(damage) if one), None)
+    if damage is None:
+        assert index is not None
+        return index
+    return corpus.embed(start, folder, "index of the start")
+
+
 def _whole(folder: Path, store_fingerprint: str) -> tuple[Index | None, str | None]:
     """Return the index, or what is wrong with it."""
     try:

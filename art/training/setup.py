@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from art.data.tokens import TokenStore
 from art.distributed import is_main
 from art.errors import ArtError
 from art.evaluation.pooled import Pool
+from art.files import fingerprint
 from art.retriever.bm25 import BM25
 from art.retriever.encoders import Retriever
 from art.retriever.loading import create_retriever
@@ -34,8 +36,10 @@ from art.training.run_data import RunData, open_data
 from art.training.run_files import RunQuestions, cache_folder
 from art.training.run_folder import RunFolder
 from art.training.selection import Evaluator
+from art.training.soft_labels import StartScores
 from art.training.state import TrainState
 from art.training.trainer import Limits, Trainer
+from art.weights import fingerprint_tensors
 
 _KINDS = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
 
@@ -48,13 +52,15 @@ class _Models:
         retriever: on its device.
         teacher: None where nothing has to be scored.
         corpus: with the token ids that the passage tower reads; None where the run reads none.
-        bm25: None where the method does not search by words.
+        bm25: None where the method has no use for it.
+        start: the retriever before training; None where its scores are not blended in.
     """
 
     retriever: Retriever
     teacher: Teacher | None
     corpus: RunCorpus | None
     bm25: BM25 | None
+    start: Retriever | None
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Trainer:
         accelerator = _accelerator(config, run)
         optimizer = _optimizer(models.retriever, config)
         past = _resume(config, run, data, models, optimizer, state)
-        learner = _learner(config, data, models, past.teacher)
+        learner = _learner(config, run, data, models, past.teacher, state)
         pool = _pool(config, data, models.retriever, learner)
         notes = [*_notes(config, data, pool)]
     # What talks to the other processes
@@ -138,6 +144,7 @@ def _first_state(config: Config, data: RunData, past: _Past) -> TrainState:
         due=data.schedule.due(0),
         teacher_prompt=past.teacher.teacher.template.prompt if past.teacher else "",
         passage_tower_is_frozen=config.retriever.freeze == "passage",
+        keeps_start_index="start" in data.method.blended,
         fingerprints=past.fingerprints,
         versions=checkpoints.versions(),
         config=config.model_dump(mode="json"),
@@ -158,11 +165,11 @@ def _load_models(
     if needs_teacher(config, method, files.questions):
         teacher = _teacher(config, files.questions, state, device)
     if files.store is None:
-        return _Models(retriever, teacher, None, None)
+        return _Models(retriever, teacher, None, None, None)
     tokens = bm25 = None
     if method.encodes_corpus or data.schedule.refresh_steps is not None:
         tokens = _tokens_of(config)(files.store, retriever.passage_template)
-    if method.searches_words:
+    if method.searches_words or "bm25" in method.blended:
         bm25 = BM25.build(files.store, cache=cache_folder(config))
     settings = config.index
     corpus = RunCorpus(
@@ -172,7 +179,12 @@ def _load_models(
         batch_tokens=settings.batch_tokens,
         dtype=settings.dtype,
     )
-    return _Models(retriever, teacher, corpus, bm25)
+    start = None
+    if "start" in method.blended:
+        # What was just created is the start; a checkpoint's weights are not.
+        start = copy.deepcopy(retriever) if state is None else _student(config, run, None)
+        start = start.to(device).requires_grad_(False).eval()
+    return _Models(retriever, teacher, corpus, bm25, start)
 
 
 def _resume(
@@ -189,6 +201,9 @@ def _resume(
         MismatchError: what the run reads has changed.
     """
     fingerprints = data.files.fingerprints(models.teacher)
+    if models.start is not None:
+        questions = fingerprint_tensors(models.start.question_tower.named_parameters())
+        fingerprints["start"] = fingerprint(models.start.fingerprint(), questions)
     metrics = MetricsLog(run.metrics_file)
     if state:
         checkpoints.check_unchanged(run, state, fingerprints)
@@ -220,8 +235,20 @@ def _tokens_of(config: Config) -> Callable[..., TokenStore]:
 
 
 def _learner(
-    config: Config, data: RunData, models: _Models, teacher: CachedTeacher | None
+    config: Config,
+    run: RunFolder,
+    data: RunData,
+    models: _Models,
+    teacher: CachedTeacher | None,
+    state: TrainState | None,
 ) -> Learner:
+    start = None
+    if models.start is not None:
+        assert models.corpus is not None  # passages were scored
+        open_index = partial(
+            recovery.open_start_index, run, corpus=models.corpus, start=models.start
+        )
+        start = StartScores(models.start, open_index)
     parts = LearnerParts(
         files=data.files,
         schedule=data.schedule,
@@ -230,6 +257,8 @@ def _learner(
         corpus=models.corpus,
         teacher=teacher,
         bm25=models.bm25,
+        start=start,
+        calibration=state.calibration if state else None,
     )
     return data.method.learner(parts, data.sets)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
@@ -283,7 +284,28 @@ class Trainer:
             if elapsed > _SECONDS_BETWEEN_SAVES:
                 self.save([Action.PREFETCH])
                 saved = time.perf_counter()
+        if self.learner.awaits_calibration and pairs[0]:
+            self.calibrate(teacher, *pairs)
         self.state = self.state.changed(is_prefetching=False)
+
+    def calibrate(self, teacher: CachedTeacher, questions: list[str], rows: np.ndarray) -> None:
+        """Find the scales and the temperature of the soft labels from prefetched scores.
+
+        Args:
+            teacher: that scored them.
+            questions: Q texts.
+            rows: the passages of each, [Q, K].
+        """
+        with self.timer("score"):
+            known = teacher.score(questions, rows)
+            found = self.learner.calibrate(questions, rows, known.scores)
+        self.state = self.state.changed(calibration=found)
+        scales = ", ".join(f"{name} {scale:.3g}" for name, scale in found.scales.items())
+        blended = f", blended in units of {scales}" if scales else ""
+        self.progress.say(
+            f"soft labels, from the scores of {len(questions):,} questions: temperature "
+            f"{found.temperature:.3g}{blended}"
+        )
 
     def record(self, kind: str, values: Mapping[str, Any]) -> None:
         """Write a line of metrics and notify the trackers; on the main process."""

@@ -5,7 +5,7 @@ Source: Sachan et al. 2023, "Questions Are All You Need to Train a Dense Passage
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -26,6 +26,7 @@ from art.training.gradient_cache import TowerInputs, grad_cached
 from art.training.losses import LOSSES, Temperatures, similarity
 from art.training.methods.base import METHODS, Learner, LearnerParts, Method
 from art.training.prefetch import prefetch
+from art.training.soft_labels import TEACHER, SoftLabels, Source, WordScores
 from art.training.sources import QUESTIONS, TrainingSet
 from art.training.statistics import StepStatistics, describe_distillation
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from art.teacher.cached import CachedTeacher
     from art.training.progress import PhaseTimer
     from art.training.schedule import MicroBatch, Schedule
+    from art.training.state import Calibration
 
 LossFunction = Callable[[Tensor, Tensor, Temperatures], Tensor]
 
@@ -58,6 +60,7 @@ def art_step(
     seed: int,
     step: int,
     timer: PhaseTimer,
+    labels: SoftLabels | None = None,
     chunk_tokens: int | None = None,
 ) -> StepStatistics:
     """Accumulate the gradient of loss = (1/G) Σ_q KL(p̂(·|q) ‖ q(·|q)) in the retriever.
@@ -76,6 +79,7 @@ def art_step(
         seed: of the run.
         step: optimiser steps done before this one.
         timer: collects the seconds spent in each phase.
+        labels: makes the scores that the soft labels are made of; None for the teacher's own.
         chunk_tokens: see `grad_cached`.
 
     Returns:
@@ -92,12 +96,13 @@ def art_step(
     # 2. Score: how likely is the question given each passage, by the frozen language model?
     with timer("score"):
         scored = teacher.score([text for texts in batch for text in texts], rows)
-    labels = torch.from_numpy(scored.scores).to(retriever.device)  # [n, K]
+        blended = scored.scores if labels is None else labels(batch, rows, scored.scores)
+    targets = torch.from_numpy(blended).to(retriever.device)  # [n, K]
     statistics = StepStatistics(len(rows), scored.num_requested, scored.num_known, retrieved=rows)
 
     model.train()
     encode = partial(grad_cached, model, retriever, seed=seed, step=step, chunk_tokens=chunk_tokens)
-    parts = (micro_batches, batch, np.split(rows, len(batch)), labels.chunk(len(batch)))
+    parts = (micro_batches, batch, np.split(rows, len(batch)), targets.chunk(len(batch)))
     for micro, texts, micro_rows, micro_labels in zip(*parts, strict=True):
         # 3. Re-encode the K passages with the current passage tower, gradients on. The stale search
         # scores are not used. A passage that several questions share is encoded once.
@@ -126,7 +131,8 @@ class Art(Method):
         top_k: K.
         candidates: who finds them.
         loss: by its name in `LOSSES`.
-        teacher_temperature: T.
+        teacher_temperature: T; `auto` for one found from the first scores.
+        blend: weights of what soft labels are made of; None for the teacher's scores.
         chunk_tokens: see `grad_cached`.
     """
 
@@ -143,7 +149,8 @@ class Art(Method):
     top_k: int
     candidates: Literal["retriever", "bm25", "both"]
     loss: str
-    teacher_temperature: float
+    teacher_temperature: float | Literal["auto"]
+    blend: Mapping[str, float] | None
     chunk_tokens: int | None
 
     @classmethod
@@ -155,6 +162,7 @@ class Art(Method):
             candidates=training.candidates,
             loss=training.loss,
             teacher_temperature=config.teacher.temperature if config.teacher else 1.0,
+            blend=_weights(config),
             chunk_tokens=training.chunk_tokens,
         )
 
@@ -169,6 +177,18 @@ class Art(Method):
                 f"training.refresh_steps ({training.refresh_steps}); an evaluation needs a fresh "
                 "index"
             )
+        if config.teacher and config.teacher.blend and TEACHER not in config.teacher.blend:
+            yield "teacher.blend: lacks a weight of teacher, which scores every pair in any case"
+
+    @property
+    def blended(self) -> frozenset[str]:
+        """What its soft labels are blended of."""
+        return frozenset(self.blend or ())
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether scales or the temperature are found from the first scores."""
+        return self.blend is not None or self.teacher_temperature == "auto"
 
     @property
     def searches_index(self) -> bool:
@@ -209,6 +229,11 @@ class Art(Method):
         return ArtLearner(self, parts)
 
 
+def _weights(config: Config) -> dict[str, float] | None:
+    given = config.teacher.blend if config.teacher else None
+    return None if given is None else {str(source): weight for source, weight in given.items()}
+
+
 class ArtLearner(Learner):
     """Takes the steps of the paper's method.
 
@@ -225,8 +250,23 @@ class ArtLearner(Learner):
         self._corpus = parts.corpus
         self._questions = parts.files.questions.training
         self._loss = LOSSES[method.loss].function
-        self._temperatures = Temperatures(parts.retriever.temperature, method.teacher_temperature)
-        self._bm25 = None if parts.bm25 is None else from_bm25(parts.bm25, method.top_k)
+        searched = parts.bm25 if method.searches_words else None
+        self._bm25 = None if searched is None else from_bm25(searched, method.top_k)
+        sources: dict[str, Source] = {}
+        if parts.start is not None:
+            sources["start"] = parts.start
+        if parts.bm25 is not None and "bm25" in method.blended:
+            sources["bm25"] = WordScores(parts.bm25, len(parts.corpus.store))
+        self._labels = SoftLabels(
+            method.blend,
+            method.teacher_temperature,
+            sources=sources,
+            calibration=parts.calibration,
+        )
+
+    @property
+    def _temperatures(self) -> Temperatures:
+        return Temperatures(self._parts.retriever.temperature, self._labels.temperature)
 
     @property
     def shown(self) -> dict[str, str]:
@@ -264,6 +304,7 @@ class ArtLearner(Learner):
             teacher=self._teacher,
             passage_tokens=self._corpus.tokens,
             loss=self._loss,
+            labels=self._labels,
             temperatures=self._temperatures,
             questions_per_step=schedule.questions_per_step,
             seed=schedule.seed,
@@ -287,8 +328,19 @@ class ArtLearner(Learner):
 
     @property
     def prefetches(self) -> bool:
-        """Whether scoring the pairs of many steps together reads fewer passages."""
-        return self._teacher.teacher.reads_passages_apart
+        """Whether scoring the pairs of many steps together reads fewer passages, or is awaited."""
+        return self._teacher.teacher.reads_passages_apart or self.awaits_calibration
+
+    @property
+    def awaits_calibration(self) -> bool:
+        """Whether the scales or the temperature of its soft labels are still to be found."""
+        return self._labels.awaits_calibration
+
+    def calibrate(
+        self, questions: Sequence[str], rows: np.ndarray, scores: np.ndarray
+    ) -> Calibration:
+        """Find them."""
+        return self._labels.calibrate(questions, rows, scores)
 
     def pairs_to_prefetch(self, step: int) -> tuple[list[str], np.ndarray]:
         """Return the pairs of the steps until the next refresh, as the index finds them now."""

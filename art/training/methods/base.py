@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from art.training.progress import PhaseTimer
     from art.training.run_files import RunFiles
     from art.training.schedule import MicroBatch, Schedule
+    from art.training.soft_labels import StartScores
+    from art.training.state import Calibration
     from art.training.statistics import StepStatistics
 
 
@@ -40,7 +42,9 @@ class LearnerParts:
         tokens_of: opens the token ids of passages under a template.
         corpus: with its token ids and the last index; None where the run reads none.
         teacher: with the scores it already gave; None where nothing is scored.
-        bm25: over the corpus; None where the method does not search by words.
+        bm25: over the corpus; None where the method has no use for it.
+        start: scores of the retriever before training; None where they are not blended in.
+        calibration: of the soft labels, found before an interruption; None where there is none.
     """
 
     files: RunFiles
@@ -50,6 +54,8 @@ class LearnerParts:
     corpus: RunCorpus | None
     teacher: CachedTeacher | None
     bm25: BM25 | None
+    start: StartScores | None = None
+    calibration: Calibration | None = None
 
 
 class Learner(ABC):
@@ -108,6 +114,25 @@ class Learner(ABC):
         """
         return [], np.zeros((0, 0), dtype=np.int64)
 
+    @property
+    def awaits_calibration(self) -> bool:
+        """Whether its soft labels wait for the first prefetched scores."""
+        return False
+
+    def calibrate(
+        self, questions: Sequence[str], rows: np.ndarray, scores: np.ndarray
+    ) -> Calibration:
+        """Find from the first prefetched scores what its soft labels wait for.
+
+        Every process of the job must call it, with the same arguments.
+
+        Args:
+            questions: Q texts.
+            rows: the passages of each, [Q, K].
+            scores: the teacher's, [Q, K].
+        """
+        raise NotImplementedError  # nothing waits
+
     def first_warnings(self, values: dict[str, float]) -> Iterator[str]:
         """Yield what the first step's statistics say against the settings."""
         yield from ()
@@ -161,6 +186,16 @@ class Method(ABC):
     @property
     def searches_words(self) -> bool:
         """Whether its steps search with BM25."""
+        return False
+
+    @property
+    def blended(self) -> frozenset[str]:
+        """What its soft labels are blended of; empty where they are the teacher's scores."""
+        return frozenset()
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether its soft labels depend on the first prefetched scores."""
         return False
 
     @property
