@@ -157,7 +157,7 @@ def _choose_models_for_cpu(choice: InitialSettings, found: Surroundings) -> None
     choice.add("retriever.model", f"pip:{_CARRIED[0]}", "small enough to train on a CPU.")
     choice.add("retriever.normalize", True, "word vectors start far better so.")
     choice.add("teacher.model", f"pip:{_CARRIED[1]}", "135 million parameters, for a CPU.")
-    choice.add("teacher.temperature", 0.2, "for a small model.")
+    choice.add("teacher.temperature", "auto", "small models need one below the paper's 1.0.")
     # English takes 1.3 to 1.5 tokens a word; the instruction, some more.
     length = 32 * math.ceil((1.5 * found.passage_words + 32) / 32)
     choice.add(

@@ -21,6 +21,7 @@ from art.training.candidates import (
     from_both,
     from_retriever,
     num_from_retriever,
+    spread,
 )
 from art.training.gradient_cache import TowerInputs, grad_cached
 from art.training.losses import LOSSES, Temperatures, similarity
@@ -130,6 +131,7 @@ class Art(Method):
     Attributes:
         top_k: K.
         candidates: who finds them.
+        depth: passages that are found, of which K are taken; K for the nearest.
         loss: by its name in `LOSSES`.
         teacher_temperature: T; `auto` for one found from the first scores.
         blend: weights of what soft labels are made of; None for the teacher's scores.
@@ -148,6 +150,7 @@ class Art(Method):
 
     top_k: int
     candidates: Literal["retriever", "bm25", "both"]
+    depth: int
     loss: str
     teacher_temperature: float | Literal["auto"]
     blend: Mapping[str, float] | None
@@ -160,6 +163,7 @@ class Art(Method):
         return cls(
             top_k=training.top_k,
             candidates=training.candidates,
+            depth=training.candidate_depth or training.top_k,
             loss=training.loss,
             teacher_temperature=config.teacher.temperature if config.teacher else 1.0,
             blend=_weights(config),
@@ -176,6 +180,11 @@ class Art(Method):
                 f"training.evaluate_steps: {training.evaluate_steps} is not a multiple of "
                 f"training.refresh_steps ({training.refresh_steps}); an evaluation needs a fresh "
                 "index"
+            )
+        if training.candidate_depth is not None and training.candidate_depth < training.top_k:
+            yield (
+                f"training.candidate_depth: {training.candidate_depth} passages are found, fewer "
+                f"than training.top_k ({training.top_k})"
             )
         if config.teacher and config.teacher.blend and TEACHER not in config.teacher.blend:
             yield "teacher.blend: lacks a weight of teacher, which scores every pair in any case"
@@ -208,12 +217,18 @@ class Art(Method):
     @property
     def each(self) -> str:
         """What each question comes with."""
-        return f"{self.top_k} passages each"
+        found = "" if self.depth == self.top_k else f" of {self.depth} found"
+        return f"{self.top_k} passages{found} each"
 
     def check_corpus(self, num_passages: int) -> Iterator[str]:
         """Yield a fault where there are fewer passages than are asked for per question."""
         if num_passages < self.top_k:
             yield f"training.top_k: {self.top_k}, but the corpus has only {num_passages} passages"
+        elif num_passages < self.depth:
+            yield (
+                f"training.candidate_depth: {self.depth}, but the corpus has only {num_passages} "
+                "passages"
+            )
 
     def num_scoring_steps(self, schedule: Schedule) -> int:
         """Return how many of the steps are its own."""
@@ -251,7 +266,9 @@ class ArtLearner(Learner):
         self._questions = parts.files.questions.training
         self._loss = LOSSES[method.loss].function
         searched = parts.bm25 if method.searches_words else None
-        self._bm25 = None if searched is None else from_bm25(searched, method.top_k)
+        self._bm25 = None
+        if searched is not None:
+            self._bm25 = self._spread(from_bm25(searched, method.depth), by_words=True)
         sources: dict[str, Source] = {}
         if parts.start is not None:
             sources["start"] = parts.start
@@ -279,8 +296,20 @@ class ArtLearner(Learner):
         if not self._method.searches_index:
             assert self._bm25 is not None
             return self._bm25
-        dense = from_retriever(self._parts.retriever, self._corpus.searched(), self._method.top_k)
+        dense = from_retriever(self._parts.retriever, self._corpus.searched(), self._method.depth)
+        dense = self._spread(dense, by_words=False)
         return dense if self._bm25 is None else from_both(dense, self._bm25)
+
+    def _spread(self, found: Candidates, *, by_words: bool) -> Candidates:
+        """Return what takes K of the passages found, a source's own share of them spread out."""
+        method = self._method
+        if method.depth == method.top_k:
+            return found
+        share = method.top_k
+        if method.searches_index and method.searches_words:
+            half = num_from_retriever(method.top_k)
+            share = method.top_k - half if by_words else half
+        return spread(found, method.top_k, share=share)
 
     @property
     def _num_retrieved(self) -> int:
