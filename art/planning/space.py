@@ -170,6 +170,8 @@ def _disk_of_the_retriever(parts: Inventory, work: Work) -> dict[str, float]:
         return {}
     # The last two checkpoints each name an index, and a third is written beside them.
     num_indexes = min(3, work.num_refreshes)
+    if "start" in parts.method.blended:
+        num_indexes += 1  # its own, as long as the run lasts
     index = costs.index_bytes(work.num_passages, tower.embedding_size, parts.config.index.dtype)
     parameters, learning = parts.num_parameters
     # Three checkpoints while the oldest is still there, and that of the step which built the
