@@ -113,8 +113,11 @@ class SoftLabels:
         Raises:
             ArtError: a source or the teacher does not tell the passages apart.
         """
-        starts = range(0, len(questions), _QUESTIONS_AT_ONCE)
-        batch = [questions[start : start + _QUESTIONS_AT_ONCE] for start in starts]
+        # In the order of their texts: they come in another one with another number of processes.
+        order = sorted(range(len(questions)), key=questions.__getitem__)
+        rows, teacher, ordered = rows[order], teacher[order], [questions[i] for i in order]
+        starts = range(0, len(ordered), _QUESTIONS_AT_ONCE)
+        batch = [ordered[start : start + _QUESTIONS_AT_ONCE] for start in starts]
         labelled: Array = teacher
         scales: dict[str, float] = {}
         if self._weights is not None:
