@@ -24,7 +24,7 @@ _TAKEN = (
 )
 
 
-Blended = Literal["teacher", "start", "bm25"]
+Blended = Literal["teacher", "start", "bm25", "reranker"]
 
 
 class DataConfig(Section):
@@ -203,9 +203,14 @@ class TeacherConfig(Section):
     blend: Annotated[dict[Blended, Positive], Field(min_length=1)] | None = Field(
         None,
         description="Weights of what soft labels are made of, such as {teacher: 1, start: 1}: the "
-        "teacher, the start (the retriever before training), bm25. Each counts in units of its own "
-        "spread among a question's passages, measured once, on the first ones; `temperature` "
-        "divides their weighted mean. Null: the teacher's scores as they are.",
+        "teacher, the start (the retriever before training), bm25, a reranker. Each counts in "
+        "units of its own spread among a question's passages, measured once, on the first ones; "
+        "`temperature` divides their weighted mean. Null: the teacher's scores as they are.",
+    )
+    reranker: str | None = Field(
+        None,
+        description="Cross-encoder whose scores `blend` weighs, a hub name or folder; dtype, "
+        "max_length and batch_tokens are those of this section. Null: none.",
     )
     reduction: Literal["mean", "sum"] = Field(
         "mean",

@@ -148,6 +148,8 @@ def _unit_flops(parts: Inventory, lengths: Lengths, *, num_processes: int) -> Un
             parts.basis.append(f"nothing is known here of the size of {name}")
     if tower is None or (teacher is None and parts.teacher_settings is not None):
         return None
+    if "reranker" in parts.method.blended:
+        parts.basis.append("what the reranker of teacher.blend takes is not counted")
     num_questions = config.training.questions_per_micro_batch
     recomputed = config.retriever.activation_checkpointing
 

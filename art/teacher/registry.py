@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from art.data.formats import Question
 
 # Settings of the section that say what training makes of scores, whatever kind gave them.
-_OF_TRAINING = ("temperature", "blend", "known_scores")
+_OF_TRAINING = ("temperature", "blend", "reranker", "known_scores")
 
 __all__ = ["KINDS", "answers_for", "load_teacher", "setting_faults"]
 

@@ -60,6 +60,9 @@ def _damage(run: RunFolder, step: int) -> CorruptionError | None:
         state = load_state(run, step)
         if teacher := state.fingerprints.get("teacher"):
             ScoreLog(run.scores_file, fingerprint=teacher, length=state.num_scores).close()
+        if reranker := state.fingerprints.get("reranker"):
+            length = state.num_reranker_scores
+            ScoreLog(run.reranker_scores_file, fingerprint=reranker, length=length).close()
     except CorruptionError as damage:
         return damage
     return None

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from art.retriever.bm25 import BM25
     from art.retriever.encoders import Retriever
     from art.retriever.index import Index
+    from art.teacher.cached import CachedTeacher
 
 Array = NDArray[np.floating[Any]]
 Source = Callable[[Sequence[Sequence[str]], NDArray[np.int64]], Array]
@@ -211,6 +212,21 @@ class WordScores:
                 every[its_rows] = its_scores
                 scores[position] = every[rows[position]]
             return scores
+
+
+class RerankerScores:
+    """A cross-encoder's scores, of each pair once.
+
+    Args:
+        reranker: with the scores it already gave.
+    """
+
+    def __init__(self, reranker: CachedTeacher) -> None:
+        self._reranker = reranker
+
+    def __call__(self, batch: Sequence[Sequence[str]], rows: NDArray[np.int64]) -> Array:
+        """Return the scores of some questions' passages, see `Source`."""
+        return self._reranker.score([text for texts in batch for text in texts], rows).scores
 
 
 def entropy_shares(scores: Array, temperature: float) -> NDArray[np.float64]:

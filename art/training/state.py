@@ -51,6 +51,7 @@ class TrainState(Manifest):
         metrics_bytes: length of `metrics.jsonl`.
         num_scores: entries of the score log, which verifies its bytes itself.
         num_scored: pairs put through the teacher so far; the other entries were taken over.
+        num_reranker_scores: entries of the log of a blended reranker's scores.
         score_mark: how many scores there were before those of the steps under way were added,
             where several steps' are scored together.
         calibration: of the soft labels; None where nothing is found from scores, or not yet.
@@ -74,6 +75,7 @@ class TrainState(Manifest):
     metrics_bytes: int = 0
     num_scores: int = 0
     num_scored: int = 0
+    num_reranker_scores: int = 0
     score_mark: int | None = None
     calibration: Calibration | None = None
     keeps_start_index: bool = False

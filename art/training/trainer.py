@@ -65,6 +65,7 @@ class Trainer:
         corpus: with the last index; None where the run reads none.
         evaluator: evaluates checkpoints.
         teacher: with the scores it already gave; None where nothing is scored.
+        reranker: likewise, of a reranker that soft labels are blended of.
         metrics: the log of the run.
         accelerator: whose trackers are told too.
         limits: see there.
@@ -84,6 +85,7 @@ class Trainer:
     corpus: RunCorpus | None
     evaluator: Evaluator
     teacher: CachedTeacher | None
+    reranker: CachedTeacher | None
     metrics: MetricsLog
     accelerator: Accelerator
     limits: Limits
@@ -166,8 +168,9 @@ class Trainer:
     def save(self, still_due: Sequence[Action]) -> None:
         """Write a checkpoint that lists what is still due at this step."""
         with self.timer("save"), distributed.fail_together():
-            if self.teacher is not None:
-                self.teacher.sync()
+            for scorer in (self.teacher, self.reranker):
+                if scorer is not None:
+                    scorer.sync()
             self.state = self.state.changed(
                 due=tuple(still_due), metrics_bytes=self.metrics.num_bytes, **self._scores()
             )
@@ -176,10 +179,11 @@ class Trainer:
                 checkpoints.prune(self.run)
 
     def _scores(self) -> dict[str, Any]:
-        """Return what the state says of the score log."""
+        """Return what the state says of the score logs."""
         if self.teacher is None:
             return {}
         return {
+            "num_reranker_scores": 0 if self.reranker is None else self.reranker.num_scores,
             "num_scores": self.teacher.num_scores,
             "num_scored": self.teacher.num_scored,
             "score_mark": self.teacher.log.mark,

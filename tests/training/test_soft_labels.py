@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from killed_run import kill
-from whole_run import configure, left_behind, records
+from tiny_teachers import make_reranker
+from whole_run import configure, left_behind, records, scores
 
 from art.data.passages import PassageStore
 from art.errors import ArtError, ConfigFaults, MismatchError
@@ -121,6 +122,26 @@ def test_every_kind_of_labels_resumes_to_the_same_bits(variant, settings, tmp_pa
     assert left_behind(tmp_path / "cut") == left_behind(tmp_path / "whole")
 
 
+def test_a_reranker_is_blended_in_and_its_scores_outlive_a_kill(
+    settings, tmp_path, tiny_bert
+) -> None:
+    reranker = make_reranker(tiny_bert, tmp_path / "reranker", "bert", 1)
+    weights = {"teacher": 1, "reranker": 1}
+    sections = {
+        "teacher": {"blend": weights, "reranker": str(reranker), "max_length": 64},
+        "training": {"max_steps": 4},
+    }
+    train(configure(settings, tmp_path / "whole", **sections))
+    config = configure(settings, tmp_path / "cut", **sections)
+    kill(config, 3)
+    kept = load_state(RunFolder(tmp_path / "cut"), 3).num_reranker_scores
+    assert kept > 0
+    train(config)
+    assert left_behind(tmp_path / "cut") == left_behind(tmp_path / "whole")
+    logs = [scores(tmp_path / one / "reranker-scores.log") for one in ("cut", "whole")]
+    assert logs[0] == logs[1] and len(logs[0]) > kept
+
+
 def test_a_lost_index_of_the_start_is_embedded_again_to_the_same_bits(
     blended, settings, tmp_path
 ) -> None:
@@ -206,6 +227,8 @@ def test_a_temperature_is_kept_once_it_was_found() -> None:
         ({"blend": {}}, "teacher.blend"),
         ({"blend": {"teacher": 1, "bm26": 1}}, "teacher.blend"),
         ({"blend": {"teacher": 0}}, "teacher.blend"),
+        ({"blend": {"teacher": 1, "reranker": 1}}, "teacher.reranker: names no model"),
+        ({"reranker": "some/model"}, "teacher.reranker: has no weight"),
         ({"temperature": "automatic"}, "teacher.temperature"),
         ({"temperature": 0}, "teacher.temperature"),
     ],

@@ -27,7 +27,7 @@ from art.training.gradient_cache import TowerInputs, grad_cached
 from art.training.losses import LOSSES, Temperatures, similarity
 from art.training.methods.base import METHODS, Learner, LearnerParts, Method
 from art.training.prefetch import prefetch
-from art.training.soft_labels import TEACHER, SoftLabels, Source, WordScores
+from art.training.soft_labels import TEACHER, SoftLabels
 from art.training.sources import QUESTIONS, TrainingSet
 from art.training.statistics import StepStatistics, describe_distillation
 
@@ -188,6 +188,12 @@ class Art(Method):
             )
         if config.teacher and config.teacher.blend and TEACHER not in config.teacher.blend:
             yield "teacher.blend: lacks a weight of teacher, which scores every pair in any case"
+        if config.teacher:
+            weighed = "reranker" in (config.teacher.blend or ())
+            if weighed and config.teacher.reranker is None:
+                yield "teacher.reranker: names no model, but teacher.blend weighs a reranker"
+            if config.teacher.reranker is not None and not weighed:
+                yield "teacher.reranker: has no weight in teacher.blend"
 
     @property
     def blended(self) -> frozenset[str]:
@@ -269,15 +275,10 @@ class ArtLearner(Learner):
         self._bm25 = None
         if searched is not None:
             self._bm25 = self._spread(from_bm25(searched, method.depth), by_words=True)
-        sources: dict[str, Source] = {}
-        if parts.start is not None:
-            sources["start"] = parts.start
-        if parts.bm25 is not None and "bm25" in method.blended:
-            sources["bm25"] = WordScores(parts.bm25, len(parts.corpus.store))
         self._labels = SoftLabels(
             method.blend,
             method.teacher_temperature,
-            sources=sources,
+            sources=parts.sources,
             calibration=parts.calibration,
         )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from art.training.progress import PhaseTimer
     from art.training.run_files import RunFiles
     from art.training.schedule import MicroBatch, Schedule
-    from art.training.soft_labels import StartScores
+    from art.training.soft_labels import Source as ScoreSource
     from art.training.state import Calibration
     from art.training.statistics import StepStatistics
 
@@ -43,7 +43,7 @@ class LearnerParts:
         corpus: with its token ids and the last index; None where the run reads none.
         teacher: with the scores it already gave; None where nothing is scored.
         bm25: over the corpus; None where the method has no use for it.
-        start: scores of the retriever before training; None where they are not blended in.
+        sources: what gives the scores that are blended with the teacher's, by name.
         calibration: of the soft labels, found before an interruption; None where there is none.
     """
 
@@ -54,7 +54,7 @@ class LearnerParts:
     corpus: RunCorpus | None
     teacher: CachedTeacher | None
     bm25: BM25 | None
-    start: StartScores | None = None
+    sources: Mapping[str, ScoreSource] = field(default_factory=dict)
     calibration: Calibration | None = None
 
 
