@@ -21,6 +21,7 @@ from art.training import loop, trainer
 from art.training.checkpoints import load_state
 from art.training.loop import train
 from art.training.run_folder import RunFolder
+from art.training.settings import read_config
 from art.training.soft_labels import SoftLabels, StartScores, WordScores, entropy_shares
 from art.training.state import Calibration
 
@@ -218,6 +219,14 @@ def test_a_temperature_is_kept_once_it_was_found() -> None:
     read = Calibration.model_validate_json(found.model_dump_json())
     again = SoftLabels(None, "auto", sources={}, calibration=read)
     assert not again.awaits_calibration and again.temperature == labels.temperature
+
+
+def test_a_blend_is_given_on_the_command_line_too() -> None:
+    demo = Path(__file__).parents[2] / "configs" / "demo.yaml"
+    teacher = read_config(demo, ["--teacher.blend", "{teacher: 1, bm25: 0.5}"]).teacher
+    assert teacher is not None and teacher.blend == {"teacher": 1.0, "bm25": 0.5}
+    with pytest.raises(ConfigFaults, match=r"teacher\.blend: input should be a valid dictionary"):
+        read_config(demo, ["--teacher.blend", "{teacher: 1, teacher: 2}"])
 
 
 @pytest.mark.parametrize(
