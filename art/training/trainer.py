@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from art.evaluation.rankings import write_rankings
 from art.retriever.encoders import Retriever
 from art.retriever.index import Index
 from art.teacher.cached import CachedTeacher
-from art.teacher.grouped import score_grouped
+from art.teacher.grouped import Block, score_grouped
 from art.training import checkpoints, collapse
 from art.training.corpus import RunCorpus
 from art.training.interruption import Interrupted, Interruption
@@ -269,14 +270,20 @@ class Trainer:
             Interrupted: a signal came; the scores so far are in a checkpoint of this step.
         """
         teacher, description = self.teacher, f"prefetching scores at step {self.state.step}"
-        if teacher is None or not self.learner.prefetches:
+        if teacher is None:
+            return
+        if not self.learner.prefetches:
+            if teacher.log.mark is not None:  # it did once; what was added since is known by now
+                teacher.log.set_mark()
             return
         if not self.state.is_prefetching:  # else a kill or a signal came in the middle of it
             teacher.log.set_mark()
         self.state = self.state.changed(is_prefetching=True)
         with self.timer("retrieve"):
             pairs = self.learner.pairs_to_prefetch(self.state.step)
-        blocks = score_grouped(teacher, *pairs, description=description)
+        blocks: Iterator[Block] = score_grouped(teacher, *pairs, description=description)
+        if self.reranker is not None and self.learner.awaits_calibration:
+            blocks = chain(blocks, score_grouped(self.reranker, *pairs, description="reranking"))
         saved = time.perf_counter()
         while True:
             with self.timer("score"):

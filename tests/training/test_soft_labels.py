@@ -143,6 +143,29 @@ def test_a_reranker_is_blended_in_and_its_scores_outlive_a_kill(
     assert logs[0] == logs[1] and len(logs[0]) > kept
 
 
+def test_a_teacher_that_is_not_prefetched_is_for_the_temperature_alone(
+    settings, tmp_path, tiny_bert
+) -> None:
+    reranker = make_reranker(tiny_bert, tmp_path / "reranker", "bert", 1)
+    sections = {
+        "teacher": {
+            "model": str(reranker),
+            "kind": "cross-encoder",
+            "max_length": 64,
+            "temperature": "auto",
+        },
+        "training": {"candidates": "bm25", "max_steps": 4, "evaluate_steps": 2, "save_steps": 2},
+    }
+    train(configure(settings, tmp_path / "whole", **sections))
+    config = configure(settings, tmp_path / "cut", **sections)
+    kill(config, 3)
+    train(config)
+    assert left_behind(tmp_path / "cut") == left_behind(tmp_path / "whole")
+    known = [one["known_share"] for one in records(tmp_path / "cut") if one["kind"] == "train"]
+    assert known[0] == known[1] == 0  # scored for these very steps
+    assert known[3] > 0.5  # of the second epoch, whose passages BM25 found before
+
+
 def test_a_lost_index_of_the_start_is_embedded_again_to_the_same_bits(
     blended, settings, tmp_path
 ) -> None:
