@@ -239,13 +239,13 @@ def _resume(
     cached = CachedTeacher(teacher, log, tokens_of(store, teacher.template))
     cached.num_scored = state.num_scored if state else 0
     reranker = None
-    if (scorer := models.blended.reranker) is not None:
+    if (model := models.blended.reranker) is not None:
         log = ScoreLog(
             run.reranker_scores_file,
-            fingerprint=scorer.fingerprint,
+            fingerprint=model.fingerprint,
             length=state.num_reranker_scores if state else 0,
         )
-        reranker = CachedTeacher(scorer, log, tokens_of(store, scorer.template))
+        reranker = CachedTeacher(model, log, tokens_of(store, model.template))
     return _Past(fingerprints, metrics, cached, reranker, known)
 
 

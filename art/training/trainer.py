@@ -169,9 +169,9 @@ class Trainer:
     def save(self, still_due: Sequence[Action]) -> None:
         """Write a checkpoint that lists what is still due at this step."""
         with self.timer("save"), distributed.fail_together():
-            for scorer in (self.teacher, self.reranker):
-                if scorer is not None:
-                    scorer.sync()
+            for one in (self.teacher, self.reranker):
+                if one is not None:
+                    one.sync()
             self.state = self.state.changed(
                 due=tuple(still_due), metrics_bytes=self.metrics.num_bytes, **self._scores()
             )
