@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from art.errors import ArtError, DataError
-from art.evaluation.answers import AnswerMatcher
+from art.evaluation.answers import matcher_of
 from art.evaluation.labels import some
 from art.files import atomic_write
 
@@ -186,7 +186,7 @@ class _Positives:
 
     def __init__(self, questions: Sequence[Question], store: PassageStore) -> None:
         self.questions, self.store = questions, store
-        self._matcher = AnswerMatcher([question.answers for question in questions])
+        self._matcher = matcher_of(questions, store)
 
     def positives(self, position: int, found: _Hits) -> list[int]:
         """Return the rows of a question's positives, best-ranked first, those not found last."""

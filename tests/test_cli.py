@@ -92,6 +92,32 @@ def test_a_wrong_ending_of_the_output_is_refused_before_anything_is_loaded(
     assert ".trec" in capsys.readouterr().err
 
 
+def test_ids_that_the_output_cannot_hold_are_refused_before_the_work(
+    files, retriever, tmp_path, capsys, monkeypatch
+) -> None:
+    spaced, corpus_file = tmp_path / "spaced.jsonl", tmp_path / "corpus.jsonl"
+    spaced.write_text('{"id": "q 1", "question": "who"}\n')
+    corpus_file.write_text('{"id": "p 1", "text": "moon"}\n{"id": "p2", "text": "sun"}\n')
+    found, never = tmp_path / "found.json", tmp_path / "never.trec"
+    output = ["--questions", spaced, "--output", never, "--cpu"]
+    assert run("search", "--retriever", "none", "--index", "none", *output) == 1
+    assert "the question id 'q 1' is empty or holds white space" in capsys.readouterr().err
+    found.write_text('[{"id": "q 1", "ctxs": [{"id": "p2"}]}]')
+    words = ["score", "--teacher", "none", "--passages", "none", "--run", found]
+    assert run(*words, *output) == 1
+    assert "the question id 'q 1'" in capsys.readouterr().err
+    found.write_text('{"q0": {"p 1": 2, "p2": 1}}')
+    output = ["--questions", files / "questions.jsonl", "--output", never, "--cpu"]
+    assert run(*words, *output) == 1
+    assert "the passage id 'p 1'" in capsys.readouterr().err
+    made = ["--retriever", retriever, "--passages", corpus_file, "--output", tmp_path / "index"]
+    assert run("embed", *made, "--cpu") == 0
+    monkeypatch.setattr("art.retriever.index.Index.search", None)  # it would be called in vain
+    asked = ["--retriever", retriever, "--index", tmp_path / "index"]
+    assert run("search", *asked, *output) == 1
+    assert "the passage id 'p 1'" in capsys.readouterr().err and not never.exists()
+
+
 def test_a_folder_of_something_else_is_not_made_an_index(files, retriever, tmp_path, capsys):
     (tmp_path / "manifest.json").write_text("{}")
     words = ["embed", "--retriever", retriever, "--passages", files / "passages.tsv", "--cpu"]

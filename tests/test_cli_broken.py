@@ -106,6 +106,8 @@ GOOD = {
         "--teacher": "teacher",
         "--passages": "passages.jsonl",
         "--questions": "questions.jsonl",
+        "--retriever": "retriever",
+        "--index": "index",
     },
 }
 PASSAGES = ("cut.jsonl", "twice.jsonl", "latin.jsonl", "fake.jsonl.gz", "empty.jsonl", "no/such")
@@ -137,6 +139,7 @@ BROKEN = {
     "diagnose": {
         "--teacher": ("broken-teacher", "./no"),
         "--retriever": ("broken-retriever",),
+        "--index": ("index-manifest", "index-shard", "no"),
         "--passages": PASSAGES,
         "--questions": QUESTIONS,
         "--config": ("broken.yaml", "unknown.yaml", "questions.yaml"),

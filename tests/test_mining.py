@@ -194,3 +194,34 @@ def test_the_command_wants_one_thing_to_search(extra, files, tmp_path, capsys):
     words = ["--questions", files / "questions.jsonl", "--output", tmp_path / "n.jsonl", "--cpu"]
     assert run("mine", *words, *extra) == 1
     assert "give --retriever with its --index, or --bm25" in capsys.readouterr().err
+
+
+def test_words_that_match_nothing_are_no_search(files, tmp_path, capsys):
+    questions = tmp_path / "chinese.jsonl"
+    rows = [{"question": text, "positive_passage_ids": ["p0"]} for text in ("桥在哪里", "月亮")]
+    questions.write_text("\n".join(map(json.dumps, rows)))
+    words = ["--bm25", "--passages", files / "passages.jsonl", "--questions", questions]
+    assert run("mine", *words, "--output", tmp_path / "n.jsonl", "--cpu") == 1
+    assert "BM25 finds nothing for 2 of 2 questions" in capsys.readouterr().err
+    assert run("mine", *words, "--output", tmp_path / "n.jsonl", "--language", "germn") == 1
+    assert "did you mean german" in capsys.readouterr().err
+    assert not (tmp_path / "n.jsonl").exists()
+
+
+def test_a_language_is_asked_for_with_bm25_alone(searched, files, tmp_path, capsys):
+    words = ["--questions", files / "questions.jsonl", "--output", tmp_path / "n.jsonl", "--cpu"]
+    assert run("mine", *searched, *words, "--language", "german") == 1
+    assert "give it with --bm25" in capsys.readouterr().err
+
+
+def test_chinese_passages_with_the_answer_are_positives_and_no_negatives(tmp_path):
+    texts = ["巴黎是法国的首都。", "法国的首都巴黎很美。", "法国的首都在哪里？", "猫在屋顶上。"]
+    passages = [Passage(f"c{row}", "", text) for row, text in enumerate(texts)]
+    corpus = PassageStore.build(passages, tmp_path / "store", source="here", progress=False)
+    search = bm25_search(BM25.build(corpus, cache=tmp_path))
+    question = Question("q", "法国的首都是哪里", ("巴黎",))
+    output = tmp_path / "n.jsonl"
+    mine(search, corpus, [question], output, choice=NegativeChoice(), progress=False)
+    [row] = [json.loads(line) for line in output.read_text().splitlines()]
+    assert ids(row["positive_ctxs"])[0] in ("c0", "c1")
+    assert ids(row["hard_negative_ctxs"]) == ["c2"]

@@ -21,14 +21,22 @@ if TYPE_CHECKING:
 Rows = TypeVar("Rows")
 
 QuestionsFile = Annotated[
-    Path, typer.Option("--questions", help="Questions: .txt, .csv, .tsv, .jsonl, or a BEIR folder.")
+    Path, typer.Option("--questions", help="Questions: .txt, .csv, .tsv, .jsonl, .json, a dataset.")
 ]
 PassagesFile = Annotated[
-    Path, typer.Option("--passages", help="Corpus: .tsv, .jsonl, a BEIR folder; or .gz.")
+    Path, typer.Option("--passages", help="Corpus: .tsv, .jsonl, a BEIR folder; .gz; a dataset.")
 ]
 SkipBadRows = Annotated[
     bool,
     typer.Option("--skip-bad-rows", help="Go on without malformed rows, counted and listed."),
+]
+BM25Language = Annotated[
+    str | None,
+    typer.Option(
+        "--language",
+        help="BM25's stop words and stemmer, such as german, or none; where not given english, or "
+        "none for passages plainly in something else.",
+    ),
 ]
 OnCpu = Annotated[bool, typer.Option("--cpu", help="Stay on the CPU where there is a GPU.")]
 

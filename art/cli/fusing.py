@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from art.errors import ArtError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,26 +37,57 @@ FusedWeight = Annotated[
 _TESTED = ("top_5", "ndcg@10")
 
 
-def words_of(store: PassageStore) -> BM25:
-    """Return what searches the words of the passages, which are indexed the first time."""
+def check_language_of(fusion: Fusion | None, language: str | None) -> None:
+    """Raise an ArtError where a language is given that nothing asks for, or there is none such."""
+    if language is None:
+        return
+    if fusion is None:
+        raise ArtError("--language is of BM25's words", hint="give it with --fused")
+    from art.retriever.languages import check_language
+
+    check_language(language)
+
+
+def words_of(
+    store: PassageStore, *, language: str | None = None, questions: Sequence[str] = ()
+) -> BM25:
+    """Return what searches the words of the passages, which are indexed the first time.
+
+    Args:
+        store: the passages.
+        language: see `BM25.build`.
+        questions: of which it is said for how many nothing is found.
+    """
     from art.retriever.bm25 import BM25
 
-    return BM25.build(store)
+    bm25 = BM25.build(store, language=language)
+    bm25.check_use(questions, alone=False)
+    return bm25
 
 
-def finder(index: Index, store: PassageStore, fusion: Fusion | None) -> Find:
+def finder(
+    index: Index,
+    store: PassageStore,
+    fusion: Fusion | None,
+    *,
+    language: str | None = None,
+    questions: Sequence[str] = (),
+) -> Find:
     """Return what finds passages: the index, or the index and BM25 fused.
 
     Args:
         index: of the passages.
         store: the passages.
         fusion: how both are fused; None for the index alone.
+        language: see `words_of`.
+        questions: see `words_of`.
     """
     from art.retriever.fusion import FusedSearch
 
     if fusion is None:
         return lambda _, vectors, top_k: index.search(vectors, top_k)
-    return FusedSearch(index, words_of(store), fusion).search
+    words = words_of(store, language=language, questions=questions)
+    return FusedSearch(index, words, fusion).search
 
 
 def shown_and_kept(results: Mapping[str, Evaluation], fusion: Fusion) -> tuple[str, dict[str, Any]]:

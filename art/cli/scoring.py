@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from art.cli.common import (
+    BM25Language,
     OnCpu,
     PassagesFile,
     QuestionsFile,
@@ -17,10 +19,12 @@ from art.cli.common import (
     notify_skipped,
     processes,
     read_rows,
+    takes_retriever_settings,
 )
 
 if TYPE_CHECKING:
     from art.config import Config
+    from art.retriever.encoders import Retriever
 
 _SEED = 1234  # of the questions drawn
 _PAPER_TOP_K = 32
@@ -68,7 +72,7 @@ def score(
     teacher: TeacherModel,
     passages: PassagesFile,
     questions: QuestionsFile,
-    run: Annotated[Path, typer.Option(help="Results to re-order: DPR's .json, .jsonl; a .trec.")],
+    run: Annotated[Path, typer.Option(help="Results to re-order: .trec, DPR's .json; or .gz.")],
     output: Annotated[
         Path, typer.Option(help="Result file, .json or .trec; a killed job goes on beside it.")
     ],
@@ -94,11 +98,13 @@ def score(
     from art.data.passages import PassageStore
     from art.data.tokens import TokenStore
     from art.evaluation.rescoring import match_run, rescore_run
+    from art.evaluation.runs import check_run_ids
     from art.teacher.registry import answers_for, load_teacher
 
     run_format(output)  # scoring takes long; a wrong ending should not wait for it
     found = read_rows(read_run, run, skip_bad_rows=skip_bad_rows)
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
+    check_run_ids(output, found.question_ids, chain.from_iterable(found.passage_ids))
     settings = _checked(
         teacher,
         kind=kind,
@@ -124,12 +130,17 @@ def score(
             print(f"{output}: {len(wanted):,} questions, {int((rows >= 0).sum()):,} pairs")
 
 
+@takes_retriever_settings
 def diagnose(
     teacher: TeacherModel,
     passages: PassagesFile,
     questions: QuestionsFile,
     retriever: Annotated[
         str | None, typer.Option(help="Retriever or model that training would start from.")
+    ] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option(help="Its index of the passages, by `art embed`; else they are embedded."),
     ] = None,
     prompt: Annotated[
         list[str] | None,
@@ -142,6 +153,10 @@ def diagnose(
     num_questions: Annotated[
         int, typer.Option(min=1, help="At most so many questions, drawn at random.")
     ] = 100,
+    depth: Annotated[
+        int, typer.Option(min=2, help="Passages of each search that the teacher re-orders.")
+    ] = 20,
+    language: BM25Language = None,
     kind: Kind = None,
     reduction: Reduction = None,
     max_length: MaxLength = None,
@@ -150,17 +165,23 @@ def diagnose(
     batch_tokens: BatchTokens = None,
     skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
+    *,
+    settings: dict[str, Any],
 ) -> None:
     """Measure in minutes how good a teacher's order is, and what training with it would take."""
     from art import distributed, report
     from art.data.formats import read_questions
     from art.data.passages import PassageStore
     from art.data.tokens import PassageEncoder, TokenStore
-    from art.diagnosis import choose_questions
-    from art.diagnosis import diagnose as run_diagnosis
+    from art.diagnosis.candidates import choose_questions
+    from art.diagnosis.diagnose import diagnose as run_diagnosis
+    from art.diagnosis.scoring import kept_scores
     from art.errors import ArtError
+    from art.files import cache_folder
     from art.planning.forecast import forecast_beside
     from art.planning.inventory import WhatIf
+    from art.report.filling import FillingTable
+    from art.retriever.index import Index
     from art.retriever.loading import create_retriever
     from art.teacher.cached import CachedTeacher
     from art.teacher.registry import answers_for, load_teacher
@@ -168,6 +189,10 @@ def diagnose(
     from art.training.plan import check_corpus, plan_run, read_run_questions
     from art.training.settings import read_config
 
+    if retriever is None and (index is not None or settings):
+        raise ArtError(
+            "an index or settings of a retriever, but no retriever", hint="name it: --retriever"
+        )
     wanted = read_config(config) if config else None
     cache = Path(wanted.data.cache_folder) if wanted and wanted.data.cache_folder else None
     skip = skip_bad_rows or bool(wanted and wanted.data.skip_bad_rows)
@@ -179,7 +204,7 @@ def diagnose(
         )
     base = wanted.teacher.model_dump() if wanted and wanted.teacher else {}
     prompts = [*prompt] if prompt else [base.get("passage_prompt")]
-    settings = _checked(
+    of_teacher = _checked(
         teacher,
         base,
         kind=kind,
@@ -190,19 +215,21 @@ def diagnose(
         dtype=dtype,
         batch_tokens=batch_tokens,
     )
-    answers = answers_for(settings["kind"], asked, where=questions)
+    answers = answers_for(of_teacher["kind"], asked, where=questions)
     student = wanted.retriever.model_dump() if wanted else {}
     if retriever and retriever != student.get("model"):
         student["passage_model"] = None  # it belonged to the other model
+    student |= settings
     planned = None
     if wanted:
         student["model"] = retriever or wanted.retriever.model
-        teaching = settings | {"model": teacher, "passage_prompt": prompts[0]}
+        teaching = of_teacher | {"model": teacher, "passage_prompt": prompts[0]}
         planned = _changed(
             wanted, passages=str(passages), retriever=student, teacher=teaching, cpu=cpu
         )
 
-    with processes(cpu) as device:
+    kept = kept_scores((cache or cache_folder()) / "scores")
+    with processes(cpu) as device, kept as open_log:
         progress = distributed.is_main()
         with distributed.fail_together():
             store = PassageStore.open_or_build(
@@ -224,22 +251,27 @@ def diagnose(
 
         def open_teacher(passage_prompt: str | None) -> CachedTeacher:
             with distributed.fail_together():
-                own = settings | {"passage_prompt": passage_prompt}
+                own = of_teacher | {"passage_prompt": passage_prompt}
                 model = load_teacher(**own, answers=answers, device=device, cache=cache)
-                return CachedTeacher(model, None, tokens(model.template))
+                passage_tokens = tokens(model.template)
+            return CachedTeacher(model, open_log(model.fingerprint), passage_tokens)
 
-        start = None
+        start: tuple[Retriever, TokenStore | Index] | None = None
         with distributed.fail_together():
             if retriever:
                 model = create_retriever(**student | {"model": retriever}, cache=cache).to(device)
-                start = model, tokens(model.passage_template)
+                found_by = Index.open(index) if index else tokens(model.passage_template)
+                start = model, found_by
         found = run_diagnosis(
             {one or "the prompt": partial(open_teacher, one) for one in prompts},
             store,
             asked,
             retriever=start,
-            top_k=wanted.training.top_k if wanted else _PAPER_TOP_K,
+            top_k=wanted.training.top_k if wanted else min(_PAPER_TOP_K, depth),
+            depth=depth,
+            language=language or (wanted.data.language if wanted else None),
             cache=cache,
+            watcher=FillingTable(),
         )
         if distributed.is_main():
             print(f"{len(asked):,} of {len(given):,} questions, {len(store):,} passages")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from art.cli.common import (
+    BM25Language,
     OnCpu,
     PassagesFile,
     QuestionsFile,
@@ -17,15 +18,25 @@ from art.cli.common import (
     read_rows,
     takes_retriever_settings,
 )
-from art.cli.fusing import Fused, FusedWeight, finder, shown_and_kept, words_of
+from art.cli.fusing import (
+    Fused,
+    FusedWeight,
+    check_language_of,
+    finder,
+    shown_and_kept,
+    words_of,
+)
 from art.cli.vectors import QuestionVectors, RetrieverChoice, VectorFiles, VectorIds, source_of
 from art.errors import ArtError, say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import torch
     from numpy.typing import NDArray
 
+    from art.data.formats import Question
     from art.data.passages import PassageStore
     from art.mining import Search
     from art.retriever.encoders import Retriever
@@ -106,6 +117,7 @@ def search(
     ] = None,
     fused: Fused = False,
     fused_weight: FusedWeight = None,
+    language: BM25Language = None,
     passages: PassagesOverride = None,
     question_vectors: QuestionVectors = None,
     ids: VectorIds = None,
@@ -119,30 +131,35 @@ def search(
 
     from art import distributed
     from art.data.formats import read_questions, run_format
-    from art.evaluation.runs import write_run
+    from art.evaluation.runs import check_run_ids, write_run
     from art.retriever.fusion import Fusion
 
     source = source_of(retriever, settings, question_vectors, ids)
     fusion = Fusion.chosen(fused, fused_weight)
+    check_language_of(fusion, language)
     if questions is None:
         if output is not None:
             raise ArtError("--output is for the results of a file", hint="name it with --questions")
         if isinstance(source, VectorFiles):
             raise ArtError("vectors of which questions?", hint="name the file with --questions")
-        _answer_questions(source, index, passages, skip_bad_rows, top_k or 5, fusion, cpu=cpu)
+        _answer_questions(
+            source, index, passages, skip_bad_rows, top_k or 5, fusion, language, cpu=cpu
+        )
         return
     if output is None:
         raise ArtError("--output is missing", hint="name a result file, such as run.trec")
     run_format(output)  # a search takes minutes; a wrong ending should not wait for it
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
+    check_run_ids(output, (question.question_id for question in asked), ())
     with processes(cpu) as device:
         asking, opened, store = _open_any(
             source, len(asked), index, passages, skip_bad_rows, device
         )
         with distributed.fail_together():
             if distributed.is_main():
-                find = finder(opened, store, fusion)
+                check_run_ids(output, (), filter(None, [store.spaced_id()]))
                 texts = [question.text for question in asked]
+                find = finder(opened, store, fusion, language=language, questions=texts)
                 vectors = (
                     asking if isinstance(asking, np.ndarray) else asking.embed_questions(texts)
                 )
@@ -168,6 +185,7 @@ def evaluate(
     ] = False,
     fused: Fused = False,
     fused_weight: FusedWeight = None,
+    language: BM25Language = None,
     passages: PassagesOverride = None,
     question_vectors: QuestionVectors = None,
     ids: VectorIds = None,
@@ -186,6 +204,7 @@ def evaluate(
 
     source = source_of(retriever, settings, question_vectors, ids)
     fusion = Fusion.chosen(fused, fused_weight)
+    check_language_of(fusion, language)
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
     judgements = read_rows(read_qrels, qrels, skip_bad_rows=skip_bad_rows) if qrels else None
     judged: dict[str, Any] = {
@@ -203,7 +222,8 @@ def evaluate(
             shown = report.evaluation(result.table(), result.notes)
         else:
             with distributed.fail_together():
-                bm25 = words_of(store)
+                texts = [question.text for question in asked]
+                bm25 = words_of(store, language=language, questions=texts)
             results = compare_fused(asking, opened, bm25, store, asked, fusion=fusion, **judged)
             shown, compared = shown_and_kept(results, fusion)
             result = results["fused"]
@@ -239,6 +259,7 @@ def mine(
         Path | None,
         typer.Option(help="The corpus: for --bm25, or where the index no longer finds it."),
     ] = None,
+    language: BM25Language = None,
     num_negatives: Annotated[int, typer.Option(min=1, help="Of a question, at most.")] = 30,
     skip_top: Annotated[int, typer.Option(min=0, help="Best ranks left out.")] = 0,
     depth: Annotated[int, typer.Option(min=1, help="The last rank that is looked at.")] = 100,
@@ -264,7 +285,7 @@ def mine(
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
     with processes(cpu) as device:
         search_in, store = _searched(
-            retriever, settings, index, bm25, passages, skip_bad_rows, device
+            retriever, settings, index, bm25, passages, language, asked, skip_bad_rows, device
         )
         with distributed.fail_together():
             if distributed.is_main():
@@ -283,6 +304,8 @@ def _searched(
     index: Path | None,
     bm25: bool,
     passages: Path | None,
+    language: str | None,
+    asked: Sequence[Question],
     skip_bad_rows: bool,
     device: torch.device,
 ) -> tuple[Search, PassageStore]:
@@ -292,6 +315,8 @@ def _searched(
     from art.mining import bm25_search, retriever_search
     from art.retriever.bm25 import BM25
 
+    if language is not None and not bm25:
+        raise ArtError("--language is of BM25's words", hint="give it with --bm25")
     if retriever is not None and index is not None and not bm25:
         model, opened, store = _open(
             RetrieverChoice(retriever, settings), index, passages, skip_bad_rows, device
@@ -305,7 +330,9 @@ def _searched(
     with distributed.fail_together():
         store = PassageStore.open_or_build(passages, skip_bad_rows=skip_bad_rows)
         notify_skipped(store.bad_rows)
-        return bm25_search(BM25.build(store)), store
+        words = BM25.build(store, language=language)
+        words.check_use([question.text for question in asked])
+        return bm25_search(words), store
 
 
 def _open_any(
@@ -360,6 +387,7 @@ def _answer_questions(
     skip_bad_rows: bool,
     top_k: int,
     fusion: Fusion | None,
+    language: str | None,
     *,
     cpu: bool,
 ) -> None:
@@ -370,7 +398,7 @@ def _answer_questions(
         if distributed.world_size() > 1:
             raise ArtError("one process can ask for questions", hint="start `art search` alone")
         model, opened, store = _open(source, index, passages, skip_bad_rows, device)
-        find = finder(opened, store, fusion)
+        find = finder(opened, store, fusion, language=language)
         typed = repl.is_interactive()
         if typed:
             print(f"{len(store):,} passages; an empty line ends")

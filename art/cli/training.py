@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from art.cli.common import PassagesFile, QuestionsFile
+from art.cli.common import BM25Language, PassagesFile, QuestionsFile
 from art.errors import ArtError
 from art.training.interruption import Interruption
 
@@ -82,6 +82,7 @@ def init(
     passages: PassagesFile,
     questions: QuestionsFile,
     output: Annotated[Path, typer.Option(help="The settings to write; never overwritten.")],
+    language: BM25Language = None,
 ) -> None:
     """Write a commented settings file chosen for a corpus, its questions and this machine."""
     from art.files import write_text
@@ -89,7 +90,7 @@ def init(
 
     if output.exists():
         raise ArtError("exists already", where=output, hint="choose another name, or delete it")
-    write_text(output, init_config(str(passages), str(questions), output))
+    write_text(output, init_config(str(passages), str(questions), output, language=language))
     print(f"{output} is written. What it will do, and for how long:\n")
     print(f"  art train --config {output} --dry-run\n")
 

@@ -33,19 +33,22 @@ class DataConfig(Section):
     passages: str | None = Field(
         None,
         description="Corpus to search: a DPR or MS MARCO .tsv, a .jsonl, a BEIR folder, plain or "
-        ".gz; hf:NAME/SPLIT for a dataset of the hub; or a store folder of an earlier run. Null: "
+        ".gz; a .parquet; a folder that datasets saved; hf:NAME/SPLIT for a dataset of the hub; or "
+        "a store folder of an earlier run. Null: "
         "none, which training.method dpr alone can do without.",
     )
     questions: Files = Field(
         [],
         description="Training questions, one file or a list that trains together: .txt (one a "
-        "line), DPR .csv, .jsonl, .tsv or a BEIR folder. Relevance is never used, answers only by "
-        "teacher.kind: answer-likelihood. For training.method art.",
+        "line), DPR .csv, .jsonl, .json, .tsv, a BEIR folder, or a dataset as for the corpus. "
+        "Relevance is never used, answers only by teacher.kind: answer-likelihood. For "
+        "training.method art.",
     )
     supervised: Files = Field(
         [],
         description="Labelled questions with their passages, one file or several: DPR .json or "
-        ".jsonl, Tevatron .jsonl, SimpleTransformers .tsv. For training.method dpr and for "
+        ".jsonl, Tevatron or FlagEmbedding .jsonl, SimpleTransformers .tsv, triplets as .csv, "
+        ".jsonl or a dataset. For training.method dpr and for "
         "training.labelled_share.",
     )
     skip_bad_rows: bool = Field(
@@ -53,6 +56,12 @@ class DataConfig(Section):
         description="Go on without malformed rows of passages, questions, labelled questions and "
         "judgements, counted and listed, instead of stopping at the first. Nothing is learned or "
         "measured on them.",
+    )
+    language: str | None = Field(
+        None,
+        description="Language of the passages, for BM25's stop words and stemmer, such as german; "
+        "none: words as they stand. Null: english, or none where the passages are plainly in "
+        "something else, which is said.",
     )
     cache_folder: str | None = Field(
         None,

@@ -1,9 +1,13 @@
 """Corpora and questions on disk, and their way into token ids.
 
+packed               files plain or as .gz
 rows                 lines, csv rows and JSON objects of files, each with its line number
 records              passages, questions, labelled questions, and the rows that say them
+labelled_rows        rows of labelled questions, by the names of their columns
+hits                 passages of a ranking, and grades, as rows say them
 formats/             the formats of files, each a module that adds itself
-json_lists           one JSON list of several gigabytes, streamed
+json_lists           one JSON list or object of several gigabytes, streamed
+columns              Parquet files and datasets as rows, streamed
 in_memory            rows given as lists or datasets, written once as files
 distinct             rows without those whose id stood before
 documents            folders of documents as text under titles
@@ -11,6 +15,7 @@ headings             lines of a text under the title of their section
 markdown             Markdown as such lines
 webpages             HTML as such lines
 splitting            documents cut into passages of a hundred words
+store_files          the files of a corpus on disk, written
 passages             the memory-mapped corpus: row ↔ passage id, title, text
 supervised_building  labelled questions written into the folder of a store
 supervised_store     labelled questions and their passages, memory-mapped
@@ -21,4 +26,5 @@ tokens               the memory-mapped token ids of a whole store; padding
 contrastive          what a contrastive step reads of a question
 cloze                such pairs cut from passages
 batching             batches by token budget and the order of an epoch, pure functions
+scripts              one spelling of each character; scripts without spaces between words
 """

@@ -60,3 +60,8 @@ def epoch_order(num_items: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
         epoch: from 0; every epoch has an order of its own.
     """
     return np.random.default_rng([seed, epoch]).permutation(num_items)
+
+
+def evenly_spaced(num_items: int, most: int) -> range:
+    """Return the indices of at most so many of 0 … num_items-1, the same distance apart."""
+    return range(0, num_items, max(-(-num_items // most), 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -67,18 +68,24 @@ def distinct(
     hashes = np.fromiter((_hash(name) for name in ids if name), dtype=np.uint64)
     hashes.sort()
     repeated = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
-    numbers: dict[str, int] = {}
-    for number, row in read(bad_rows):
-        name = id_of(row)
-        if name and _hash(name) in repeated and numbers.setdefault(name, number) != number:
-            error = RowError(
-                f"{what} id {shown(name)} occurs {place_before(numbers[name])} already",
-                where=place(number),
-                hint=f"give every {what} an id of its own",
-            )
-            refuse(error, bad_rows)
-        else:
-            yield row
+
+    def compared() -> Iterator[Row]:
+        numbers: dict[str, int] = {}
+        for number, row in read(bad_rows):
+            name = id_of(row)
+            if name and _hash(name) in repeated and numbers.setdefault(name, number) != number:
+                error = RowError(
+                    f"{what} id {shown(name)} occurs {place_before(numbers[name])} already",
+                    where=place(number),
+                    hint=f"give every {what} an id of its own",
+                )
+                refuse(error, bad_rows)
+            else:
+                yield row
+
+    if repeated and bad_rows is None:  # refused before anybody works on the rows above it
+        deque(compared(), maxlen=0)
+    yield from compared()
 
 
 def _hash(name: str) -> int:

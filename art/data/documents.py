@@ -6,7 +6,6 @@ a `DataError`.
 
 from __future__ import annotations
 
-import gzip
 import os
 import zlib
 from collections import Counter
@@ -17,10 +16,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from art.data.distinct import distinct
 from art.data.headings import Line
 from art.data.markdown import markdown_lines
+from art.data.packed import open_bytes, refuse_packed, ungzipped
 from art.data.records import ID_KEYS, TEXT_KEYS
-from art.data.rows import BadRows, converted, id_value, json_objects, text_lines, text_value
+from art.data.rows import (
+    BadRows,
+    converted,
+    id_value,
+    json_objects,
+    text_lines,
+    text_value,
+)
 from art.data.rows import field as first_field
 from art.data.webpages import html_lines
 from art.errors import DataError
@@ -104,6 +112,7 @@ def read_documents(
     if root.is_dir():
         excluded = exclude.resolve() if exclude else None
         return _Walk(root, skipped, excluded, bad_rows).documents()
+    refuse_packed(root)
     if reason := _unreadable(root):
         raise DataError(f"not a document: {reason}", where=root, hint=f"known: {KNOWN}")
     return _documents(root, root.name, bad_rows)
@@ -172,7 +181,7 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def _kind(path: Path) -> str:
-    return Path(path.name.removesuffix(".gz")).suffix.lower()
+    return ungzipped(path).suffix.lower()
 
 
 def _unreadable(path: Path) -> str:
@@ -181,7 +190,7 @@ def _unreadable(path: Path) -> str:
     if kind not in (*_TEXT, *_MARKDOWN, *_HTML, ".jsonl"):
         return f"of an unknown type ({_printable(kind) or 'no ending'})"
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+        with open_bytes(path) as file:
             start = file.read(_SNIFFED_BYTES)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -194,9 +203,15 @@ def _unreadable(path: Path) -> str:
 
 def _documents(path: Path, name: str, bad_rows: BadRows | None) -> Iterator[Document]:
     if _kind(path) == ".jsonl":
-        rows = json_objects(path, bad_rows)
-        for _, document in converted(rows, partial(_row_document, name), path, bad_rows):
-            yield document
+        # A repeated id would give two passages one id, which only who reads them would see.
+        yield from distinct(
+            partial(_row_documents, path, name),
+            bad_rows,
+            what="document",
+            id_of=lambda document: document.name,
+            place=lambda line: f"{path}:{line}",
+            place_before=lambda line: f"on line {line}",
+        )
         return
     lines = (line for _, line in text_lines(path, bad_rows))
     yield Document(_id(name), _printable(name), _reader(path)(lines, _title(path)))
@@ -210,6 +225,13 @@ def _reader(path: Path) -> Callable[[Iterable[str], str], Iterator[Line]]:
 
 def _plain_lines(lines: Iterable[str], title: str) -> Iterator[Line]:
     return ((title, line) for line in lines)
+
+
+def _row_documents(
+    path: Path, name: str, bad_rows: BadRows | None
+) -> Iterator[tuple[int, Document]]:
+    rows = json_objects(path, bad_rows)
+    return converted(rows, partial(_row_document, name), path, bad_rows)
 
 
 def _row_document(name: str, row: dict[str, Any], where: str) -> Document:
@@ -231,7 +253,7 @@ def _optional(row: dict[str, Any], key: str, where: str) -> str:
 
 def _title(path: Path) -> str:
     """Return a title for a document without one: its file's name, unless that is a mere number."""
-    stem = _printable(Path(path.name.removesuffix(".gz")).stem)
+    stem = _printable(ungzipped(path).stem)
     return " ".join(stem.replace("_", " ").replace("-", " ").split()) if _has_letter(stem) else ""
 
 

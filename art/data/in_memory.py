@@ -8,6 +8,7 @@ same file, with which a run goes on. A complaint names the argument and the row 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,13 +16,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
+import numpy as np
+
 from art.data.distinct import distinct
+from art.data.labelled_rows import labelled_of
 from art.data.records import (
     ID_KEYS,
     Passage,
     Question,
-    SupervisedExample,
-    example_of,
     passage_of,
     question_of,
 )
@@ -127,7 +129,7 @@ def _numbered(
 ) -> Iterator[tuple[int, Value]]:
     for number, row in enumerate(_readable(rows, argument)):
         try:
-            value = convert(number, row, _place(argument, number))
+            value = convert(number, _plain(row), _place(argument, number))
         except RowError as error:
             general = error.hint == RowError.ADVICE  # of files, on a command line
             hint = "repair that row" if general else error.hint
@@ -145,6 +147,8 @@ def _readable(rows: Rows, argument: str) -> Iterable[Any]:
     if hasattr(rows, "with_format") and not isinstance(rows, Mapping):
         plain: Iterable[Any] = rows.with_format(None)  # of a dataset: strings, not tensors
         return plain
+    if isinstance(rows, np.ndarray) and rows.ndim == 1:
+        return list(rows)
     if not isinstance(rows, Sequence) or isinstance(rows, str | bytes):
         raise DataError(
             "a list of texts or mappings, or a datasets.Dataset, is expected, not "
@@ -159,6 +163,26 @@ def _readable(rows: Rows, argument: str) -> Iterable[Any]:
             hint="name a single file without a list; several go into the section of settings",
         )
     return rows
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: NumPy's types, tuples and sets become Python's own.
+
+    A NaN is what pandas has for a missing text, and becomes None.
+    """
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, np.generic | np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, Mapping):
+        return {_plain(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, set | frozenset):  # of ids; in an order that does not change
+        return sorted(map(_plain, value), key=str)
+    return value
 
 
 def _is_file(text: str) -> bool:
@@ -205,7 +229,7 @@ def _example_columns(_: int, row: Any, where: str) -> dict[str, Any]:
             where=where,
             hint="give question and positive_ctxs, as DPR's files do",
         )
-    example: SupervisedExample = example_of(row, where)
+    example = labelled_of(row, where)
     return {
         "question": example.question,
         "answers": example.answers,

@@ -1,4 +1,4 @@
-"""One JSON list of objects, streamed: DPR's files are several gigabytes in a single list.
+"""One JSON list of objects, or one object of objects, streamed: DPR's files are several gigabytes.
 
 The entries are cut out of the file and read one by one by the standard library, so that they are
 read exactly as a line of JSON lines is. (A streaming parser, ijson 3.6 with yajl, was tried: it
@@ -8,23 +8,25 @@ in its complaints, and brackets nested 30,000 deep take gigabytes.)
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+from art.data.packed import open_bytes
 from art.data.rows import ROW_BYTES, BadRows, converted, json_object, json_objects
-from art.errors import DataError
+from art.errors import DataError, RowError, shown
 
 _BLANKS = " \t\n\r"  # what JSON allows between its parts
 _BEHIND_A_VALUE = re.compile(r"[,\]\s]")
 _READ_CHARACTERS = 1 << 20
-_ENTRY = " entry "
+ENTRY = " entry "  # what the numbers of both count
 _REPAIR = "repair the file; only in .jsonl, an entry a line, can broken entries be skipped"
 
 
@@ -51,30 +53,95 @@ def json_rows(
     with _opened(path, errors="replace") as text:  # a line that is not UTF-8 is for its reader
         is_list = text.peek() == "["
     if is_list:
-        entries = converted(_list_entries(path), json_object, path, bad_rows, unit=_ENTRY)
-        return _ENTRY, entries
+        entries = converted(_parts(path, "["), json_object, path, bad_rows, unit=ENTRY)
+        return ENTRY, entries
     return "", json_objects(path, bad_rows)
 
 
-def _list_entries(path: Path) -> Iterator[tuple[int, Any]]:
+def is_mapping(path: Path) -> bool:
+    """Return whether a file is one JSON object whose values are objects, as its beginning says.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    with _opened(path, errors="replace") as text:
+        if text.take() != "{" or text.peek() != '"':
+            return False
+        try:
+            text.take_value(str(path))
+        except DataError:
+            return False
+        return text.take() == ":" and text.peek() == "{"
+
+
+def json_members(
+    path: Path, bad_rows: BadRows | None = None
+) -> Iterator[tuple[int, tuple[str, dict[str, Any]]]]:
+    """Stream the members of a JSON object of objects; what is not JSON ends the file.
+
+    Args:
+        path: the file, plain or `.gz`, UTF-8.
+        bad_rows: collects members that are not objects or name something twice; None to raise.
+
+    Yields:
+        Numbers from 1; each member's name and value.
+
+    Raises:
+        DataError: the file cannot be read, or is something else; while reading, a member is
+            malformed or larger than 16 MiB.
+    """
+    return converted(_parts(path, "{"), _member, path, bad_rows, unit=ENTRY)
+
+
+def _member(member: tuple[str, Any], where: str) -> tuple[str, dict[str, Any]]:
+    name, value = member
+    if isinstance(value, _Repeated):
+        raise RowError(f"{shown(value.name)} stands twice for this question", where=where)
+    return name, json_object(value, where)
+
+
+@dataclass(frozen=True)
+class _Repeated:
+    """An object that says two things under one name, of which the standard library keeps one."""
+
+    name: str
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Repeated:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    return _Repeated(Counter(name for name, _ in pairs).most_common(1)[0][0])
+
+
+def _parts(path: Path, opening: str) -> Iterator[tuple[int, Any]]:
+    """Yield the entries of a list that begins with `[`, or the named members of a `{`."""
+    closing = _CLOSING[opening]
     with _opened(path) as text:
-        text.take()
-        if text.peek() == "]":
+        if text.take() != opening:
+            hint = "write one object: {question: {passage: …}}"
+            raise DataError(f"the file does not begin with {opening!r}", where=path, hint=hint)
+        if text.peek() == closing:
             text.take()
         else:
-            yield from _entries(path, text)
+            yield from _entries(path, text, closing)
         if text.peek():
-            raise DataError("something follows the end of the list", where=path, hint=_REPAIR)
+            what = f"something follows the end, which is {closing!r}"
+            raise DataError(what, where=path, hint=_REPAIR)
 
 
-def _entries(path: Path, text: _Text) -> Iterator[tuple[int, Any]]:
+def _entries(path: Path, text: _Text, closing: str) -> Iterator[tuple[int, Any]]:
     number, after = 0, ","
     while after == ",":
         number += 1
-        where = f"{path}:{_ENTRY}{number}"
-        yield number, text.take_value(where)
+        where = f"{path}:{ENTRY}{number}"
+        if closing == "]":
+            yield number, text.take_value(where)
+        else:
+            name = _name(text, where)
+            yield number, (name, text.take_value(where, _NAMED_ONCE))
         after = text.take()
-    if after != "]":
+    if after != closing:
         raise DataError(
             f"a comma or the end of the list is expected behind it, not {after!r}"
             if after
@@ -82,6 +149,19 @@ def _entries(path: Path, text: _Text) -> Iterator[tuple[int, Any]]:
             where=where,
             hint="is the file complete?",
         )
+
+
+def _name(text: _Text, where: str) -> str:
+    """Pass a member's name and its colon, and return the name."""
+    name = text.take_value(where)
+    if not isinstance(name, str) or text.take() != ":":
+        raise DataError("a name and a colon are expected", where=where, hint=_REPAIR)
+    return name
+
+
+_CLOSING = {"[": "]", "{": "}"}
+_DECODER = json.JSONDecoder()
+_NAMED_ONCE = json.JSONDecoder(object_pairs_hook=_distinct)
 
 
 class _Text:
@@ -108,14 +188,18 @@ class _Text:
         self._at += len(character)
         return character
 
-    def take_value(self, where: str) -> Any:
+    def take_value(self, where: str, decoder: json.JSONDecoder = _DECODER) -> Any:
         """Pass the value that comes next and return it.
+
+        Args:
+            where: its place.
+            decoder: reads it.
 
         Raises:
             DataError: none comes, or it does not end within 16 MiB.
         """
         first = self.peek()
-        if first in ("]", ""):
+        if first in ("]", "}", ""):
             raise DataError(
                 f"a JSON object is expected, not {first or 'the end'!r}", where=where, hint=_REPAIR
             )
@@ -124,7 +208,7 @@ class _Text:
                 pass
         while True:
             try:
-                value, self._at = _DECODER.raw_decode(self._held, self._at)
+                value, self._at = decoder.raw_decode(self._held, self._at)
             except (ValueError, RecursionError) as error:
                 # It may only be cut off where memory ends. Each time twice as much is read, so a
                 # long entry is parsed little more than twice.
@@ -150,14 +234,11 @@ class _Text:
         return bool(more)
 
 
-_DECODER = json.JSONDecoder()
-
-
 @contextmanager
 def _opened(path: Path, errors: str = "strict") -> Iterator[_Text]:
     try:
         with (
-            gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file,
+            open_bytes(path) as file,
             TextIOWrapper(file, encoding="utf-8-sig", errors=errors, newline="") as text,
         ):
             yield _Text(text)

@@ -8,9 +8,7 @@ checksum of every 4 MiB, compared when that block is first read.
 
 from __future__ import annotations
 
-import hashlib
 import struct
-from array import array
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -22,13 +20,19 @@ from tqdm import tqdm
 
 from art.config import SealedManifest
 from art.data.distinct import distinct_passages
-from art.data.formats import Passage, passage_files, prefixed_format, read_passages
-from art.data.rows import BadRows
+from art.data.formats import (
+    Passage,
+    PassageFormat,
+    prefixed_format,
+    read_passages,
+    source_files,
+)
+from art.data.rows import BadRows, is_word
+from art.data.store_files import HEADER, id_hash, write_hashes, write_records
 from art.errors import ArtError, CorruptionError, DataError, shown
 from art.files import atomic_folder, cache_folder, file_state, fingerprint
 from art.integrity import CheckedFile, Repair, file_checksums, open_or_build, repairing
 
-_HEADER = struct.Struct("<III")  # bytes of the id, of the title, of the text
 _BORDERS = struct.Struct("<qq")
 _FORMAT = "passage store 2"
 _FILES = ("text.bin", "offsets.bin", "hashes.bin")
@@ -42,6 +46,8 @@ class _StoreManifest(SealedManifest):
     fingerprint: str
     blocks: dict[str, list[str]]
     bad_rows: BadRows = BadRows()
+    # The first id with white space, "" where there is none; unknown in a store of earlier versions.
+    spaced_id: str | None = None
 
 
 class _RepeatedIdError(DataError):
@@ -83,6 +89,7 @@ class PassageStore:
         self.fingerprint = manifest.fingerprint
         self.bad_rows = manifest.bad_rows
         self._num_passages = manifest.num_passages
+        self._spaced_id = manifest.spaced_id
         hint = f"restore the folder, or name what it was built from ({self.source})"
 
         def opened(name: str, num_bytes: int) -> CheckedFile:
@@ -119,11 +126,11 @@ class PassageStore:
         skipped = bad_rows or BadRows()
         bar = tqdm(passages, desc="passages", unit="", unit_scale=True, disable=not progress)
         with atomic_folder(folder) as beside:
-            hashes, text_bytes, digest = _write_records(bar, beside)
+            hashes, text_bytes, digest, spaced_id = write_records(bar, beside)
             if not hashes:
                 what = "; ".join(["there is no passage", *filter(None, [skipped.report()])])
                 raise DataError(what, where=source, hint="is it the file you meant?")
-            _write_hashes(hashes, beside / "hashes.bin")
+            write_hashes(hashes, beside / "hashes.bin")
             manifest = _StoreManifest(
                 format=_FORMAT,
                 source=source,
@@ -131,6 +138,7 @@ class PassageStore:
                 text_bytes=text_bytes,
                 fingerprint=digest,
                 bad_rows=skipped,
+                spaced_id=spaced_id,
                 blocks={name: file_checksums(beside / name) for name in _FILES},
             )
             manifest.write(beside / "manifest.json")
@@ -197,6 +205,13 @@ class PassageStore:
     def __iter__(self) -> Iterator[Passage]:
         return (self[row] for row in range(len(self)))
 
+    def spaced_id(self) -> str:
+        """Return the first passage id that holds white space, "" where there is none."""
+        if self._spaced_id is None:
+            every = (self._id(row).decode() for row in range(len(self)))
+            self._spaced_id = next((name for name in every if not is_word(name)), "")
+        return self._spaced_id
+
     def ids(self, rows: ArrayLike) -> list[str]:
         """Return the passage ids of rows [n], in their order."""
         return [self._id(int(row)).decode() for row in np.asarray(rows, dtype=np.int64).ravel()]
@@ -204,7 +219,7 @@ class PassageStore:
     def row_of(self, passage_id: str) -> int | None:
         """Return the row of a passage id, None where it is not in the store."""
         wanted = passage_id.encode()
-        hashed = np.uint64(_hash(wanted))
+        hashed = np.uint64(id_hash(wanted))
         hashes, rows = self._sorted_hashes()
         place = int(np.searchsorted(hashes, hashed))
         while place < len(self) and hashes[place] == hashed:
@@ -227,10 +242,10 @@ class PassageStore:
 
     def _record(self, row: int) -> tuple[bytes, bytes, bytes]:
         record = bytes(self._text.read(*self._borders(row)))
-        id_bytes, title_bytes, _ = _HEADER.unpack_from(record)
-        title = _HEADER.size + id_bytes
+        id_bytes, title_bytes, _ = HEADER.unpack_from(record)
+        title = HEADER.size + id_bytes
         text = title + title_bytes
-        return record[_HEADER.size : title], record[title:text], record[text:]
+        return record[HEADER.size : title], record[title:text], record[text:]
 
     def _id(self, row: int) -> bytes:
         passage_id, _, _ = self._record(row)
@@ -286,39 +301,6 @@ def _build_again(corpus: _Corpus, folder: Path) -> None:
     _build(corpus, folder, progress=False)
 
 
-def _write_records(passages: Iterable[Passage], folder: Path) -> tuple[array[int], int, str]:
-    """Write text.bin and offsets.bin; return the ids' hashes, the bytes and the fingerprint."""
-    hashes, position, digest = array("Q"), 0, hashlib.blake2b(digest_size=16)
-    with open(folder / "text.bin", "wb") as texts, open(folder / "offsets.bin", "wb") as offsets:
-        offsets.write(struct.pack("<q", 0))
-        for passage in passages:
-            record = _pack(passage)
-            digest.update(record)
-            texts.write(record)
-            position += len(record)
-            offsets.write(struct.pack("<q", position))
-            hashes.append(_hash(passage.passage_id.encode()))
-    return hashes, position, digest.hexdigest()
-
-
-def _pack(passage: Passage) -> bytes:
-    passage_id, title = passage.passage_id.encode(), passage.title.encode()
-    text = passage.text.encode()
-    return _HEADER.pack(len(passage_id), len(title), len(text)) + passage_id + title + text
-
-
-def _write_hashes(hashes: array[int], path: Path) -> None:
-    values = np.frombuffer(hashes, dtype=np.uint64)
-    order = np.argsort(values, kind="stable")  # equal hashes stay in the order of their rows
-    with open(path, "wb") as file:
-        file.write(values[order].astype("<u8").data)
-        file.write(order.astype("<u8").data)
-
-
-def _hash(passage_id: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(passage_id, digest_size=8).digest(), "little")
-
-
 def _is_store(source: str | Path) -> bool:
     """Return whether a source is the folder of a store."""
     try:
@@ -331,10 +313,10 @@ def _source_key(corpus: _Corpus) -> str:
     """Return the cache key of a corpus: its files' paths, sizes and times of change."""
     source = corpus.source
     parts = [_FORMAT, *["without bad rows"] * corpus.skip_bad_rows]
-    if prefixed_format(source) is not None:
+    if prefixed_format(PassageFormat, source) is not None:
         parts.append(source)  # a dataset's splits and configurations share files
     try:
-        for path in passage_files(source):
+        for path in source_files(PassageFormat, source):
             parts.append(file_state(path))
     except OSError as error:
         raise ArtError(f"cannot read: {error.strerror}", where=source) from error

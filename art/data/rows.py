@@ -7,8 +7,6 @@ malformed row is a `RowError`, unless the caller collects bad rows: then it is s
 from __future__ import annotations
 
 import csv
-import gzip
-import io
 import json
 import zlib
 from collections import deque
@@ -16,8 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
+from art.data.packed import open_bytes
 from art.errors import DataError, RowError, shown
 
 Raw = TypeVar("Raw")
@@ -183,6 +182,8 @@ def field(row: Mapping[str, Any], names: Sequence[str], where: str) -> Any:
     for name in names:
         if row.get(name) is not None:
             return row[name]
+    if empty := next((name for name in names if name in row), None):
+        raise RowError(f"{empty!r} is null", where=where)
     raise RowError(
         f"no {' or '.join(repr(name) for name in names)} in the row",
         where=where,
@@ -218,6 +219,11 @@ def id_value(value: Any, what: str, where: str) -> str:
     if not name.strip():
         raise RowError(f"the {what} is empty", where=where)
     return name
+
+
+def is_word(name: str) -> bool:
+    """Return whether an id is one word, as the columns of a TREC run must be."""
+    return name.split() == [name]
 
 
 class _RowLines:
@@ -276,7 +282,7 @@ class _RowLines:
 def _lines(path: Path) -> Iterator[str | RowError]:
     """Yield every line with its end; in the place of one that cannot be read, what is wrong."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+        with open_bytes(path) as file:
             number = 0
             while line := file.readline(ROW_BYTES + 1):
                 number += 1
@@ -292,7 +298,7 @@ def _lines(path: Path) -> Iterator[str | RowError]:
         ) from error
 
 
-def _pass_over(file: io.BufferedIOBase, line: bytes) -> None:
+def _pass_over(file: IO[bytes], line: bytes) -> None:
     while line and not line.endswith(b"\n"):
         line = file.readline(ROW_BYTES)
 

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from art.config import SealedManifest
-from art.data.formats import Passage, SupervisedExample, read_supervised
+from art.data.formats import (
+    Passage,
+    SupervisedExample,
+    SupervisedFormat,
+    prefixed_format,
+    read_supervised,
+    source_files,
+)
 from art.data.passages import PassageStore
 from art.data.records import content_id
 from art.data.rows import BadRows
@@ -55,11 +62,13 @@ class LabelledFiles(NamedTuple):
 def source_key(source: LabelledFiles) -> str:
     """Return the cache key: the files' paths, sizes and times of change."""
     states = ["without bad rows"] * source.skip_bad_rows
-    for path in map(Path, source.files):
+    for one in source.files:
+        if prefixed_format(SupervisedFormat, one) is not None:
+            states.append(one)  # a dataset's splits and configurations share files
         try:
-            states.append(file_state(path))
+            states += map(file_state, source_files(SupervisedFormat, one))
         except OSError as error:
-            raise DataError(f"cannot read: {error.strerror}", where=path) from error
+            raise DataError(f"cannot read: {error.strerror}", where=one) from error
     return fingerprint(FORMAT, *states)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from art import distributed
-from art.evaluation.answers import AnswerMatcher
+from art.data.scripts import scripts_of
+from art.evaluation.answers import matcher_of, sampled_texts
 from art.evaluation.sharing import gather_shares, my_share
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from art.data.passages import PassageStore
 
 _NUM_SHOWN = 3
+_FEW = 0.01  # of the questions; a single π among English answers says nothing
 
 
 class Labels:
@@ -40,7 +42,7 @@ class Labels:
     ) -> None:
         self._store = store
         self._answers = [() if q.positive_passage_ids else q.answers for q in questions]
-        self._matcher = AnswerMatcher(self._answers, regex=regex_answers)
+        self._matcher = matcher_of(questions, store, regex=regex_answers, answers=self._answers)
         rows = [{name: store.row_of(name) for name in q.positive_passage_ids} for q in questions]
         self._gold = [[row for row in of.values() if row is not None] for of in rows]
         self.present = np.array([is_labelled(question) for question in questions], bool)
@@ -53,6 +55,8 @@ class Labels:
                 f"{len(empty)} answers hold nothing to look for and count as misses "
                 f"(questions {some(ids)})"
             )
+        if not regex_answers:
+            self.notes += _foreign_answers(questions, self._answers, store)
 
     def hits(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which passages answer their question; False throughout without a label.
@@ -77,6 +81,27 @@ class Labels:
             return np.isin(rows, self._gold[position])
         texts = (self._store[row].text for row in rows.tolist())
         return np.array([self._matcher.matches(position, text) for text in texts], bool)
+
+
+def _foreign_answers(
+    questions: Sequence[Question], answers: Sequence[Sequence[str]], store: PassageStore
+) -> list[str]:
+    """Return a note on answers in a script that the passages lack; none where they are few."""
+    texts = sampled_texts(store)
+    known = {script for text in texts for script in scripts_of(text)}
+    foreign: dict[str, set[str]] = {}
+    for question, of in zip(questions, answers, strict=True):
+        lacking = [scripts_of(answer) - known for answer in of]
+        if lacking and all(lacking):
+            foreign[question.question_id] = set().union(*lacking)
+    if len(foreign) <= _FEW * len(questions):
+        return []
+    scripts = ", ".join(sorted(set().union(*foreign.values())))
+    return [
+        f"the answers of {len(foreign)} of {len(questions)} questions are in letters that none of "
+        f"{len(texts)} passages looked at has ({scripts}), so they can hardly be found "
+        f"({some(list(foreign))})"
+    ]
 
 
 def is_labelled(question: Question) -> bool:

@@ -6,7 +6,7 @@ score, whichever way it breaks ties, sees the order that was written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from art.data.formats import Ranking, run_format
-from art.evaluation.answers import AnswerMatcher
+from art.evaluation.answers import AnswerMatcher, matcher_of
 from art.evaluation.statistics import spaced_scores
 from art.files import atomic_write
 
@@ -51,12 +51,35 @@ def write_run(
         ArtError: another ending, an id that a TREC run cannot hold, a score that is not finite,
             or the file cannot be written.
     """
-    wanted = run_format(path)
+    write = run_format(path).write
+    assert write is not None  # of a format that is written
     numbers = spaced_scores(np.where(rows < 0, 0.0, scores))  # what fills up is not written
     rankings = _rankings(questions, rows, numbers, store, regex_answers)
     with atomic_write(path) as file:
-        for piece in wanted.write(Path(path), rankings, tag):
+        for piece in write(Path(path), rankings, tag):
             file.write(piece.encode())
+
+
+def check_run_ids(
+    path: str | Path, question_ids: Iterable[str], passage_ids: Iterable[str]
+) -> None:
+    """Refuse, before the work, ids that a result file's format cannot hold.
+
+    Args:
+        path: the file that is to be written.
+        question_ids: that it is about.
+        passage_ids: that it may name.
+
+    Raises:
+        ArtError: an id cannot be written, or the ending is another than a result file has.
+    """
+    check = run_format(path).check_id
+    if check is None:
+        return
+    for question_id in question_ids:
+        check(question_id, "question id")
+    for passage_id in passage_ids:
+        check(passage_id, "passage id")
 
 
 def _rankings(
@@ -68,7 +91,7 @@ def _rankings(
 ) -> Iterator[Ranking]:
     @cache
     def matcher() -> AnswerMatcher:  # only where a format writes whether passages hold answers
-        return AnswerMatcher([one.answers for one in questions], regex=regex_answers)
+        return matcher_of(questions, store, regex=regex_answers)
 
     def contexts(position: int, found: list[int]) -> Iterator[tuple[Passage, bool | None]]:
         for passage in map(store.__getitem__, found):

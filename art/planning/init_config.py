@@ -14,7 +14,10 @@ import torch
 from art.config import commented_yaml
 from art.data.formats import read_questions
 from art.data.passages import PassageStore
+from art.data.scripts import num_run_on
 from art.errors import ArtError, DataError
+from art.retriever.bm25 import BM25, share_words
+from art.retriever.languages import check_language
 from art.training.selection import num_held_out
 
 # Packages that carry small models. The encoder is all-MiniLM-L6-v2, 22 million parameters; where it
@@ -43,6 +46,7 @@ class Surroundings:
         num_questions: to train on, once some are held out.
         num_gpus: of this machine.
         gpu_memory: of its smallest, in bytes; 0 without.
+        words_match: whether BM25 finds something for most questions.
     """
 
     num_passages: int
@@ -50,6 +54,7 @@ class Surroundings:
     num_questions: int
     num_gpus: int
     gpu_memory: int
+    words_match: bool = True
 
 
 @dataclass
@@ -66,22 +71,27 @@ class InitialSettings:
             self.reasons[dotted] = reason
 
 
-def init_config(passages: str, questions: str, output: Path) -> str:
+def init_config(passages: str, questions: str, output: Path, *, language: str | None = None) -> str:
     """Return a commented settings file for a corpus and its questions on this machine.
 
     Args:
         passages: corpus, as `data.passages`.
         questions: training questions, as one of `data.questions`.
         output: the file that it will be; the run folder is named after it.
+        language: of the passages, as `data.language`; None where BM25 is to see for itself.
 
     Raises:
-        ArtError: either cannot be read, or the packages that carry small models are missing on a
-            machine without a GPU.
+        ArtError: there is no such language, either cannot be read, or the packages that carry small
+            models are missing on a machine without a GPU.
     """
-    found = inventory(passages, questions)
+    if language is not None:
+        check_language(language)
+    found = inventory(passages, questions, language=language)
     choice = choose(found)
     choice.add("data.passages", passages, f"{found.num_passages:,} passages.")
     choice.add("data.questions", questions)
+    if language is not None:
+        choice.add("data.language", language)
     choice.add("output.folder", f"runs/{output.stem}")
     many = found.num_gpus > 1
     start = f"accelerate launch --multi_gpu --num_processes {found.num_gpus} -m art" if many else ""
@@ -96,7 +106,7 @@ def init_config(passages: str, questions: str, output: Path) -> str:
     return commented_yaml(choice.values, reasons=choice.reasons, introduction=introduction)
 
 
-def inventory(passages: str, questions: str) -> Surroundings:
+def inventory(passages: str, questions: str, *, language: str | None = None) -> Surroundings:
     """Read the corpus and the questions, and see what this machine has.
 
     Raises:
@@ -112,7 +122,7 @@ def inventory(passages: str, questions: str) -> Surroundings:
         )
     rows = np.random.default_rng(0).integers(len(store), size=_SAMPLED)
     sample = [store[int(row)] for row in rows]
-    words = [len(f"{one.title} {one.text}".split()) for one in sample]
+    words = [_num_words(f"{one.title} {one.text}") for one in sample]
     num_gpus = torch.cuda.device_count()
     return Surroundings(
         num_passages=len(store),
@@ -123,7 +133,21 @@ def inventory(passages: str, questions: str) -> Surroundings:
         gpu_memory=min(
             (torch.cuda.get_device_properties(i).total_memory for i in range(num_gpus)), default=0
         ),
+        words_match=len(store) > _LARGE_CORPUS or _words_match(store, sorted(different), language),
     )
+
+
+def _num_words(text: str) -> int:
+    """Return how many words a text has; in scripts without spaces each letter counts as one."""
+    return len(text.split()) + num_run_on(text)
+
+
+def _words_match(store: PassageStore, questions: list[str], language: str | None) -> bool:
+    """Return whether BM25 finds something for most questions; says where it does not."""
+    # Some passages tell it, and far sooner than all of them.
+    if share_words(store, questions, language=language):
+        return True
+    return BM25.build(store, language=language).check_use(questions, alone=False)
 
 
 def choose(found: Surroundings) -> InitialSettings:
@@ -265,6 +289,10 @@ def _choose_steps_for_gpus(choice: InitialSettings, found: Surroundings) -> None
 def _choose_candidates(choice: InitialSettings, found: Surroundings) -> None:
     if found.num_passages > _LARGE_CORPUS:
         choice.add("training.candidates", "retriever", "BM25 of so many passages takes long.")
+    elif not found.words_match:
+        choice.add(
+            "training.candidates", "retriever", "BM25 finds nothing for most of the questions."
+        )
     else:
         choice.add(
             "training.candidates", "both", "the encoder has not learned to search yet; BM25 helps."

@@ -1,6 +1,7 @@
 """What a person sees of metrics and runs.
 
     tables   metrics as text: aligned tables, percentages with intervals, paired tests
+    filling  a diagnosis while it goes on, as a table that fills
     history  a run read from its folder, finished or not
     changes  the questions that training won and lost
     curves   charts of what happened over the steps

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from art.evaluation.metrics import metric
 
 if TYPE_CHECKING:
-    from art.diagnosis import Agreement, Diagnosis
+    from art.diagnosis.diagnose import Diagnosis
+    from art.diagnosis.judging import Agreement
     from art.evaluation.evaluate import Evaluation
     from art.evaluation.rankings import KeptPassage
     from art.evaluation.statistics import PairedTest
@@ -89,8 +90,6 @@ def _test_of(name: str) -> str:
 
 def diagnosis(found: Diagnosis) -> str:
     """Return what was found out about a teacher, a paragraph per question that a user would ask."""
-    agreements = [["", "same first passage (95 % interval)", "rank correlation"]]
-    agreements += [[name, *_agreement(one)] for name, one in found.agreements.items()]
     labels = [["", "at T = 1", "suggested T", "there, from 10 % to 90 % of the questions"]]
     labels += [[name, *_label_entropy(one)] for name, one in found.label_entropies.items()]
     over = f"{found.source}'s first {found.top_k}"
@@ -98,7 +97,8 @@ def diagnosis(found: Diagnosis) -> str:
     alike = f"\n{variants} put the passages of a question in the same order"
     parts = [
         _reordered(found),
-        f"Teacher and search over the first {found.top_k}\n{_aligned(agreements)}",
+        *_blended(found),
+        f"Teacher and search over the first {found.top_k}\n{agreements(found.agreements)}",
         f"Soft labels over {over}: entropy as % of log K\n{_aligned(labels)}"
         + alike * (len(found.label_entropies) > 1),
     ]
@@ -106,6 +106,13 @@ def diagnosis(found: Diagnosis) -> str:
         parts.append(f"Prompts, over {over}\n{_prompts(found)}")
     parts.append(f"{found.pairs_per_second:,.1f} pairs a second here")
     return "\n\n".join(parts)
+
+
+def agreements(found: Mapping[str, Agreement]) -> str:
+    """Return a table of how far the teacher agrees with each search."""
+    lines = [["", "same first passage (95 % interval)", "rank correlation"]]
+    lines += [[name, *_agreement(one)] for name, one in found.items()]
+    return _aligned(lines)
 
 
 def hours(
@@ -136,6 +143,12 @@ def outcome(test: PairedTest) -> str:
     return f"{test.only_first} won, {test.only_second} lost (exact McNemar p = {test.p_value:.2g})"
 
 
+def _outcome_cells(test: PairedTest | None) -> list[str]:
+    if test is None:
+        return ["", "", ""]
+    return [str(test.only_first), str(test.only_second), f"{test.p_value:.2g}"]
+
+
 def _reordered(found: Diagnosis) -> str:
     if not found.results:
         return f"{found.num_questions} questions without labels: nobody can tell who is right"
@@ -145,6 +158,30 @@ def _reordered(found: Diagnosis) -> str:
     ]
     notes = [f"note: {note}" for note in next(iter(found.results.values())).notes]
     return "\n".join([comparison(found.results), *tests, *notes])
+
+
+def _blended(found: Diagnosis) -> list[str]:
+    """Return the paragraph about blends; none without labels."""
+    if not found.results:
+        return []
+    scales = ", ".join(f"{name} {scale:.3g}" for name, scale in found.scales.items() if scale)
+    parts = [
+        f"Teacher and search blended over the first {found.depth}: search / scale + weight × "
+        f"teacher / scale\n(scale: standard deviation within the lists: {scales or 'none'})"
+    ]
+    if found.blends:
+        names = found.blends[0].evaluation.metrics
+        lines = [["", *(metric(name).title for name in names), "won", "lost", "p"]]
+        for one in found.blends:
+            name = f"{one.source}, weight {one.weight:g}"
+            lines.append([name, *_cells(one.evaluation), *_outcome_cells(one.test)])
+        parts.append(_aligned(lines))
+        tested = metric(found.tested).title
+        parts.append(f"won, lost: {tested} against the search alone (exact McNemar)")
+        parts.append("note: the best of these weights is chosen on the questions it is judged on")
+    silent = [name for name, scale in found.scales.items() if scale is None]
+    parts += [f"note: {name} gives all passages of a list the same score" for name in silent]
+    return ["\n".join(parts)]
 
 
 def _label_entropy(one: LabelEntropy) -> list[str]:

@@ -16,6 +16,8 @@ index       an index on disk, tied to the weights and the store it was built fro
 foreign_vectors  a NumPy or FAISS matrix made elsewhere, copied into an index
 search      exact, reproducible nearest-passage search over the shards
 faiss_file  an index as one flat FAISS file
+languages   whose stop words and stemmer BM25 takes
+words       texts cut into the words that BM25 matches, in every script
 bm25        the lexical baseline over the same rows
 fusion      the retriever's ranking and BM25's made one
 """

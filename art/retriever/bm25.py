@@ -1,7 +1,8 @@
 """BM25 over the rows of a store: the lexical baseline, and a second source of candidates.
 
-Words are runs of letters and digits, lower-cased, without English stop words (the long list, which
-holds the question words) and stemmed; titles are indexed with the text. Chosen on 176 questions of
+Words are runs of letters, marks and digits, lower-cased, without the stop words of a language (of
+English the long list, which holds the question words) and stemmed; of scripts without spaces each
+two characters in a row (`words`). Titles are indexed with the text. Chosen on 176 questions of
 COVID-QA over 3,572 passages of 100 words, gold passage in the top 1/5/20/50 (%):
 
     long list, stemmed, k1 0.9, b 0.4, one-letter words kept   52.8 / 72.7 / 84.7 / 94.9   (this)
@@ -18,7 +19,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from array import array
 from collections.abc import Sequence
 from functools import partial
@@ -30,16 +30,37 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from art.errors import ArtError
+from art import distributed
+from art.config.manifest import Manifest
+from art.data.batching import evenly_spaced
+from art.errors import ArtError, DataError, notify
 from art.files import atomic_folder, cache_folder, fingerprint
 from art.integrity import CHECKSUMS, Checksums, check_folder, open_or_build
+from art.retriever.languages import check_language, guess_language
+from art.retriever.words import WordCutter, split_words
 
 if TYPE_CHECKING:
     from art.data.passages import PassageStore
 
 _K1 = 0.9
 _B = 0.4
-_WORD = re.compile(r"\w+")
+_WORD_RULES = "2"  # another number, another index: whenever `words` cuts a text otherwise
+_MANIFEST = "words.json"
+_SAMPLED_PASSAGES = 512
+_MOST_SAMPLED = 10_000  # questions
+_LOOKED_AT = 4_096, 256  # passages and questions, before an index is built
+
+
+class WordRules(Manifest):
+    """How the passages of an index were cut into words, which its questions must be too.
+
+    Attributes:
+        language: of the stop words and the stemmer; `none` for neither.
+        seems: what else than English the passages seem to be, where nobody said.
+    """
+
+    language: str
+    seems: str = ""
 
 
 class BM25:
@@ -47,36 +68,78 @@ class BM25:
 
     Args:
         inner: the index of the bm25s library.
+        rules: how its passages were cut into words.
+
+    Attributes:
+        language: of its stop words and stemmer; `none` for neither.
     """
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, rules: WordRules) -> None:
         self._inner = inner
-        self._words = _Words()
+        self._words = WordCutter(rules.language)
+        self.language = rules.language
 
     @classmethod
-    def build(cls, store: PassageStore, *, cache: Path | None = None) -> BM25:
+    def build(
+        cls, store: PassageStore, *, language: str | None = None, cache: Path | None = None
+    ) -> BM25:
         """Open the inverted index of a store, building it the first time, or where it is damaged.
 
         Its files are read whole and compared with their checksums: about a second for a gigabyte.
 
         Args:
             store: the passages.
+            language: whose stop words and stemmer, see `languages`; None for English, or for none
+                where the passages are plainly something else, which is said.
             cache: folder of things that can be built again; None for the user's.
 
         Raises:
-            ArtError: a file cannot be written, or no passage has a word to index.
+            ArtError: there is no such language, a file cannot be written, or no passage has a word
+                to index.
         """
         import bm25s
 
+        if language is not None:
+            check_language(language)
         versions = [metadata.version(name) for name in ("bm25s", "PyStemmer")]
-        settings = (str(_K1), str(_B), _WORD.pattern, "title text", "english", *versions)
+        settings = (str(_K1), str(_B), _WORD_RULES, "title text", language or "", *versions)
         folder = (cache or cache_folder()) / "bm25" / fingerprint(store.fingerprint, *settings)
 
-        def opened(folder: Path) -> BM25:
+        def opened(folder: Path) -> tuple[Any, WordRules]:
             check_folder(folder)
-            return cls(bm25s.BM25.load(folder, mmap=True))
+            return bm25s.BM25.load(folder, mmap=True), WordRules.read(folder / _MANIFEST)
 
-        return open_or_build(folder, opened, partial(_build, store, folder))
+        inner, rules = open_or_build(folder, opened, partial(_build, store, folder, language))
+        if rules.seems and distributed.is_main():
+            notify(
+                f"BM25: the passages seem to be {rules.seems}, so no stop words are left out and "
+                "no word is stemmed; --language, in training data.language, states a language"
+            )
+        return cls(inner, rules)
+
+    def check_use(self, questions: Sequence[str], *, alone: bool = True) -> bool:
+        """Return whether it is of use for questions; say how many it finds nothing for, if any.
+
+        Args:
+            questions: that it is to search for; 10,000 of them are looked at, evenly spaced.
+            alone: nothing else searches for them.
+
+        Raises:
+            DataError: it finds nothing for more than half of them, and nothing else searches.
+        """
+        sample = [questions[i] for i in evenly_spaced(len(questions), _MOST_SAMPLED)]
+        known = (self._inner.get_tokens_ids(self._words(question)) for question in sample)
+        found_nothing = sum(not ids for ids in known)
+        is_no_use = 2 * found_nothing > len(sample)
+        said = (
+            f"BM25 finds nothing for {found_nothing:,} of {len(sample):,} questions: they share no "
+            "word with any passage"
+        )
+        if is_no_use and alone:
+            raise DataError(said, hint="search with a retriever instead")
+        if found_nothing and distributed.is_main():
+            notify(f"{said}; it is of no use" if is_no_use else said)
+        return not is_no_use
 
     def search(
         self, questions: Sequence[str], top_k: int
@@ -111,32 +174,51 @@ class BM25:
         return scores
 
 
-class _Words:
-    """Cuts a text into the words that are matched."""
+def share_words(
+    store: PassageStore, questions: Sequence[str], *, language: str | None = None
+) -> bool:
+    """Return whether most questions share a word with some of the passages, without an index.
 
-    def __init__(self) -> None:
-        import Stemmer
-        from bm25s.stopwords import STOPWORDS_EN_PLUS
+    Args:
+        store: the passages, of which 4,096 are looked at, evenly spaced.
+        questions: of which 256 are.
+        language: as in `BM25.build`.
 
-        self._stemmer = Stemmer.Stemmer("english")
-        self._stop_words = frozenset(STOPWORDS_EN_PLUS)
+    Returns:
+        False where they may still share one with other passages.
+    """
+    cut = WordCutter(rules_for(store, language).language)
+    passages = (store[row] for row in evenly_spaced(len(store), _LOOKED_AT[0]))
+    known = {word for one in passages for word in cut(f"{one.title} {one.text}", singles=True)}
+    asked = [questions[i] for i in evenly_spaced(len(questions), _LOOKED_AT[1])]
+    return 2 * sum(not known.isdisjoint(cut(question)) for question in asked) >= len(asked)
 
-    def __call__(self, text: str) -> list[str]:
-        """Return the stems of a text's words, in order, repetitions included."""
-        words = [word for word in _WORD.findall(text.lower()) if word not in self._stop_words]
-        stems: list[str] = self._stemmer.stemWords(words)
-        return stems
+
+def rules_for(store: PassageStore, language: str | None) -> WordRules:
+    """Return how a store's passages are cut into words.
+
+    Args:
+        store: the passages, some of which are looked at where nobody says.
+        language: as it was stated; None where it was not.
+    """
+    if language is not None:
+        return WordRules(language=language)
+    sample = (store[row] for row in evenly_spaced(len(store), _SAMPLED_PASSAGES))
+    texts = (f"{one.title} {one.text}" for one in sample)
+    guessed, seems = guess_language(word for text in texts for word in split_words(text))
+    return WordRules(language=guessed, seems=seems)
 
 
-def _build(store: PassageStore, folder: Path) -> None:
+def _build(store: PassageStore, folder: Path, language: str | None) -> None:
     import bm25s
 
-    words = _Words()
+    rules = rules_for(store, language)
+    words = WordCutter(rules.language)
     vocabulary: dict[str, int] = {}
     passages = []
     for row in tqdm(range(len(store)), desc="BM25", unit=" passages", unit_scale=True):
         passage = store[row]
-        found = words(f"{passage.title} {passage.text}")
+        found = words(f"{passage.title} {passage.text}", singles=True)
         # Arrays, not lists: a list takes twice the memory, and there are N of them.
         passages.append(array("i", [vocabulary.setdefault(w, len(vocabulary)) for w in found]))
     if not vocabulary:
@@ -145,6 +227,7 @@ def _build(store: PassageStore, folder: Path) -> None:
     inner.index((passages, vocabulary), create_empty_token=False, show_progress=False)
     with atomic_folder(folder) as unfinished:
         inner.save(unfinished)
+        rules.write(unfinished / _MANIFEST)
         _check_written(unfinished)
         Checksums.of_folder(unfinished).write(unfinished / CHECKSUMS)
 

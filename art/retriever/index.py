@@ -100,16 +100,10 @@ class Index:
                 where=folder,
                 hint="build it, or go on building it, with `art embed`",
             )
-        manifest = IndexManifest.read(folder / MANIFEST)
-        made_by = manifest.retriever_fingerprint
-        if retriever_fingerprint is not None and retriever_fingerprint != made_by:
-            raise MismatchError(
-                f"the index was made by retriever {made_by}, "
-                f"but the one given is {retriever_fingerprint}",
-                where=folder,
-                hint="give the retriever that made it, or build an index with `art embed`",
-            )
-        return cls(folder, manifest)
+        opened = cls(folder, IndexManifest.read(folder / MANIFEST))
+        if retriever_fingerprint is not None:
+            opened.check_retriever(retriever_fingerprint)
+        return opened
 
     def __len__(self) -> int:
         """Return N, the number of passages."""
@@ -156,6 +150,36 @@ class Index:
             )
         where = passages or self.store_folder
         store = PassageStore.open_or_build(where, skip_bad_rows=skip_bad_rows)
+        self.check_passages(store, where=where)
+        return store
+
+    def check_retriever(self, fingerprint: str) -> None:
+        """Refuse a retriever that did not make the vectors.
+
+        Args:
+            fingerprint: of the retriever that is to search them.
+
+        Raises:
+            MismatchError: another one made them.
+        """
+        if fingerprint != self.retriever_fingerprint:
+            raise MismatchError(
+                f"the index was made by retriever {self.retriever_fingerprint}, "
+                f"but the one given is {fingerprint}",
+                where=self.folder,
+                hint="give the retriever that made it, or build an index with `art embed`",
+            )
+
+    def check_passages(self, store: PassageStore, *, where: str | Path) -> None:
+        """Refuse a store whose passages are not those of the vectors.
+
+        Args:
+            store: the passages.
+            where: they come from, for the message.
+
+        Raises:
+            MismatchError: these are other passages.
+        """
         if store.fingerprint != self.store_fingerprint:
             raise MismatchError(
                 f"the index holds passages {self.store_fingerprint}, but these are "
@@ -163,7 +187,6 @@ class Index:
                 where=where,
                 hint="name the corpus the index was made of: --passages, in Python passages=",
             )
-        return store
 
     def check(self) -> None:
         """Read everything now and compare it with its checksums, which else the first search does.

@@ -121,6 +121,35 @@ class CachedTeacher:
         scores, _ = self.log.lookup(hashes)
         return ScoredPairs(scores.reshape(asked.shape), asked.size, int(known.sum()), len(first))
 
+    def num_unknown(self, questions: Sequence[str], rows: ArrayLike) -> tuple[int, int]:
+        """Return how many different pairs have no score yet, and how many of B × K have one.
+
+        Args:
+            questions: B texts.
+            rows: [B, K] rows of the store.
+
+        Raises:
+            ArtError: a row is not in the store.
+        """
+        hashes = self._hashes(questions, np.asarray(rows, dtype=np.int64))
+        _, known = self.log.lookup(hashes)
+        return len(np.unique(hashes[~known])), int(known.sum())
+
+    def score_anew(
+        self, questions: Sequence[str], rows: Sequence[int] | NDArray[np.int64]
+    ) -> Scores:
+        """Put n pairs through the model, whatever is known, and remember nothing; for timing.
+
+        Args:
+            questions: n texts.
+            rows: a row of the store for each, [n].
+
+        Returns:
+            Scores, [n] float32.
+        """
+        pairs = zip(questions, rows, strict=True)
+        return self.teacher.score_pairs([self._pair(question, int(row)) for question, row in pairs])
+
     def _hashes(self, questions: Sequence[str], rows: NDArray[np.int64]) -> Hashes:
         num_passages = len(self.passage_tokens)
         if rows.size and not 0 <= rows.min() <= rows.max() < num_passages:

@@ -20,6 +20,7 @@ from art.teacher.cached import CachedTeacher
 # Passages of a block fill so many batches: enough to sort them by length, and few enough that a
 # kill costs half a minute on a CPU. A passage that many questions find counts for several.
 _BATCHES_AT_ONCE = 16
+_BATCHES_WHILE_WATCHED = 4  # somebody waits for the first questions
 _QUESTIONS_OF_A_PASSAGE = 8
 
 
@@ -42,6 +43,7 @@ def score_grouped(
     *,
     description: str = "scoring",
     progress: bool = True,
+    by_question: bool = False,
 ) -> Iterator[Block]:
     """Score the passages of many questions, a block at a time behind a progress bar.
 
@@ -56,6 +58,8 @@ def score_grouped(
         rows: passages of each question, [Q, K], -1 where there is none.
         description: the bar's first words.
         progress: show pairs a second and the remaining time on the main process.
+        by_question: take the passages of the first question first, then what the second one has
+            besides, and so on, in smaller blocks: all of a question is known early.
 
     Yields:
         The blocks, which have every pair once.
@@ -63,7 +67,9 @@ def score_grouped(
     flat = rows.ravel()
     pairs = np.argsort(flat, kind="stable")
     groups = _groups(pairs[flat[pairs] >= 0], flat, _QUESTIONS_OF_A_PASSAGE)
-    size = _groups_at_once(teacher)
+    if by_question:
+        groups.sort(key=lambda group: int(group[0]))  # its first pair is of its first question
+    size = _groups_at_once(teacher, _BATCHES_WHILE_WATCHED if by_question else _BATCHES_AT_ONCE)
     bar = tqdm(
         total=sum(map(len, groups)),
         desc=description,
@@ -103,13 +109,19 @@ def grouped_scores(
         questions: texts, Q of them.
         rows: passages of each question, [Q, K], -1 where there is none.
         after_block: called when the log holds the scores of another block.
-        settings: `description` and `progress`.
+        settings: `description`, `progress` and `by_question`.
     """
     scores = np.full(rows.size, -np.inf, dtype=np.float32)
     for block in score_grouped(teacher, questions, rows, **settings):
         scores[block.pairs] = block.scores
         after_block()
     return scores.reshape(rows.shape)
+
+
+def num_reads(rows: NDArray[np.int64]) -> int:
+    """Return how often a passage is read in scoring these, [Q, K], by who reads passages apart."""
+    _, counts = np.unique(rows[rows >= 0], return_counts=True)
+    return int(np.ceil(counts / _QUESTIONS_OF_A_PASSAGE).sum())
 
 
 def _groups(
@@ -121,8 +133,8 @@ def _groups(
     return [group for group in np.split(pairs, np.flatnonzero(place % most == 0)) if len(group)]
 
 
-def _groups_at_once(teacher: CachedTeacher) -> int:
-    num_tokens = _BATCHES_AT_ONCE * teacher.teacher.batch_tokens * distributed.world_size()
+def _groups_at_once(teacher: CachedTeacher, num_batches: int) -> int:
+    num_tokens = num_batches * teacher.teacher.batch_tokens * distributed.world_size()
     return max(distributed.world_size(), num_tokens // teacher.teacher.template.longest)
 
 

@@ -29,14 +29,22 @@ def from_retriever(retriever: Retriever, index: Index, top_k: int) -> Candidates
     return find
 
 
-def from_bm25(bm25: BM25, top_k: int) -> Candidates:
-    """Find BM25's K best passages; a question's are looked up once and kept."""
+def from_bm25(bm25: BM25, top_k: int, *, only_matching: bool = False) -> Candidates:
+    """Find BM25's K best passages; a question's are looked up once and kept.
+
+    Args:
+        bm25: over the corpus.
+        top_k: K.
+        only_matching: leave -1 for passages that share no word with the question.
+    """
     kept: dict[str, np.ndarray] = {}
 
     def find(batch: Sequence[Sequence[str]]) -> np.ndarray:
         questions = [text for texts in batch for text in texts]
         if unseen := [text for text in dict.fromkeys(questions) if text not in kept]:
-            _, rows = bm25.search(unseen, top_k)
+            scores, rows = bm25.search(unseen, top_k)
+            if only_matching:
+                rows = np.where(scores > 0, rows, -1)
             kept.update(zip(unseen, rows, strict=True))
         return np.stack([kept[text] for text in questions])
 
@@ -44,7 +52,12 @@ def from_bm25(bm25: BM25, top_k: int) -> Candidates:
 
 
 def from_both(retriever: Candidates, bm25: Candidates) -> Candidates:
-    """Find the better half of the retriever's K and fill up with BM25's best others."""
+    """Find the better half of the retriever's K and fill up with BM25's best others.
+
+    Args:
+        retriever: finds K.
+        bm25: finds K at most, see `from_bm25` with `only_matching`.
+    """
 
     def find(batch: Sequence[Sequence[str]]) -> np.ndarray:
         pairs = zip(retriever(batch), bm25(batch), strict=True)
@@ -108,12 +121,15 @@ def half_and_half(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
     Args:
         first: rows [K], best first, distinct.
-        second: rows [K], best first, distinct.
+        second: rows [K], best first, distinct; -1 behind the last, and where these are too few,
+            more of `first` take their place.
 
     Returns:
         Rows [K], distinct.
     """
     top_k = len(first)
     half = first[: num_from_retriever(top_k)]
-    others = second[~np.isin(second, half)]
-    return np.concatenate([half, others[: top_k - len(half)]])
+    others = second[(second >= 0) & ~np.isin(second, half)][: top_k - len(half)]
+    more = first[len(half) :]
+    more = more[~np.isin(more, others)][: top_k - len(half) - len(others)]
+    return np.concatenate([half, others, more])

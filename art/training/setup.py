@@ -46,7 +46,8 @@ class _Models:
         retriever: on its device.
         teacher: None where nothing has to be scored.
         corpus: with the token ids that the passage tower reads; None where the run reads none.
-        bm25: None where the method has no use for it.
+        bm25: None where the method has no use for it, or where words find nothing for most
+            questions.
         blended: those that soft labels are blended of besides the teacher.
     """
 
@@ -167,7 +168,11 @@ def _load_models(
     if method.encodes_corpus or data.schedule.refresh_steps is not None:
         tokens = _tokens_of(config)(files.store, retriever.passage_template)
     if method.searches_words or "bm25" in method.blended:
-        bm25 = BM25.build(files.store, cache=cache_folder(config))
+        language = config.data.language
+        bm25 = BM25.build(files.store, language=language, cache=cache_folder(config))
+        needed = not method.searches_index or "bm25" in method.blended
+        if not bm25.check_use(files.questions.training, alone=needed):
+            bm25 = None
     settings = config.index
     corpus = RunCorpus(
         files.store,

@@ -125,6 +125,14 @@ def test_the_words_of_an_index_are_indexed_once(retriever, rows, tmp_path, monke
     assert again.search([], fused=True) == []
 
 
+def test_a_language_is_of_fused_words(rows, tmp_path, capsys) -> None:
+    words = ["search", "--retriever", "r", "--index", "i", "--questions", "q.txt", "--output", "o"]
+    assert run(*words, "--language", "german") == 1
+    assert "give it with --fused" in capsys.readouterr().err
+    assert run(*words, "--fused", "--language", "germn") == 1
+    assert "did you mean german" in capsys.readouterr().err
+
+
 def test_a_weight_of_nothing_is_refused(index) -> None:
     with pytest.raises(ArtError, match="results that are not fused"):
         index.search("who ?", fused_weight=0.5)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from art.data.documents import Skipped, read_documents
-from art.errors import DataError
+from art.data.rows import BadRows
+from art.errors import DataError, RowError
 
 
 def read(source: Path, skipped: Skipped | None = None) -> dict[str, list[tuple[str, str]]]:
@@ -137,3 +139,21 @@ def test_a_name_that_is_not_utf8_can_still_be_written(tmp_path):
     document.source.encode()
     (line,) = document.lines
     line[0].encode()
+
+
+@pytest.mark.parametrize("rows", [["a", "b", "a"], ["a", None, "line-2"], [1, "b", "1"]])
+def test_a_repeated_id_is_refused_before_any_row_is_a_document(tmp_path, rows):
+    path = tmp_path / "d.jsonl"
+    path.write_text("".join(json.dumps({"id": one, "text": "x"}) + "\n" for one in rows))
+    with pytest.raises(RowError, match=r"d\.jsonl:3: document id .* occurs on line \d already"):
+        next(iter(read_documents(path, Skipped())))
+    bad_rows = BadRows()
+    assert len(list(read_documents(path, Skipped(), bad_rows=bad_rows))) == 2
+    assert bad_rows.count == 1
+
+
+def test_one_id_in_two_files_is_two_documents(tmp_path):
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text('{"id": 1, "text": "x"}\n')
+    found = [one.name for one in read_documents(tmp_path, Skipped())]
+    assert found == ["a.jsonl:1", "b.jsonl:1"]

@@ -41,7 +41,7 @@ def test_the_table_of_formats_names_every_ending() -> None:
 
 @pytest.mark.parametrize("read", [read_passages, read_questions, read_supervised])
 def test_another_ending_is_refused_with_every_format_of_the_kind(read, tmp_path: Path) -> None:
-    path = tmp_path / "a.parquet"
+    path = tmp_path / "a.xml"
     path.touch()
     with pytest.raises(DataError, match="that is known") as caught:
         read(path)

@@ -183,7 +183,7 @@ def test_a_row_without_end_is_refused_with_its_line(monkeypatch, row):
 
 def test_unknown_kinds_are_refused_with_what_is_read():
     for read in (read_passages, read_questions):
-        assert ".jsonl" in (fault(read, write("a.parquet", "")).hint or "")
+        assert ".jsonl" in (fault(read, write("a.xml", "")).hint or "")
     assert "no such file" in str(fault(read_questions, "missing.txt"))
     assert "no question" in str(fault(read_questions, write("empty.txt", "\n")))
 
@@ -221,6 +221,30 @@ def test_judgements_of_beir_and_trec_are_read():
     beir = write("test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\n")
     trec = write("qrels.txt.gz", "q1 0 d1 2\nq1 0 d2 0\n")
     assert read_qrels(beir) == read_qrels(trec) == {"q1": {"d1": 2, "d2": 0}}
+
+
+def test_grades_may_be_written_with_a_point_and_judgements_as_json():
+    beir = write("test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\t2.0\nq1\td2\t0.00\n")
+    trec = write("qrels.txt", "q1 0 d1 2.0\nq1 0 d2 -0\n")
+    dicts = [write("qrels.json.gz", json.dumps({"q1": {"d1": two, "d2": 0}})) for two in (2, 2.0)]
+    for path in (beir, trec, *dicts):
+        assert read_qrels(path) == {"q1": {"d1": 2, "d2": 0}}
+    for broken in ('{"q": {"d": 1.5}}', '{"q": {"d": true}}', '{"q": {"d": null}}', '{"q": 1}'):
+        path = write("qrels.json", broken)
+        assert fault(read_qrels, path).where == f"{path}: entry 1"
+    assert "stands twice" in str(fault(read_qrels, write("q.json", '{"q": {"d": 1, "d": 0}}')))
+
+
+def test_questions_and_passages_are_read_from_one_json_list():
+    rows = [{"question": "who?", "answers": ["a"], "relation": "P1"}, {"question": "where?"}]
+    expected = [Question("1", "who?", ("a",)), Question("2", "where?")]  # EntityQuestions
+    for text in (json.dumps(rows), json.dumps(rows, indent=4), "\n".join(map(json.dumps, rows))):
+        assert read_questions(write("P1.test.json", text)) == expected
+    path = write("p.json.gz", json.dumps([{"id": 1, "text": "moon"}]))
+    assert list(read_passages(path)) == [Passage("1", "", "moon")]
+    assert "'question' is null" in str(
+        fault(read_questions, write("q.json", '[{"question":null}]'))
+    )
 
 
 @pytest.mark.parametrize(

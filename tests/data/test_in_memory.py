@@ -7,6 +7,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pandas
 import pytest
 
@@ -160,3 +161,61 @@ def test_bad_rows_are_left_out_and_listed_where_that_is_asked_for(tmp_path) -> N
         "passages[1]: a text or a mapping is expected, not 5",
         "passages[2]: passage id '0' occurs in passages[0] already",
     ]
+
+
+def test_numpys_types_are_what_pythons_are(tmp_path) -> None:
+    rows = [
+        {"id": 3, "text": "a", "title": "t"},
+        {"id": "x", "text": "b", "title": None},
+    ]
+    plain = write_rows("passages", rows, tmp_path, argument="passages")
+    typed = [
+        {"id": np.int64(3), "text": np.str_("a"), "title": np.array("t")},
+        {"id": np.str_("x"), "text": "b", "title": np.float32("nan")},
+    ]
+    frame = pandas.DataFrame({"id": [3, "x"], "text": ["a", "b"], "title": ["t", None]})
+    for given in (typed, np.array(typed), frame.to_dict("records")):
+        assert write_rows("passages", given, tmp_path, argument="passages") == plain
+    texts = write_rows("passages", ["x", "y"], tmp_path, argument="passages")
+    assert write_rows("passages", np.array(["x", "y"]), tmp_path, argument="passages") == texts
+    asked = {"id": "7", "question": "q", "answers": ["b", "a"], "positive_passage_ids": [1, 2]}
+    typed_row = {
+        "id": np.uint8(7),
+        "question": "q",
+        "answers": np.array(["b", "a"]),
+        "positive_passage_ids": {np.int32(2), np.int32(1)},
+    }
+    assert questions_of([typed_row], "asked") == questions_of([asked], "asked")
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"id": np.bool_(True), "text": "x"}, "the passage id is not a string but True"),
+        ({"id": np.float64(3), "text": "x"}, "the passage id is not a string but 3.0"),
+        ({"id": 1, "text": None}, "'text' is null"),
+        ({"id": 1, "text": float("nan")}, "'text' is null"),
+        ({"id": 1, "text": b"x"}, "the text is not a string but b'x'"),
+        (None, "a text or a mapping is expected, not None"),
+    ],
+)
+def test_a_type_that_could_be_misread_is_refused_and_no_null_becomes_a_word(
+    row, said, tmp_path
+) -> None:
+    with pytest.raises(DataError) as caught:
+        write_rows("passages", [{"id": 0, "text": "y"}, row], tmp_path, argument="passages")
+    assert f"passages[1]: {said}" in str(caught.value)
+    bad_rows = BadRows()
+    rows = [{"id": 0, "text": "y"}, row]
+    path = write_rows("passages", rows, tmp_path, argument="passages", bad_rows=bad_rows)
+    assert list(read_passages(path)) == [Passage("0", "", "y")] and bad_rows.count == 1
+
+
+def test_triplets_and_texts_of_flagembedding_become_examples(tmp_path) -> None:
+    rows = [
+        {"anchor": "q", "positive": "a", "negative": "b"},
+        {"query": "q", "pos": ("a",), "neg": ["b"]},
+    ]
+    path = write_rows("supervised", rows, tmp_path, argument="supervised")
+    first, second = (example for _, example in read_supervised(path))
+    assert first == second and first.positives[0].text == "a"

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from art import integrity
 from art.data import passages as passages_module
+from art.data import store_files
 from art.data.formats import Passage
 from art.data.passages import PassageStore
 from art.errors import ArtError, CorruptionError, DataError
@@ -63,7 +64,8 @@ def test_a_duplicate_id_is_refused_with_both_places(tmp_path):
 
 
 def test_ids_that_share_a_hash_are_told_apart(tmp_path, monkeypatch):
-    monkeypatch.setattr(passages_module, "_hash", lambda passage_id: len(passage_id))
+    for module in (passages_module, store_files):
+        monkeypatch.setattr(module, "id_hash", len)
     corpus = [(i, "", "text") for i in ("a", "b", "cc", "d", "dd")]
     store = build(corpus, tmp_path / "store")
     assert [store.row_of(one[0]) for one in corpus] == [0, 1, 2, 3, 4]

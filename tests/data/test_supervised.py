@@ -165,7 +165,7 @@ GOOD = '{"question": "q", "positive_ctxs": [{"text": "moon"}]}'
         ("a.tsv", 'query_text\tgold_passage\t"x\nq\tp\tn\ny"\n', ":1", "every other column once"),
         ("a.tsv", "query_text\tgold_passage\nq\n", ":2", "1 columns"),
         ("a.tsv", "query_text\tgold_passage\nq\t \n", ":2", "without text"),
-        ("a.csv", "x", "", "not a supervised file"),
+        ("a.xml", "x", "", "not a supervised file"),
     ],
 )
 def test_complaints_name_the_place(name, contents, where, what, tmp_path):

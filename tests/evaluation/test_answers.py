@@ -10,8 +10,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from art.data.formats import Passage, Question
 from art.errors import DataError
-from art.evaluation.answers import AnswerMatcher, has_answer, tokenize
+from art.evaluation.answers import (
+    AnswerMatcher,
+    has_answer,
+    matcher_of,
+    needs_characters,
+    tokenize,
+)
 
 # Letters whose case, decomposition or class is unusual, so that random texts meet often.
 TRICKY = "aAbß éE\u0301ΑΣσς'İiıǅﬁ½²٣中の한\u200b\u00ad\u0345\u3000-.,$€\n\t\0_🙂ᾳ"
@@ -43,6 +50,10 @@ def plain_match(text: str, answers: list[str]) -> bool:
     return False
 
 
+def dpr_match(text: str, answers: list[str]) -> bool:
+    return AnswerMatcher([answers]).matches(0, text)
+
+
 def test_every_character_falls_into_the_token_its_category_says():
     for code in range(sys.maxunicode + 1):
         if unicodedata.category(chr(code)) not in ("Cn", "Cs"):
@@ -62,7 +73,7 @@ def test_random_answers_are_found_exactly_where_defined(data: st.DataObject):
     start = data.draw(st.integers(0, len(text)))
     cut = text[start : data.draw(st.integers(start, len(text)))]
     answers = data.draw(st.lists(st.one_of(words, st.just(cut), st.just(cut.upper())), max_size=3))
-    assert has_answer(text, answers) == plain_match(text, answers)
+    assert dpr_match(text, answers) == plain_match(text, answers)
 
 
 @given(words, words, words)
@@ -70,7 +81,7 @@ def test_random_answers_are_found_exactly_where_defined(data: st.DataObject):
 @example("ΟΔΟΣ ", "ΟΔΟΣ", ".")
 def test_a_piece_between_two_others_is_found_as_defined(before: str, answer: str, after: str):
     text = before + answer + after
-    assert has_answer(text, [answer]) == plain_match(text, [answer])
+    assert dpr_match(text, [answer]) == plain_match(text, [answer])
 
 
 @pytest.mark.parametrize(
@@ -107,8 +118,53 @@ def test_a_piece_between_two_others_is_found_as_defined(before: str, answer: str
     ],
 )
 def test_hand_cases(text: str, answer: str, found: bool):
-    assert has_answer(text, [answer]) is found
+    assert dpr_match(text, [answer]) is found
     assert plain_match(text, [answer]) is found
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "found"),
+    [
+        ("巴黎是法国的首都。", "巴黎", True),
+        ("巴黎是法国的首都。", "首都", True),
+        ("巴黎是法国的首都。", "黎巴", False),
+        ("中华人民共和国成立于1949年10月", "1949年", True),
+        ("中华人民共和国成立于1949年10月", "194年", False),  # a number stays whole
+        ("２００８年北京オリンピック", "2008年", True),  # full width
+        ("パリはフランスの首都", "ﾊﾟﾘ", True),  # half width
+        ("がく", "がく", True),  # composed or not
+        ("がく", "かく", False),  # the mark counts
+        ("กรุงเทพมหานครเป็นเมืองหลวง", "กรุงเทพ", True),
+        ("ก่อน", "ก", False),  # a mark belongs to its letter
+        ("ນະຄອນຫຼວງວຽງຈັນ", "ວຽງຈັນ", True),
+        ("ភ្នំពេញជារាជធានី", "ភ្នំពេញ", True),
+        ("ရန်ကုန်မြို့သည်", "ရန်ကုန်", True),
+        ("발표는 서울에서", "서울", True),  # with its particle
+        (unicodedata.normalize("NFD", "서울은"), "서울", True),
+        ("동물은", "물", False),  # not from the middle of a Korean word
+        ("각", "가", False),  # syllables, not their letters
+        ("用iPhone拍照", "iPhone拍照", True),
+        ("用iPhones拍照", "iPhone拍", False),
+        ("巴黎 · 法国", "巴黎法国", False),  # a symbol counts, as in DPR
+    ],
+)
+def test_scripts_without_spaces_are_matched_by_characters(text, answer, found):
+    assert has_answer(text, [answer]) is found
+
+
+def test_what_is_matched_by_characters_is_the_question_or_the_corpus():
+    assert needs_characters("法国的首都是哪里", ["1949"])
+    assert needs_characters("iPhone是哪年发布的", ["2007"])
+    assert needs_characters("capital of France?", ["巴黎"])
+    assert not needs_characters(
+        "Who rules Japan?", ["the emperor", "天皇"]
+    )  # as TriviaQA's aliases
+    assert not needs_characters("What does the character 好 mean?", ["good"])
+    chinese = [Passage(str(row), "", "成立于1949年十月一日") for row in range(3)]
+    english = [Passage(str(row), "", "founded in 1949年") for row in range(3)]
+    question = Question("q", "when?", ("1949",))
+    assert matcher_of([question], chinese).matches(0, chinese[0].text)
+    assert not matcher_of([question], english).matches(0, english[0].text)
 
 
 def test_any_answer_is_enough_and_none_is_a_miss():
@@ -120,6 +176,8 @@ def test_answers_without_a_token_are_misses_and_are_counted():
     matcher = AnswerMatcher([["", "moon"], ["sun"], [" ", "\u200b"]])
     assert matcher.empty == [0, 2, 2]
     assert matcher.matches(0, "the moon") and not matcher.matches(2, "the \u200b moon")
+    nothing = AnswerMatcher([["\u0640"]], by_characters=[True])  # a stretched line of no word
+    assert nothing.empty == [0] and not nothing.matches(0, "")
 
 
 def test_questions_keep_their_own_answers():

@@ -117,6 +117,15 @@ def test_labels_that_can_never_be_found_are_counted_and_said(store: PassageStore
     assert "2 answers hold nothing to look for" in empty and "(questions b)" in empty
 
 
+def test_answers_in_letters_that_the_passages_lack_are_said(store: PassageStore):
+    rows = [[0], [1]]
+    greek = [Question("a", "x", ("Παρίσι", "巴黎")), Question("b", "y", ("title",))]
+    [note] = by_rows(rows, store, greek, ks=[1]).notes
+    assert "the answers of 1 of 2 questions" in note and "(cjk, greek)" in note and "(a)" in note
+    known = [Question("a", "x", ("Παρίσι", "Paris")), Question("b", "y", ("1969",))]
+    assert not by_rows(rows, store, known, ks=[1]).notes
+
+
 def test_regular_expressions_match_when_asked(store: PassageStore):
     questions = [Question("a", "?", (r"number\d+ OF",))]
     assert by_rows([[3]], store, questions, ks=(1,)).metrics == {"top_1": 0.0}

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import ir_measures
 import numpy as np
 import pytest
 
+from art.data import json_lists, passages
 from art.data.formats import Passage, Question, read_run, run_format
 from art.data.passages import PassageStore
 from art.errors import ArtError, DataError
-from art.evaluation.runs import write_run
+from art.evaluation.runs import check_run_ids, write_run
 
 QUESTIONS = [
     Question("q1", "which word is first?", answers=("Alpha",)),
@@ -24,13 +26,13 @@ SCORES = np.array([[0.1, 0.1, -1 / 3], [3e7, 1.0, 0.0]])
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> PassageStore:
-    passages = [
+    corpus = [
         Passage("p0", "", 'alpha "quoted"\nline'),
         Passage("p1", "Title", "beta"),
         Passage("p2", "Alpha", "gamma ü"),
     ]
     folder = tmp_path_factory.mktemp("runs") / "store"
-    return PassageStore.build(passages, folder, source="test", progress=False)
+    return PassageStore.build(corpus, folder, source="test", progress=False)
 
 
 @pytest.mark.parametrize("ending", [".trec", ".run", ".txt", ".json", ".jsonl", ".JSON"])
@@ -96,9 +98,10 @@ def test_an_id_with_white_space_is_named_and_nothing_is_written(tmp_path: Path):
     write_run(tmp_path / "run.json", [QUESTIONS[0]], *one, store)
 
 
-@pytest.mark.parametrize("name", ["run", "run.csv", "run.json.gz"])
+@pytest.mark.parametrize("name", ["run", "run.csv", "run.json.gz", "run.trec.gz"])
 def test_another_ending_is_one_clear_error(name: str, store: PassageStore, tmp_path: Path):
-    for attempt in (run_format, read_run, lambda p: write_run(p, QUESTIONS, ROWS, SCORES, store)):
+    attempts = [run_format, lambda path: write_run(path, QUESTIONS, ROWS, SCORES, store)]
+    for attempt in [*attempts, *[read_run] * (".gz" not in name)]:  # packed, they are only read
         with pytest.raises(ArtError, match="a result file ends in") as caught:
             attempt(tmp_path / name)
         assert {".trec,", ".json,"} <= set(str(caught.value).split())
@@ -122,6 +125,73 @@ def test_dpr_json_of_others_has_scores_as_strings_and_no_ids(tmp_path: Path):
     assert run.scores.tolist() == [[81.25], [81.25]]
 
 
+def test_passages_without_scores_keep_their_order_which_is_said(tmp_path: Path, capsys):
+    path = tmp_path / "run.jsonl"
+    scored = {"id": "a", "ctxs": [{"id": "x", "score": 3}, {"id": "y", "score": 4}]}
+    ranked = {"id": "b", "ctxs": [{"docid": "y"}, {"docid": "x", "score": None}]}
+    path.write_text("\n".join(map(json.dumps, [scored, ranked])))
+    run = read_run(path)
+    assert run.passage_ids == [["x", "y"], ["y", "x"]]
+    assert run.scores.tolist() == [[3, 4], [-1, -2]]
+    assert "1 of 2 questions come without scores" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_result_dicts_of_beir_and_pyserini_are_read(indent: int | None, tmp_path: Path):
+    beir = {"q2": {"x": 1, "y": "2.5", "z": 1.0}, "q1": {}, "7": {"x": -1e-3}}
+    (tmp_path / "beir.json").write_text(json.dumps(beir, indent=indent))
+    run = read_run(tmp_path / "beir.json")
+    assert (run.question_ids, run.passage_ids) == (["q2", "q1", "7"], [["y", "x", "z"], [], ["x"]])
+    assert run.scores[0].tolist() == [2.5, 1, 1]
+    contexts = [{"docid": "x", "score": 2, "text": "t"}, {"docid": "y", "score": 1}]
+    entry = {"question": "who?", "answers": ["a"], "contexts": contexts}
+    (tmp_path / "pyserini.json").write_text(json.dumps({"0": entry, "1": entry}, indent=indent))
+    run = read_run(tmp_path / "pyserini.json")
+    assert (run.question_ids, run.passage_ids) == (["0", "1"], [["x", "y"]] * 2)
+    assert run.scores.tolist() == [[2, 1]] * 2
+
+
+def test_a_dict_of_others_does_not_change_what_is_written_over_it(
+    store: PassageStore, tmp_path: Path
+):
+    path = tmp_path / "run.json"
+    path.write_text('{"q": {"p0": 1}}')
+    write_run(path, QUESTIONS, ROWS, SCORES, store)
+    assert [one["id"] for one in json.loads(path.read_text())] == ["q1", "é2"]
+
+
+def test_one_line_of_any_length_is_read_in_little_memory(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(json_lists, "ROW_BYTES", 1 << 16)
+    monkeypatch.setattr(json_lists, "_READ_CHARACTERS", 1 << 12)
+    contexts = [{"id": f"p{k}", "text": "moon " * 500, "score": -k} for k in range(20)]
+    entries = [{"id": f"q{q}", "ctxs": contexts} for q in range(100)]
+    members = {one["id"]: {"contexts": one["ctxs"]} for one in entries}
+    for document in (entries, members):
+        (tmp_path / "run.json").write_text(json.dumps(document))
+        tracemalloc.start()
+        run = read_run(tmp_path / "run.json")
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert run.scores.shape == (100, 20)
+        assert (tmp_path / "run.json").stat().st_size > 4 * peak
+
+
+def test_ids_that_a_trec_run_cannot_hold_are_found_before_anything_is_searched(tmp_path: Path):
+    for name in ("a b", "a\u00a0b", "\tb"):
+        with pytest.raises(ArtError, match="passage id"):
+            check_run_ids(tmp_path / "run.trec", ["q"], ["p", name])
+        with pytest.raises(ArtError, match="question id"):
+            check_run_ids(tmp_path / "run.txt", ["q", name], [])
+        check_run_ids(tmp_path / "run.json", [name], [name])
+    rows = [Passage("p", "", "x"), Passage("a b", "", "x"), Passage("c d", "", "x")]
+    built = PassageStore.build(rows, tmp_path / "store", source="test", progress=False)
+    assert built.spaced_id() == "a b"
+    manifest = passages._StoreManifest.read(tmp_path / "store" / "manifest.json")
+    earlier = manifest.model_copy(update={"spaced_id": None})  # versions that did not look
+    earlier.write(tmp_path / "store" / "manifest.json")
+    assert PassageStore.open(tmp_path / "store").spaced_id() == "a b"
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
@@ -129,10 +199,19 @@ def test_dpr_json_of_others_has_scores_as_strings_and_no_ids(tmp_path: Path):
         ("r.trec", "q Q0 d 1 high t\n", "r.trec:1: the score 'high'"),
         ("r.trec", "q Q0 d 1 nan t\n", "not a finite number"),
         ("r.trec", "q Q0 d 1 1 t\nq Q0 d 2 0 t\n", "r.trec:2: the passage 'd' stands twice"),
-        ("r.json", "[{", "r.json: not JSON"),
-        ("r.json", "{}", "not a list of questions"),
-        ("r.json", '[{"question": "?"}]', "question 1: not a question with its `ctxs`"),
-        ("r.json", '[{"ctxs": [{"id": "d"}]}]', "without `id` and `score`"),
+        ("r.json", "[{", "r.json: entry 1: not JSON"),
+        ("r.json", "{}", "r.json:1: not a question with its `ctxs`"),
+        ("r.json", '[{"question": "?"}]', "entry 1: not a question with its `ctxs`"),
+        ("r.json", '[{"ctxs": [{"score": 1}]}]', "entry 1: no 'id' or '"),
+        ("r.json", '[{"ctxs": [{"id": "d"}, {"id": "e", "score": 1}]}]', "1 of 2 passages have a"),
+        ("r.json", '{"q": {"d": 1, "e": "high"}}', "entry 1: the score 'high' is not a finite"),
+        ("r.json", '{"q": {"d": 1, "d": 2}}', "entry 1: 'd' stands twice"),
+        ("r.json", '{"q": {"d": 1}, "q": {"d": 1}}', "entry 2: the question id 'q' stands twice"),
+        ("r.json", '{"q": {"d": 1}, "r": [1]}', "entry 2: a JSON object is expected, not list"),
+        ("r.json", '{"q": {"d": 1}, "r"', "entry 2: a name and a colon are expected"),
+        ("r.json", '{"q": {"d": 1}', "entry 1: the file ends behind it"),
+        ("r.json", '{"q": {"d": 1}} {}', "something follows the end, which is '}'"),
+        ("r.json", '{"q": {"contexts": [{"id": "d"}, {"docid": "d"}]}}', "'d' stands twice"),
         ("r.jsonl", '{"ctxs": []}\n{]\n', "r.jsonl:2: not JSON"),
         ("r.jsonl", '{"id": "q", "ctxs": []}\n{"id": "q", "ctxs": []}\n', ":2: the question id"),
     ],

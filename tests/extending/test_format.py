@@ -99,7 +99,7 @@ def test_its_bad_rows_are_named_and_skipped_like_ours(corpus, corpus_file, tmp_p
 
 
 def test_messages_list_it_among_the_formats_that_are_known(tmp_path: Path) -> None:
-    path = tmp_path / "a.parquet"
+    path = tmp_path / "a.xml"
     path.touch()
     with pytest.raises(DataError) as caught:
         read_passages(path)

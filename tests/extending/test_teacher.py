@@ -16,7 +16,7 @@ from art.data.formats import Passage, Question, read_run
 from art.data.pairs import Asked, Ids, Pair, joined
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
-from art.diagnosis import diagnose
+from art.diagnosis.diagnose import diagnose
 from art.errors import ConfigError, ConfigFaults
 from art.evaluation.rescoring import rescore_run
 from art.files import fingerprint
@@ -135,7 +135,7 @@ def test_it_is_diagnosed_as_it_is(store) -> None:
         {"the prompt": lambda: CachedTeacher(teacher, None, tokens(teacher, store))},
         store,
         QUESTIONS,
-        depths=(3,),
+        depth=3,
         ks=(1,),
         progress=False,
     )

@@ -23,6 +23,7 @@ class FakeTeacher:
     fingerprint = MINE
     offset = 0.0
     batch_tokens = 20
+    reads_passages_apart = False
 
     def __init__(self) -> None:
         self.template = SimpleNamespace(

@@ -91,6 +91,7 @@ def row_files() -> list[RowFile]:
         {"id": f"q{i}", "ctxs": [{"id": f"p{k}", "score": str(9.5 - k)} for k in range(3)]}
         for i in range(4)
     ]
+    scores = {f"q{i}": {f"p{k}": 9.5 - k for k in range(3)} for i in range(4)}
     labelled = [
         {"question": f"who {i}?", "answers": ["é"], "positive_ctxs": [{"text": f"moon {i}"}]}
         for i in range(6)
@@ -114,11 +115,13 @@ def row_files() -> list[RowFile]:
         RowFile("questions.tsv", _csv(answered), _num_questions, row_counts.num_questions),
         RowFile("queries.tsv", plain, _num_questions, row_counts.num_questions),
         RowFile("questions.jsonl", _json_lines(asked), _num_questions, lines),
+        RowFile("questions.json", _listed(asked), _num_questions, row_counts.num_examples),
         RowFile("qrels.tsv", beir, _num_judgements, row_counts.num_judgements),
         RowFile("qrels.txt", b"a 0 p 1\nb 0 p 0\nb 0 q 2\n", _num_judgements, lines),
         RowFile("run.trec", trec, _num_hits, lines),
         RowFile("run.jsonl", _json_lines(ranked), _num_ranked, lines),
-        RowFile("run.json", _listed(ranked), _num_ranked, row_counts.num_listed),
+        RowFile("run.json", _listed(ranked), _num_ranked, row_counts.num_members),
+        RowFile("scores.json", json.dumps(scores).encode(), _num_ranked, row_counts.num_members),
         RowFile("labelled.jsonl", _json_lines(labelled), _num_examples, row_counts.num_examples),
         RowFile("labelled.jsonl.gz", _json_lines(labelled), _num_examples, row_counts.num_examples),
         RowFile("labelled.json", _listed(labelled), _num_examples, row_counts.num_examples),

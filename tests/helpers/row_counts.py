@@ -63,6 +63,15 @@ def num_examples(data: bytes) -> int:
     return num_listed(data) if is_list else num_lines(data)
 
 
+def num_members(data: bytes) -> int:
+    """Count the members of one JSON object of objects, or what other JSON has."""
+    with contextlib.suppress(ValueError, RecursionError):
+        found = json.loads(data.decode("utf-8-sig"), object_pairs_hook=tuple)  # with what repeats
+        if isinstance(found, tuple) and found and isinstance(found[0][1], tuple):
+            return len(found)
+    return num_examples(data)
+
+
 def num_below_header(data: bytes) -> int:
     """Count the csv rows but the first."""
     return num_csv_rows(data) - 1

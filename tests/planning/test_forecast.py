@@ -222,6 +222,25 @@ def test_init_writes_what_can_be_planned_and_overwrites_nothing(
     assert output.read_text() == before
 
 
+def test_init_leaves_bm25_out_where_it_finds_nothing(files, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(init_config, "_is_installed", lambda name: True)
+    questions = tmp_path / "chinese.txt"
+    questions.write_text("桥在哪里\n月亮是什么\n河流有多长\n", encoding="utf-8")
+    words = ["--passages", files / "passages.jsonl", "--questions", questions]
+    assert run("init", *words, "--output", tmp_path / "c.yaml") == 0
+    assert read_config(tmp_path / "c.yaml").training.candidates == "retriever"
+    assert "BM25 finds nothing for 3 of 3 questions" in capsys.readouterr().err
+    assert "finds nothing for most" in (tmp_path / "c.yaml").read_text()
+    words[3] = files / "questions.txt"
+    assert run("init", *words, "--output", tmp_path / "e.yaml", "--language", "porter") == 0
+    written = read_config(tmp_path / "e.yaml")
+    assert (written.data.language, written.training.candidates) == ("porter", "both")
+    assert run("init", *words, "--output", tmp_path / "x.yaml", "--language", "englsh") == 1
+    assert "did you mean english" in capsys.readouterr().err
+    assert run("train", "--config", tmp_path / "e.yaml", "--data.language", "englsh") == 1
+    assert "data.language: no stemmer is there" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("carried", [True, False])
 @pytest.mark.parametrize("num_passages", [2, 5000, 21_015_324])
 @pytest.mark.parametrize("gigabytes", [16, 80])

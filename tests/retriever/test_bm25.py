@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,10 @@ import pytest
 import Stemmer
 from bm25s.stopwords import STOPWORDS_EN_PLUS
 
-from art.errors import ArtError
+from art.errors import ArtError, DataError
 from art.files import fingerprint
 from art.retriever import bm25 as lexical
-from art.retriever.bm25 import BM25
+from art.retriever.bm25 import BM25, share_words
 
 
 @dataclass
@@ -134,7 +135,9 @@ def test_a_store_is_indexed_once(store, tmp_path, monkeypatch, capsys):
     assert sum(path.is_dir() for path in (tmp_path / "bm25").iterdir()) == 2
 
 
-@pytest.mark.parametrize("name", ["data.csc.index.npy", "vocab.index.json", "params.index.json"])
+@pytest.mark.parametrize(
+    "name", ["data.csc.index.npy", "vocab.index.json", "params.index.json", "words.json"]
+)
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
 def test_damaged_files_are_built_again(store, tmp_path, name, damage, capsys):
     scores, rows = BM25.build(store, cache=tmp_path).search(QUESTIONS, 9)
@@ -154,7 +157,86 @@ def test_damaged_files_are_built_again(store, tmp_path, name, damage, capsys):
     assert (again.search(QUESTIONS, 9)[1] == rows).all()
 
 
+def test_an_index_of_earlier_rules_is_not_opened(store, tmp_path):
+    versions = [metadata.version(name) for name in ("bm25s", "PyStemmer")]
+    earlier = fingerprint(
+        store.fingerprint, "0.9", "0.4", r"\w+", "title text", "english", *versions
+    )
+    (tmp_path / "bm25" / earlier).mkdir(parents=True)
+    assert BM25.build(store, cache=tmp_path).search(QUESTIONS, 1)[0].all()
+    assert not list((tmp_path / "bm25" / earlier).iterdir())
+
+
 def test_a_store_without_a_word_is_refused(tmp_path):
     with pytest.raises(ArtError, match="no passage has a word"):
         BM25.build(Store([("", "the"), ("", "...")]), cache=tmp_path)
     assert not [path for path in (tmp_path / "bm25").iterdir() if path.is_dir()]
+
+
+SCRIPTS = {
+    "hindi": (["यह एक कलम है", "किताब पढ़ो", "कितना तब बाकी"], "किताब कहाँ है"),
+    "chinese": (["伦敦是英国的首都。", "巴黎是法国的首都。", "猫在屋顶上睡觉"], "法国首都是哪里？"),
+    "japanese": (
+        ["ロンドンはイギリスの首都", "パリはフランスの首都", "猫は寝る"],
+        "ﾌﾗﾝｽの首都",
+    ),
+    "thai": (["ลอนดอนเป็นเมืองหลวงของอังกฤษ", "ปารีสเป็นเมืองหลวงของฝรั่งเศส", "แมว"], "ฝรั่งเศส"),
+    "khmer": (["ឡុងដ៍", "ប៉ារីសជារដ្ឋធានីនៃប្រទេសបារាំង", "ឆ្មា"], "ប្រទេសបារាំង"),
+    "korean": (["런던은 영국의 수도", "파리는 프랑스의 수도", "고양이"], "프랑스 수도"),
+    "persian": (["لندن پایتخت", "پاریس را می\u200cخواهم", "گربه"], "میخواهم"),
+    "decomposed": (
+        ["the cafe\u0301", "the r\u00e9sum\u00e9", "the cafeteria"],
+        "re\u0301sume\u0301",
+    ),
+    "mixed": (["Java的线程", "Python的GIL是全局锁", "the cat"], "什么是 python 的全局锁"),
+    "one character": (["火和土", "冰由水组成", "the cat"], "水"),
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_passage_that_is_meant_wins_in_every_script(script: str, tmp_path) -> None:
+    texts, question = SCRIPTS[script]
+    bm25 = BM25.build(Store([("", text) for text in texts]), cache=tmp_path)
+    scores, rows = bm25.search([question], 3)
+    assert rows[0, 0] == 1 and scores[0, 0] > scores[0, 1]
+
+
+GERMAN = "Die Katze liegt auf dem Dach und schläft, weil sie nicht mit dem Hund spielen will."
+
+
+def test_the_language_is_decided_on_the_corpus_said_and_kept(tmp_path, capsys, monkeypatch) -> None:
+    store = Store([("", GERMAN), ("", "Das Haus ist nicht von der Stadt, und die Häuser auch.")])
+    first = BM25.build(store, cache=tmp_path)
+    assert first.language == "none" and "in German" in capsys.readouterr().err
+    monkeypatch.setattr(lexical, "guess_language", None)  # not asked again
+    again = BM25.build(store, cache=tmp_path)
+    assert again.language == "none" and "--language" in capsys.readouterr().err
+    stated = BM25.build(store, language="german", cache=tmp_path)
+    assert stated.language == "german" and not capsys.readouterr().err.count("note")
+    # Häusern is stemmed as the passage's words were; der is a stop word there.
+    for bm25, found in [(stated, [1, 0]), (again, [0, 1])]:
+        scores = [bm25.search([word], 2)[0] for word in ("Häusern", "der")]
+        assert [np.count_nonzero(of) for of in scores] == found
+    with pytest.raises(ArtError, match="did you mean german"):
+        BM25.build(store, language="germann", cache=tmp_path)
+
+
+def test_an_english_corpus_is_cut_as_english_without_a_word(store, tmp_path, capsys) -> None:
+    assert BM25.build(store, cache=tmp_path).language == "english"
+    assert "note" not in capsys.readouterr().err
+
+
+def test_words_that_find_nothing_for_most_questions_are_no_use(store, tmp_path, capsys) -> None:
+    bm25 = BM25.build(store, cache=tmp_path)
+    chinese = ["桥在哪里", "月亮是什么", "河流有多长"]
+    with pytest.raises(DataError, match="finds nothing for 3 of 4 questions"):
+        bm25.check_use([*chinese, "rivers"])
+    assert not bm25.check_use([*chinese, "rivers"], alone=False)
+    assert "3 of 4 questions: they share no word with any passage; it is of no use" in (
+        capsys.readouterr().err
+    )
+    assert bm25.check_use([*chinese[:1], "rivers", "engines"])
+    assert "finds nothing for 1 of 3" in capsys.readouterr().err
+    assert bm25.check_use(["rivers"]) and not capsys.readouterr().err
+    assert share_words(store, ["rivers", "engines", chinese[0]])
+    assert not share_words(store, [*chinese, "rivers"])

@@ -27,20 +27,28 @@ QUIET = {"progress": False}
 @given(
     rows=st.lists(st.lists(st.integers(-1, 5), min_size=3, max_size=3), min_size=0, max_size=40),
     at_once=st.integers(1, 5),
+    by_question=st.booleans(),
 )
-def test_every_pair_is_in_one_block_with_the_score_it_has_alone(rows: list, at_once: int) -> None:
+def test_every_pair_is_in_one_block_with_the_score_it_has_alone(
+    rows: list, at_once: int, by_question: bool
+) -> None:
     asked = np.array(rows, dtype=np.int64).reshape(-1, 3)
     texts = [f"question {i % 7}" for i in range(len(asked))]
     cached = CachedTeacher(FakeTeacher(), None, TOKENS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grouped, "_BATCHES_AT_ONCE", at_once)
-        blocks = list(score_grouped(cached, texts, asked, **QUIET))
+        patch.setattr(grouped, "_BATCHES_WHILE_WATCHED", at_once)
+        blocks = list(score_grouped(cached, texts, asked, by_question=by_question, **QUIET))
     pairs = np.concatenate([asked.ravel()[:0], *(block.pairs for block in blocks)])
     assert sorted(pairs.tolist()) == np.flatnonzero(asked.ravel() >= 0).tolist()
     alone = CachedTeacher(FakeTeacher(), None, TOKENS)
     for block in blocks:
         # So many groups of one passage as fit, of eight questions each at most.
         assert len(block.pairs) <= 8 * at_once
+    if by_question and len(pairs):  # whoever asks later waits for those before
+        latest = [int(block.pairs.min()) for block in blocks]
+        assert latest == sorted(latest)
+    for block in blocks:
         for pair, score in zip(block.pairs.tolist(), block.scores, strict=True):
             expected = alone.score([texts[pair // 3]], asked.ravel()[pair][None, None])
             assert score == expected.scores[0, 0]

@@ -14,7 +14,7 @@ from killed_run import KilledError
 from safetensors.torch import load_file, save_file
 from whole_run import NUM_STEPS, configure, records, weights
 
-from art.errors import ArtError
+from art.errors import ArtError, DataError
 from art.training import collapse
 from art.training.checkpoints import load_state
 from art.training.loop import train
@@ -154,6 +154,35 @@ def test_what_bm25_proposes_says_nothing_of_the_retriever(candidates, settings, 
         assert "distinct_share" not in line
     else:  # two of the four are the retriever's own, for eight questions
         assert line["distinct_share"] * 16 == pytest.approx(round(line["distinct_share"] * 16))
+
+
+@pytest.fixture
+def chinese(tmp_path) -> Path:
+    path = tmp_path / "chinese.txt"
+    path.write_text(
+        "".join(f"第{chr(0x4E00 + number)}个问题是什么\n" for number in range(40)), encoding="utf-8"
+    )
+    return path
+
+
+def test_words_that_match_nothing_leave_the_candidates_to_the_retriever(
+    chinese, settings, tmp_path, capsys
+) -> None:
+    other = {"data": {"questions": [str(chinese)]}, "evaluation": {"questions": []}}
+    training = {"max_steps": 1, "candidates": "both"}
+    train(configure(settings, tmp_path / "both", **other, training=training))
+    assert (
+        "BM25 finds nothing for" in (said := capsys.readouterr().err) and "it is of no use" in said
+    )
+    train(configure(settings, tmp_path / "retriever", **other, training={"max_steps": 1}))
+    both, alone = (
+        [line["loss"] for line in records(tmp_path / name) if line["kind"] == "train"]
+        for name in ("both", "retriever")
+    )
+    assert both == alone
+    training["candidates"] = "bm25"
+    with pytest.raises(DataError, match="search with a retriever"):
+        train(configure(settings, tmp_path / "bm25", **other, training=training))
 
 
 def test_no_collapse_is_seen_where_a_small_corpus_leaves_no_choice() -> None:

@@ -145,3 +145,14 @@ def test_both_gives_k_distinct_candidates_and_the_better_half_of_each(top_k: int
     half = (top_k + 1) // 2
     assert rows[:half].tolist() == first[:half].tolist()
     assert set(rows[half:].tolist()) <= set(second.tolist())
+
+
+def test_where_bm25_finds_too_little_the_retriever_fills_up() -> None:
+    first = np.array([4, 9, 7, 1, 3, 8])
+    for second, expected in [
+        ([9, 5, 1, -1, -1, -1], [4, 9, 7, 5, 1, 3]),
+        ([-1] * 6, [4, 9, 7, 1, 3, 8]),
+        ([0, 1, 2, 3, 4, 5], [4, 9, 7, 0, 1, 2]),
+        ([7, 9, 4, -1, -1, -1], [4, 9, 7, 1, 3, 8]),
+    ]:
+        assert half_and_half(first, np.array(second)).tolist() == expected

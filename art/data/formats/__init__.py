@@ -19,12 +19,12 @@ from art.data.formats.base import (
     Ranking,
     ResultFormat,
     SupervisedFormat,
+    prefixed_format,
+    source_files,
 )
 from art.data.formats.reading import (
     Run,
     numbered_passages,
-    passage_files,
-    prefixed_format,
     read_many_questions,
     read_passages,
     read_qrels,
@@ -52,7 +52,6 @@ __all__ = [
     "SupervisedExample",
     "SupervisedFormat",
     "numbered_passages",
-    "passage_files",
     "prefixed_format",
     "read_many_questions",
     "read_passages",
@@ -61,6 +60,7 @@ __all__ = [
     "read_run",
     "read_supervised",
     "run_format",
+    "source_files",
 ]
 
 import_all(__name__, __path__)

@@ -11,6 +11,7 @@ from typing import ClassVar, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from art.data.packed import is_gzipped, refuse_packed, ungzipped
 from art.data.records import Passage, Question, SupervisedExample
 from art.data.rows import BadRows
 from art.errors import DataError
@@ -28,10 +29,17 @@ class Judgement(NamedTuple):
 
 
 class QuestionResult(NamedTuple):
-    """What a result file says of one question: passage ids and their scores, best first."""
+    """What a result file says of one question.
+
+    Attributes:
+        question_id: as the file names it.
+        passages: ids and scores, best first.
+        has_scores: whether the file has the scores; else they are minus the ranks.
+    """
 
     question_id: str
     passages: list[tuple[str, float]]
+    has_scores: bool = True
 
 
 @dataclass(frozen=True)
@@ -56,26 +64,34 @@ class Ranking:
 class Format:
     """A format of one kind of file; each kind is a class of its own.
 
-    Every `read` takes a path and what collects malformed rows (None to raise at the first), and
+    Every `read` takes a source and what collects malformed rows (None to raise at the first), and
     streams. A format that shares an ending with others says by `fits` which files it is for; one
     without `fits` takes those that remain.
 
     Attributes:
         file: what messages call a file of the kind.
-        gzipped: whether `.gz` may follow the ending.
         name: among all formats.
         endings: of its files, in lower case, such as `.jsonl`; None where any will do.
         description: of the contents, behind the ending, for messages.
         fits: whether a file with one of the endings is of this format.
+        gzipped: whether `.gz` may follow the ending.
+        name_in_folder: of the file in a folder that is named as a whole.
+        takes_folder: whether a folder is of this format as a whole.
+        prefix: of sources that are no path; `read` is given such a source as it is.
+        files: returns the files that a folder or a source with the prefix is read from.
     """
 
     file: ClassVar[str]
-    gzipped: ClassVar[bool] = True
 
     name: str
     endings: tuple[str, ...] | None
     description: str
     fits: Callable[[Path], bool] | None = None
+    gzipped: bool = True
+    name_in_folder: str = ""
+    takes_folder: Callable[[Path], bool] | None = None
+    prefix: str = ""
+    files: Callable[[str | Path], list[Path]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,17 +100,11 @@ class PassageFormat(Format):
 
     Attributes:
         read: yields each passage with its line.
-        name_in_folder: of the file in a folder that is named as a whole.
-        prefix: of sources that are no path; `read` is given such a source as it is.
-        files: returns the files that a source with the prefix is read from.
     """
 
     file = "corpus file"
 
     read: Callable[[str | Path, BadRows | None], Iterator[tuple[int, Passage]]]
-    name_in_folder: str = ""
-    prefix: str = ""
-    files: Callable[[str], list[Path]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,13 +113,11 @@ class QuestionFormat(Format):
 
     Attributes:
         read: yields each question with its line; its id is empty where the file gives none.
-        name_in_folder: of the file in a folder that is named as a whole.
     """
 
     file = "question file"
 
-    read: Callable[[Path, BadRows | None], Iterator[tuple[int, Question]]]
-    name_in_folder: str = ""
+    read: Callable[[str | Path, BadRows | None], Iterator[tuple[int, Question]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +130,7 @@ class SupervisedFormat(Format):
 
     file = "supervised file"
 
-    read: Callable[[Path, BadRows | None], Iterator[tuple[str, SupervisedExample]]]
+    read: Callable[[str | Path, BadRows | None], Iterator[tuple[str, SupervisedExample]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +143,7 @@ class JudgementFormat(Format):
 
     file = "file of judgements"
 
-    read: Callable[[Path, BadRows | None], Iterator[tuple[int, Judgement]]]
+    read: Callable[[str | Path, BadRows | None], Iterator[tuple[int, Judgement]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,14 +152,17 @@ class ResultFormat(Format):
 
     Attributes:
         read: yields the hits of each question, best first, with their place (`FILE:17`).
-        write: yields the text of a file of this name from rankings and the run's tag, in pieces.
+        write: yields the text of a file of this name from rankings and the run's tag, in pieces;
+            None where the format is only read.
+        check_id: takes an id and what it is of (`passage id`), and raises an ArtError where it
+            cannot be written; None where any can.
     """
 
     file = "result file"
-    gzipped = False
 
-    read: Callable[[Path, BadRows | None], Iterator[tuple[str, QuestionResult]]]
-    write: Callable[[Path, Iterable[Ranking], str], Iterator[str]]
+    read: Callable[[str | Path, BadRows | None], Iterator[tuple[str, QuestionResult]]]
+    write: Callable[[Path, Iterable[Ranking], str], Iterator[str]] | None = None
+    check_id: Callable[[str, str], None] | None = None
 
 
 FORMATS: Registry[Format] = Registry("file format")
@@ -163,19 +174,15 @@ def formats_of(kind: type[Kind]) -> list[Kind]:
     return [one for one in FORMATS if isinstance(one, kind)]
 
 
-def ending(path: Path, kind: type[Format]) -> str:
-    """Return a file's ending in lower case; where the kind may be gzipped, the one before `.gz`."""
-    name = path.name.removesuffix(".gz") if kind.gzipped else path.name
-    return Path(name).suffix.lower()
-
-
 def find_format(kind: type[Kind], path: Path) -> Kind | None:
     """Return the format of a file, None where none is known.
 
     Raises:
-        DataError: the file must be looked into and cannot be read.
+        DataError: the file must be looked into and cannot be read, or it is packed.
     """
-    known, its_ending = formats_of(kind), ending(path, kind)
+    refuse_packed(path)
+    its_ending = ungzipped(path).suffix.lower()
+    known = [one for one in formats_of(kind) if one.gzipped or not is_gzipped(path)]
     possible = [one for one in known if one.endings is not None and its_ending in one.endings]
     possible += [one for one in known if one.endings is None]
     fitting = (one for one in possible if one.fits is not None and one.fits(path))
@@ -185,31 +192,88 @@ def find_format(kind: type[Kind], path: Path) -> Kind | None:
 
 def known_formats(kind: type[Format]) -> str:
     """Return the formats of a kind as a message lists them."""
-    listed = "; ".join(
+    listed = (
         " ".join(filter(None, [" or ".join(one.endings or ()), one.description]))
         for one in formats_of(kind)
     )
-    return f"{listed}; files also as .gz" if kind.gzipped else listed
+    return f"{'; '.join(listed)}; text files also as .gz"
 
 
-def located(source: str | Path, names_in_folder: list[str]) -> Path:
-    """Return the file that a path means: itself, or in a folder the file of one of these names.
+def prefixed_format(kind: type[Kind], source: str | Path) -> Kind | None:
+    """Return the format of what is named by a prefix, such as `hf:`; None for a path."""
+    prefixed = (one for one in formats_of(kind) if one.prefix)
+    return next((one for one in prefixed if str(source).startswith(one.prefix)), None)
+
+
+def resolved(kind: type[Kind], source: str | Path) -> tuple[Kind, str | Path]:
+    """Return the format of a source, and what its `read` is given.
+
+    Args:
+        kind: of file.
+        source: a file, a folder that holds one or is one as a whole, or what begins with a prefix.
 
     Raises:
-        DataError: there is none.
+        DataError: there is no such file, or none of its kind is known.
     """
+    prefixed = prefixed_format(kind, source)
+    if prefixed is not None:
+        return prefixed, str(source)
     path = Path(source)
+    if _is_folder(path):
+        inside = _file_in(path, kind)
+        if inside is None:
+            return _format_of_folder(path, kind), path
+        path = inside
+    found = find_format(kind, path)
+    if found is None:
+        known = known_formats(kind)
+        raise DataError(f"not a {kind.file} that is known", where=path, hint=f"known: {known}")
+    return found, path
+
+
+def source_files(kind: type[Format], source: str | Path) -> list[Path]:
+    """Return the files that a source is read from.
+
+    Raises:
+        DataError: there is no such file, folder or dataset, or none of its kind is known.
+    """
+    found, resolved_source = resolved(kind, source)
+    is_file = not found.prefix and not Path(resolved_source).is_dir()
+    if found.files is None or is_file:
+        return [Path(resolved_source)]
+    return found.files(resolved_source)
+
+
+def _is_folder(path: Path) -> bool:
+    """Return whether a path is a folder; one that is neither that nor a file is refused."""
     try:
         is_folder, is_there = path.is_dir(), path.exists()
     except OSError as error:  # a name that is too long, a folder that is closed to us
         raise DataError(f"cannot read: {error.strerror}", where=path, hint=_CHECK) from error
-    if not is_folder:
-        if is_there:
-            return path
+    if not is_there:
         raise DataError("there is no such file", where=path, hint=_CHECK)
-    for name in names_in_folder:
+    return is_folder
+
+
+def _file_in(folder: Path, kind: type[Format]) -> Path | None:
+    """Return the file of this kind in a folder named as a whole, None where there is none."""
+    for name in _names_in_folder(kind):
         for whole in (name, f"{name}.gz"):
-            if (path / whole).is_file():
-                return path / whole
-    what = f"the folder holds no {' or '.join(names_in_folder)}"
-    raise DataError(what, where=path, hint=_CHECK)
+            if (folder / whole).is_file():
+                return folder / whole
+    return None
+
+
+def _format_of_folder(folder: Path, kind: type[Kind]) -> Kind:
+    """Return the format that takes a folder as a whole."""
+    for one in formats_of(kind):
+        if one.takes_folder is not None and one.takes_folder(folder):
+            return one
+    names = _names_in_folder(kind)
+    if not names:
+        raise DataError(f"a folder, not a {kind.file}", where=folder, hint="name the file")
+    raise DataError(f"the folder holds no {' or '.join(names)}", where=folder, hint=_CHECK)
+
+
+def _names_in_folder(kind: type[Format]) -> list[str]:
+    return [one.name_in_folder for one in formats_of(kind) if one.name_in_folder]

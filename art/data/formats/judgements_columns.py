@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
 from art.data.formats.base import FORMATS, Judgement, JudgementFormat
+from art.data.hits import grade_of
 from art.data.rows import BadRows, converted, plain_lines
 from art.errors import RowError, shown
 
 # Names that the column of question ids goes by.
 _HEADER = ("query-id", "query_id", "queryid", "qid", "query", "question-id", "question_id")
-_GRADE = re.compile(r"-?[0-9]{1,9}")
 
 
-def _read(path: Path, bad_rows: BadRows | None) -> Iterator[tuple[int, Judgement]]:
-    rows = plain_lines(path, bad_rows)
+def _read(path: str | Path, bad_rows: BadRows | None) -> Iterator[tuple[int, Judgement]]:
+    rows = plain_lines(Path(path), bad_rows)
     first = [row for row in (next(rows, None),) if row and not _is_header(row[1])]
     return converted(chain(first, rows), _judgement, path, bad_rows)
 
@@ -35,11 +34,12 @@ def _is_header(line: str) -> bool:
 def _judgement(line: str, where: str) -> Judgement:
     columns = _columns(line)
     hint = "expected `query-id corpus-id score` or `qid 0 docid grade`"
-    if len(columns) not in (3, 4) or not _GRADE.fullmatch(columns[-1].strip()):
+    grade = grade_of(columns[-1].strip()) if len(columns) in (3, 4) else None
+    if grade is None:
         raise RowError(f"not a judgement: {shown(line)}", where=where, hint=hint)
     if not (columns[0].strip() and columns[-2].strip()):
         raise RowError("an id is empty", where=where, hint=hint)
-    return Judgement(columns[0], columns[-2], int(columns[-1].strip()))
+    return Judgement(columns[0], columns[-2], grade)
 
 
 FORMATS.add(

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from art.data.formats.base import FORMATS, QuestionFormat, ending
+from art.data.formats.base import FORMATS, QuestionFormat
+from art.data.packed import ungzipped
 from art.data.records import Question, answers_of, question_of
 from art.data.rows import BadRows, converted, csv_rows
 from art.errors import RowError
 
 
-def _read(path: Path, bad_rows: BadRows | None) -> Iterator[tuple[int, Question]]:
-    return converted(csv_rows(path, bad_rows), _question, path, bad_rows)
+def _read(path: str | Path, bad_rows: BadRows | None) -> Iterator[tuple[int, Question]]:
+    return converted(csv_rows(Path(path), bad_rows), _question, path, bad_rows)
 
 
 def _question(columns: list[str], where: str) -> Question:
@@ -28,7 +29,7 @@ def _question(columns: list[str], where: str) -> Question:
 
 def _answers_follow(path: Path) -> bool:
     """Return whether this is a .csv, or a list of answers stands in its first row."""
-    if ending(path, QuestionFormat) == ".csv":
+    if ungzipped(path).suffix.lower() == ".csv":
         return True
     try:
         _, columns = next(csv_rows(path), (0, []))

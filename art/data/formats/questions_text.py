@@ -10,8 +10,8 @@ from art.data.records import Question, question_of
 from art.data.rows import BadRows, converted, plain_lines
 
 
-def _read(path: Path, bad_rows: BadRows | None) -> Iterator[tuple[int, Question]]:
-    return converted(plain_lines(path, bad_rows), _question, path, bad_rows)
+def _read(path: str | Path, bad_rows: BadRows | None) -> Iterator[tuple[int, Question]]:
+    return converted(plain_lines(Path(path), bad_rows), _question, path, bad_rows)
 
 
 def _question(line: str, where: str) -> Question:

@@ -16,19 +16,17 @@ from numpy.typing import NDArray
 
 from art.data.formats.base import (
     JudgementFormat,
-    Kind,
     PassageFormat,
     QuestionFormat,
     ResultFormat,
     SupervisedFormat,
     find_format,
     formats_of,
-    known_formats,
-    located,
+    resolved,
 )
 from art.data.records import Passage, Question, SupervisedExample
 from art.data.rows import BadRows, refuse
-from art.errors import ArtError, DataError, RowError, shown
+from art.errors import ArtError, DataError, RowError, notify, shown
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,8 @@ def read_passages(source: str | Path, bad_rows: BadRows | None = None) -> Iterat
     """Stream a corpus in its order; ids are not compared (a store does that).
 
     Args:
-        source: a file of a `PassageFormat`, a folder that holds one (BEIR's), or what begins with
-            the prefix of one, such as `hf:NAME[:CONFIG]/SPLIT`.
+        source: a file of a `PassageFormat`, a folder that holds one (BEIR's) or is one, or what
+            begins with the prefix of one, such as `hf:NAME[:CONFIG]/SPLIT`.
         bad_rows: collects malformed rows; None to raise at the first.
 
     Raises:
@@ -64,47 +62,25 @@ def numbered_passages(
     source: str | Path, bad_rows: BadRows | None = None
 ) -> Iterator[tuple[int, Passage]]:
     """Stream a corpus as `read_passages` does, each passage with its line."""
-    prefixed = prefixed_format(source)
-    if prefixed is not None:
-        return prefixed.read(source, bad_rows)
-    path = _corpus_file(source)
-    return _format_of(PassageFormat, path).read(path, bad_rows)
-
-
-def passage_files(source: str | Path) -> list[Path]:
-    """Return the files that a corpus is read from.
-
-    Raises:
-        DataError: there is no such file or dataset.
-    """
-    prefixed = prefixed_format(source)
-    if prefixed is None:
-        return [_corpus_file(source)]
-    return [] if prefixed.files is None else prefixed.files(str(source))
-
-
-def prefixed_format(source: str | Path) -> PassageFormat | None:
-    """Return the format of a corpus that is named by a prefix, such as `hf:`; None for a path."""
-    prefixed = (one for one in formats_of(PassageFormat) if one.prefix)
-    return next((one for one in prefixed if str(source).startswith(one.prefix)), None)
+    found, place = resolved(PassageFormat, source)
+    return found.read(place, bad_rows)
 
 
 def read_questions(source: str | Path, bad_rows: BadRows | None = None) -> list[Question]:
     """Read a file of questions; one without an id is called after its line.
 
     Args:
-        source: a file of a `QuestionFormat`, or a folder that holds one (BEIR's).
+        source: a file of a `QuestionFormat`, a folder that holds one (BEIR's) or is one, or what
+            begins with the prefix of one, such as `hf:NAME[:CONFIG]/SPLIT`.
         bad_rows: collects malformed rows; None to raise at the first.
 
     Raises:
         DataError: the file is missing, empty or of another kind, or a row is malformed.
     """
-    names = [one.name_in_folder for one in formats_of(QuestionFormat) if one.name_in_folder]
-    path = located(source, names)
-    rows = _format_of(QuestionFormat, path).read(path, bad_rows)
-    questions = _with_ids(rows, path, bad_rows)
+    found, place = resolved(QuestionFormat, source)
+    questions = _with_ids(found.read(place, bad_rows), place, bad_rows)
     if not questions:
-        raise DataError("there is no question", where=path, hint="is it the file you meant?")
+        raise DataError("there is no question", where=place, hint="is it the file you meant?")
     return questions
 
 
@@ -152,7 +128,8 @@ def read_supervised(
     a list (see `json_rows`).
 
     Args:
-        source: a file of a `SupervisedFormat`.
+        source: a file of a `SupervisedFormat`, a folder that is one, or what begins with the prefix
+            of one, such as `hf:NAME[:CONFIG]/SPLIT`.
         bad_rows: collects malformed rows; None to raise at the first.
 
     Yields:
@@ -161,10 +138,8 @@ def read_supervised(
     Raises:
         DataError: the file is missing or of another kind; while reading, a row is malformed.
     """
-    path = Path(source)
-    if not path.is_file():
-        raise DataError("there is no such file", where=path, hint="check the path")
-    return _format_of(SupervisedFormat, path).read(path, bad_rows)
+    found, place = resolved(SupervisedFormat, source)
+    return found.read(place, bad_rows)
 
 
 def read_qrels(source: str | Path, bad_rows: BadRows | None = None) -> dict[str, dict[str, int]]:
@@ -182,8 +157,8 @@ def read_qrels(source: str | Path, bad_rows: BadRows | None = None) -> dict[str,
         found = ", ".join(sorted(str(one) for one in path.glob("**/*.tsv"))) or "no .tsv file"
         raise DataError("a folder, not a file of judgements", where=path, hint=f"it has {found}")
     judged: dict[str, dict[str, int]] = {}
-    rows = _format_of(JudgementFormat, path).read(path, bad_rows)
-    for number, (question_id, passage_id, grade) in rows:
+    wanted, place = resolved(JudgementFormat, source)
+    for number, (question_id, passage_id, grade) in wanted.read(place, bad_rows):
         grades = judged.setdefault(question_id, {})
         if passage_id in grades:
             what = f"{shown(question_id)} and {shown(passage_id)} are judged twice"
@@ -196,23 +171,33 @@ def read_qrels(source: str | Path, bad_rows: BadRows | None = None) -> dict[str,
 
 
 def read_run(path: str | Path, bad_rows: BadRows | None = None) -> Run:
-    """Read a ranking that `write_run` or another program wrote.
+    """Read a ranking that `write_run` or another program wrote; scores it lacks are minus ranks.
 
     Args:
-        path: a file of a `ResultFormat`.
+        path: a file of a `ResultFormat`, plain or `.gz`.
         bad_rows: collects malformed rows; None to raise at the first.
 
     Raises:
         ArtError: another ending than a result file has.
         DataError: the file cannot be read as what its ending says.
     """
+    wanted = find_format(ResultFormat, Path(path))
+    if wanted is None:
+        raise _no_result_file(path, formats_of(ResultFormat))
     found: dict[str, list[tuple[str, float]]] = {}
-    for where, (question_id, hits) in run_format(path).read(Path(path), bad_rows):
+    num_unscored = 0
+    for where, (question_id, hits, has_scores) in wanted.read(path, bad_rows):
         if question_id in found:
             what = f"the question id {shown(question_id)} stands twice"
             refuse(RowError(what, where=where), bad_rows)
         else:
             found[question_id] = hits
+            num_unscored += not has_scores
+    if num_unscored:
+        notify(
+            f"{path}: {num_unscored:,} of {len(found):,} questions come without scores: their "
+            "passages keep their order, and minus the rank is the score"
+        )
     width = max(map(len, found.values()), default=0)
     scores = np.full((len(found), width), -np.inf, np.float32)
     for position, hits in enumerate(found.values()):
@@ -221,37 +206,26 @@ def read_run(path: str | Path, bad_rows: BadRows | None = None) -> Run:
 
 
 def run_format(path: str | Path) -> ResultFormat:
-    """Return which format a result file's ending asks for; a command asks before it searches.
+    """Return which format a result file is to be written in; a command asks before it searches.
 
     Raises:
         ArtError: the ending is none of them.
     """
-    found = find_format(ResultFormat, Path(path))
+    written = [one for one in formats_of(ResultFormat) if one.write is not None]
+    wanted = Path(path).suffix.lower()
+    found = next((one for one in written if wanted in (one.endings or ())), None)
     if found is None:
-        known = (
-            f"{', '.join(one.endings or ())} ({one.description})"
-            for one in formats_of(ResultFormat)
-        )
-        raise ArtError(f"a result file ends in {' or '.join(known)}", where=path)
+        raise _no_result_file(path, written)
     return found
 
 
-def _format_of(kind: type[Kind], path: Path) -> Kind:
-    found = find_format(kind, path)
-    if found is None:
-        raise DataError(
-            f"not a {kind.file} that is known", where=path, hint=f"known: {known_formats(kind)}"
-        )
-    return found
-
-
-def _corpus_file(source: str | Path) -> Path:
-    names = [one.name_in_folder for one in formats_of(PassageFormat) if one.name_in_folder]
-    return located(source, names)
+def _no_result_file(path: str | Path, known: Iterable[ResultFormat]) -> ArtError:
+    listed = (f"{', '.join(one.endings or ())} ({one.description})" for one in known)
+    return ArtError(f"a result file ends in {' or '.join(listed)}", where=path)
 
 
 def _with_ids(
-    rows: Iterable[tuple[int, Question]], path: Path, bad_rows: BadRows | None
+    rows: Iterable[tuple[int, Question]], path: str | Path, bad_rows: BadRows | None
 ) -> list[Question]:
     lines: dict[str, int] = {}
     kept: list[tuple[int, Question]] = []
@@ -259,7 +233,7 @@ def _with_ids(
         own = question.question_id
         if own in lines:
             error = RowError(
-                f"question id {shown(own)} occurs on line {lines[own]} already",
+                f"question id {shown(own)} occurs in row {lines[own]} already",
                 where=f"{path}:{number}",
                 hint="give every question an id of its own",
             )

@@ -13,49 +13,29 @@ from typing import Any
 import numpy as np
 
 from art.data.formats.base import FORMATS, QuestionResult, Ranking, ResultFormat
-from art.data.records import Passage, finite_score, repeated_passage
-from art.data.rows import BadRows, converted, id_value, json_objects, json_value, text_lines
-from art.errors import DataError, RowError
+from art.data.hits import CONTEXT_KEYS, listed_hits
+from art.data.json_lists import json_rows
+from art.data.records import Passage
+from art.data.rows import BadRows, converted, id_value
+from art.errors import RowError
 
 _LINES = ".jsonl"
 
 
-def _read(path: Path, bad_rows: BadRows | None) -> Iterator[tuple[str, QuestionResult]]:
-    if path.suffix.lower() == _LINES:
-        entries: Iterable[tuple[int, Any]] = json_objects(path, bad_rows)
-        unit = ""
-    else:
-        entries = enumerate(_listed(path), start=1)
-        unit = "question "
-    for place, (name, hits) in converted(entries, _hits, path, bad_rows, unit=unit):
-        yield f"{path}:{unit}{place}", QuestionResult(str(place) if name is None else name, hits)
+def _read(path: str | Path, bad_rows: BadRows | None) -> Iterator[tuple[str, QuestionResult]]:
+    unit, rows = json_rows(Path(path), bad_rows)
+    for place, found in converted(rows, _hits, path, bad_rows, unit=unit):
+        own_id = found.question_id or str(place)
+        yield f"{path}:{unit}{place}", found._replace(question_id=own_id)
 
 
-def _hits(entry: Any, where: str) -> tuple[str | None, list[tuple[str, float]]]:
-    if not (isinstance(entry, dict) and isinstance(entry.get("ctxs"), list)):
+def _hits(row: dict[str, Any], where: str) -> QuestionResult:
+    """Return what a row says; the question's id is empty where the row has none."""
+    contexts = next((row[key] for key in CONTEXT_KEYS if key in row), None)
+    if not isinstance(contexts, list):
         raise RowError("not a question with its `ctxs`", where=where)
-    hits: dict[str, float] = {}
-    for context in entry["ctxs"]:
-        if not (isinstance(context, dict) and {"id", "score"} <= context.keys()):
-            raise RowError("a passage without `id` and `score`", where=where)
-        passage = id_value(context["id"], "passage id", where)
-        if passage in hits:
-            raise repeated_passage(passage, where)
-        hits[passage] = finite_score(context["score"], where)
-    name = None if entry.get("id") is None else id_value(entry["id"], "question id", where)
-    return name, list(hits.items())
-
-
-def _listed(path: Path) -> list[Any]:
-    """Return the entries of a file that is one JSON list."""
-    text = "".join(line for _, line in text_lines(path))
-    try:
-        entries = json_value(text, str(path))
-    except RowError as error:
-        raise DataError(error.what, where=path, hint="write one list of questions") from error
-    if not isinstance(entries, list):
-        raise DataError("not a list of questions", where=path, hint="end JSON lines in .jsonl")
-    return entries
+    own_id = "" if row.get("id") is None else id_value(row["id"], "question id", where)
+    return QuestionResult(own_id, *listed_hits(contexts, where))
 
 
 def _write(path: Path, rankings: Iterable[Ranking], _: str) -> Iterator[str]:

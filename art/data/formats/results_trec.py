@@ -11,14 +11,14 @@ from pathlib import Path
 
 from art.data.formats.base import FORMATS, QuestionResult, Ranking, ResultFormat
 from art.data.records import finite_score, repeated_passage
-from art.data.rows import BadRows, converted, plain_lines, refuse
+from art.data.rows import BadRows, converted, is_word, plain_lines, refuse
 from art.errors import ArtError, RowError
 
 
-def _read(path: Path, bad_rows: BadRows | None) -> Iterator[tuple[str, QuestionResult]]:
+def _read(path: str | Path, bad_rows: BadRows | None) -> Iterator[tuple[str, QuestionResult]]:
     found: dict[str, dict[str, float]] = {}
     places: dict[str, str] = {}
-    rows = converted(plain_lines(path, bad_rows), _hit, path, bad_rows)
+    rows = converted(plain_lines(Path(path), bad_rows), _hit, path, bad_rows)
     for number, (question, passage, score) in rows:
         where = f"{path}:{number}"
         places.setdefault(question, where)
@@ -48,22 +48,22 @@ def _hit(line: str, where: str) -> tuple[str, str, float]:
 
 
 def _write(_: Path, rankings: Iterable[Ranking], tag: str) -> Iterator[str]:
-    tag = _one_word(tag, "tag")
+    _check_word(tag, "tag")
     for ranking in rankings:
-        question_id = _one_word(ranking.question.question_id, "question id")
+        question_id = ranking.question.question_id
+        _check_word(question_id, "question id")
         hits = zip(ranking.passage_ids, ranking.scores, strict=True)
         for rank, (passage_id, score) in enumerate(hits, start=1):
-            name = _one_word(passage_id, "passage id")
-            yield f"{question_id} Q0 {name} {rank} {score!s} {tag}\n"
+            _check_word(passage_id, "passage id")
+            yield f"{question_id} Q0 {passage_id} {rank} {score!s} {tag}\n"
 
 
-def _one_word(name: str, kind: str) -> str:
-    if name.split() != [name]:
+def _check_word(name: str, kind: str) -> None:
+    if not is_word(name):
         raise ArtError(
             f"the {kind} {name!r} is empty or holds white space, which parts a TREC run's columns",
             hint="write a .json file instead, or repair the id",
         )
-    return name
 
 
 FORMATS.add(
@@ -73,5 +73,6 @@ FORMATS.add(
         description="TREC run",
         read=_read,
         write=_write,
+        check_id=_check_word,
     )
 )

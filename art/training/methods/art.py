@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from art import distributed
+from art.errors import ConfigError
+from art.retriever.languages import check_language
 from art.training.candidates import (
     Candidates,
     from_bm25,
@@ -194,6 +196,11 @@ class Art(Method):
                 yield "teacher.reranker: names no model, but teacher.blend weighs a reranker"
             if config.teacher.reranker is not None and not weighed:
                 yield "teacher.reranker: has no weight in teacher.blend"
+        if config.data.language is not None:
+            try:
+                check_language(config.data.language)
+            except ConfigError as error:
+                yield f"data.language: {error}"
 
     @property
     def blended(self) -> frozenset[str]:
@@ -271,10 +278,12 @@ class ArtLearner(Learner):
         self._corpus = parts.corpus
         self._questions = parts.files.questions.training
         self._loss = LOSSES[method.loss].function
-        searched = parts.bm25 if method.searches_words else None
         self._bm25 = None
-        if searched is not None:
-            self._bm25 = self._spread(from_bm25(searched, method.depth), by_words=True)
+        if parts.bm25 is not None and method.searches_words:
+            both = method.searches_index
+            share = method.top_k - num_from_retriever(method.top_k) if both else method.top_k
+            words = from_bm25(parts.bm25, method.depth, only_matching=both)
+            self._bm25 = self._spread(words, share)
         self._labels = SoftLabels(
             method.blend,
             method.teacher_temperature,
@@ -298,19 +307,13 @@ class ArtLearner(Learner):
             assert self._bm25 is not None
             return self._bm25
         dense = from_retriever(self._parts.retriever, self._corpus.searched(), self._method.depth)
-        dense = self._spread(dense, by_words=False)
+        dense = self._spread(dense, self._num_retrieved)
         return dense if self._bm25 is None else from_both(dense, self._bm25)
 
-    def _spread(self, found: Candidates, *, by_words: bool) -> Candidates:
+    def _spread(self, found: Candidates, share: int) -> Candidates:
         """Return what takes K of the passages found, a source's own share of them spread out."""
-        method = self._method
-        if method.depth == method.top_k:
-            return found
-        share = method.top_k
-        if method.searches_index and method.searches_words:
-            half = num_from_retriever(method.top_k)
-            share = method.top_k - half if by_words else half
-        return spread(found, method.top_k, share=share)
+        top_k = self._method.top_k
+        return found if self._method.depth == top_k else spread(found, top_k, share=share)
 
     @property
     def _num_retrieved(self) -> int:
@@ -318,7 +321,7 @@ class ArtLearner(Learner):
         if not self._method.searches_index:
             return 0
         top_k = self._method.top_k
-        return num_from_retriever(top_k) if self._method.searches_words else top_k
+        return top_k if self._bm25 is None else num_from_retriever(top_k)
 
     def step(
         self, micro_batches: Sequence[MicroBatch], *, model: nn.Module, step: int, timer: PhaseTimer

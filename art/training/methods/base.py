@@ -42,7 +42,8 @@ class LearnerParts:
         tokens_of: opens the token ids of passages under a template.
         corpus: with its token ids and the last index; None where the run reads none.
         teacher: with the scores it already gave; None where nothing is scored.
-        bm25: over the corpus; None where the method has no use for it.
+        bm25: over the corpus; None where the method has no use for it, or where words find nothing
+            for most questions.
         sources: what gives the scores that are blended with the teacher's, by name.
         calibration: of the soft labels, found before an interruption; None where there is none.
     """

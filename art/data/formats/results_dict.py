@@ -1,0 +1,42 @@
+"""Results as one JSON object of questions: BEIR's `{question: {passage: score}}`, Pyserini's.
+
+BEIR's passages are put into the order of their scores, as trec_eval does. Pyserini's stand behind
+each question in `contexts`, and are taken in that order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from art.data.formats.base import FORMATS, QuestionResult, ResultFormat
+from art.data.hits import CONTEXT_KEYS, listed_hits, scored_hits
+from art.data.json_lists import ENTRY, is_mapping, json_members
+from art.data.rows import BadRows, converted, id_value
+
+
+def _read(path: str | Path, bad_rows: BadRows | None) -> Iterator[tuple[str, QuestionResult]]:
+    members = json_members(Path(path), bad_rows)
+    for number, result in converted(members, _result, path, bad_rows, unit=ENTRY):
+        yield f"{path}:{ENTRY}{number}", result
+
+
+def _result(member: tuple[str, dict[str, Any]], where: str) -> QuestionResult:
+    name, contents = member
+    question_id = id_value(name, "question id", where)
+    listed = next((contents[key] for key in CONTEXT_KEYS if key in contents), None)
+    if isinstance(listed, list):
+        return QuestionResult(question_id, *listed_hits(listed, where))
+    return QuestionResult(question_id, scored_hits(contents, where))
+
+
+FORMATS.add(
+    ResultFormat(
+        name="results-dict",
+        endings=(".json",),
+        description="`{question: {passage: score}}` of BEIR, or Pyserini's with `contexts`",
+        fits=is_mapping,
+        read=_read,
+    )
+)
