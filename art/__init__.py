@@ -2,8 +2,8 @@
 
 The rooms, in the order of the method; each imports only from those before it:
 
-- `art.errors`, `art.registry`, `art.files`: messages for the user; what is chosen by name; atomic
-  writes
+- `art.errors`, `art.registry`, `art.network`, `art.files`: messages for the user; what is chosen by
+  name; whether the hub can be reached; atomic writes
 - `art.config`: every setting, declared once
 - `art.integrity`: checksums, and what can be built again
 - `art.distributed`: the processes of one job
@@ -24,10 +24,19 @@ The rooms, in the order of the method; each imports only from those before it:
 Importing this package loads nothing heavy; the names below are looked up when first used.
 """
 
+import os
 from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
+
+# OpenMP's threads spin while they wait for each other, and keep the cores from whatever else runs:
+# two commands on the same cores slow each other many times. So they spin as long as it takes from
+# one operation of a model to the next, and then sleep. The runtimes (GNU's; LLVM's and Intel's, in
+# milliseconds) read this as they load, and PyTorch and FAISS load them: hence it stands here.
+_WAITING = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
+if not {"OMP_WAIT_POLICY", *_WAITING} & os.environ.keys():
+    os.environ.update(_WAITING)
 
 _FRONT_DOOR = {
     "load": "art.api",

@@ -7,6 +7,7 @@ it to stderr: a program around this one can collect the records, or take the han
 from __future__ import annotations
 
 import logging
+import os
 import reprlib
 import sys
 from pathlib import Path
@@ -140,3 +141,13 @@ def say(text: str) -> None:
 def notify(line: str) -> None:
     """Say in one line what was repaired or left out; the work goes on."""
     say(f"note: {line}")
+
+
+_said: set[str] = set()
+
+
+def notify_once(line: str) -> None:
+    """Say a line as `notify` does, unless it was said before; one process of a job says it."""
+    if line not in _said and not int(os.environ.get("RANK", "0")):
+        _said.add(line)
+        notify(line)

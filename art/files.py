@@ -37,6 +37,26 @@ def cannot_write(error: OSError, path: str | Path) -> ArtError:
     return ArtError(f"cannot write: {reason}", where=path, hint=hint)
 
 
+def is_utf8(name: str | Path) -> bool:
+    """Return whether a name can be written as UTF-8; the names of some files cannot."""
+    try:
+        str(name).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def require_utf8(name: str | Path) -> None:
+    """Refuse a file name that whatever reads it next cannot take.
+
+    Raises:
+        ArtError: the name is not UTF-8.
+    """
+    if not is_utf8(name):
+        hint = "rename it, or link to it under another name"
+        raise ArtError("the name of this file or folder is not UTF-8", where=name, hint=hint)
+
+
 def quoted_error(error: Exception) -> OSError | None:
     """Return the fault of the operating system that an exception only quotes."""
     found = re.search(r"(?:\[Errno|\(os error) (\d+)", str(error))  # Python's way, and Rust's
@@ -140,18 +160,26 @@ def read_text(path: str | Path) -> str:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write one JSON document atomically, indented, with a final newline."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    # What has no UTF-8, such as some file names, is escaped as JSON does it: \udce9.
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
-def read_json(path: str | Path) -> Any:
+def read_json(path: str | Path, *, names: bool = False) -> Any:
     """Read one JSON document.
+
+    Args:
+        path: the file.
+        names: whether it may hold names of files that are not UTF-8.
 
     Raises:
         ArtError: the file is missing, unreadable or not JSON.
     """
     try:
         value = json.loads(read_text(path))
-        json.dumps(value, ensure_ascii=False).encode()  # refuses half a surrogate pair
+        # Refuses half a surrogate pair, by which Python writes such names.
+        errors = "surrogateescape" if names else "strict"
+        json.dumps(value, ensure_ascii=False).encode(errors=errors)
         return value
     except (ValueError, RecursionError) as error:
         raise ArtError(
@@ -235,7 +263,8 @@ def fingerprint(*parts: bytes | str) -> str:
     """Return 32 hexadecimal digits (BLAKE2b) that stand for these parts in this order."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
-        data = part.encode() if isinstance(part, str) else part
+        # A file name that is not UTF-8 stands for its bytes.
+        data = part.encode(errors="surrogateescape") if isinstance(part, str) else part
         digest.update(len(data).to_bytes(8, "little"))  # so that ("ab", "c") is not ("a", "bc")
         digest.update(data)
     return digest.hexdigest()

@@ -130,8 +130,9 @@ def mine(
     """Write questions with positives and hard negatives as DPR's JSON lines.
 
     Positives are the passages that a question names, best-ranked first; of a question with answers
-    only, the best-ranked passage that contains one. Named passages, and passages that contain an
-    answer where answers are known, are never negatives. Questions without a positive are left out.
+    only, the best-ranked passage that contains one. Positives, passages with the title and text of
+    one, and passages that contain an answer where answers are known, are never negatives. Questions
+    without a positive are left out.
 
     Args:
         search: finds passages of the store.
@@ -197,6 +198,11 @@ class _Positives:
         named = {row for row in rows if row is not None}
         return [row for row in found if row in named] + sorted(named - found.keys())
 
+    def contents(self, row: int) -> tuple[str, str]:
+        """Return a passage's title and text, which a corpus may have under several ids."""
+        passage = self.store[row]
+        return passage.title, passage.text
+
     def has_answer(self, position: int, row: int) -> bool:
         """Return whether a passage contains one of the question's answers, if it has any."""
         return self._matcher.matches(position, self.store[row].text)
@@ -234,7 +240,8 @@ def _negatives(
         # What was not found scores no higher than all that was.
         highest = found.get(positives[0], -math.inf) - choice.margin
     window = list(found)[choice.skip_top : choice.depth]
-    fit = (row for row in window if found[row] <= highest and row not in positives)
+    taken = {labels.contents(row) for row in positives}
+    fit = (row for row in window if found[row] <= highest and labels.contents(row) not in taken)
     fit = (row for row in fit if not labels.has_answer(position, row))
     if choice.seed is None:
         return list(islice(fit, choice.num_negatives))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import metadata
 from pathlib import Path
 from pickle import UnpicklingError
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from art import files
 from art.errors import ArtError, shown
+from art.network import cache_unless_reachable
 
 PACKAGE_PREFIX = "pip:"
 
@@ -117,9 +118,12 @@ def loading_model(source: str) -> Iterator[None]:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # a bar per file of a model would drown the job's own
+    files.require_utf8(source)  # safetensors and tokenizers open no other
     _refuse_climbing(Path(source))
+    is_here = Path(source).exists() or source.startswith(PACKAGE_PREFIX)
     try:
-        yield
+        with nullcontext() if is_here else cache_unless_reachable():
+            yield
     except ArtError:
         raise
     except ImportError as error:
@@ -134,7 +138,7 @@ def loading_model(source: str) -> Iterator[None]:
             hint="convert it to safetensors",
         ) from error
     except Exception as error:
-        if Path(source).exists() or source.startswith(PACKAGE_PREFIX):
+        if is_here:
             hint = "is it a complete model that this version of transformers knows?"
         else:
             hint = (
@@ -196,6 +200,7 @@ def saving_weights(folder: Path) -> Iterator[None]:
     Raises:
         ArtError: the block could not write its weights.
     """
+    files.require_utf8(folder)
     try:
         yield
     except (RuntimeError, SafetensorError) as error:  # neither passes the OSError on

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -209,6 +210,29 @@ def test_a_retrievers_settings_are_taken_and_said(files, tiny_bert, tmp_path, ca
     assert "nothing to search, or two things" in capsys.readouterr().err
 
 
+def test_every_command_says_once_what_it_cuts(files, tiny_bert, tmp_path, capsys, monkeypatch):
+    model = ["--retriever", tiny_bert, "--pooling", "mean", "--passage-length", 12]
+    model += ["--question-length", 9, "--cpu"]
+    passages = ["--passages", files / "passages.tsv", "--output", tmp_path / "index"]
+    said = {
+        "question": "5 of 5 questions have more than 9 tokens and are cut there (--question-length",
+        "passage": "60 of 60 passages have more than 12 tokens and are cut there (--passage-length",
+    }
+
+    def lines(kind: str) -> int:
+        return capsys.readouterr().err.count(f"note: {said[kind]}")
+
+    assert run("embed", *model, *passages) == 0 and lines("passage") == 1
+    asked = [*model, "--index", tmp_path / "index", "--questions", files / "questions.jsonl"]
+    for command, output in (("search", "run.trec"), ("evaluate", "m.json"), ("mine", "m.jsonl")):
+        assert run(command, *asked, "--output", tmp_path / output) == 0
+        assert lines("question") == 1, command
+    assert said["question"] in json.loads((tmp_path / "m.json").read_text())["notes"][0]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("the moon\n" + "the moon " * 9 + "\n"))
+    assert run("search", *asked[:-2]) == 0
+    assert capsys.readouterr().err.count("1 of 1 questions have more than 9 tokens") == 1
+
+
 def test_weights_that_did_not_build_the_index_are_refused(
     files, tiny_bert, index, tmp_path, capsys
 ) -> None:
@@ -231,7 +255,7 @@ def test_weights_that_did_not_build_the_index_are_refused(
 def test_train_runs_from_a_file_with_overrides(files, tiny_bert, tiny_llama, tmp_path, capsys):
     config = {
         "data": {"passages": "elsewhere.tsv", "questions": str(files / "train.txt")},
-        "retriever": {"model": str(tiny_bert), "passage_length": 64},
+        "retriever": {"model": str(tiny_bert), "passage_length": 24},
         "teacher": {"model": str(tiny_llama), "dtype": "float32"},
         "training": {
             "questions_per_step": 4,
@@ -245,7 +269,10 @@ def test_train_runs_from_a_file_with_overrides(files, tiny_bert, tiny_llama, tmp
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
     words = ["train", "--config", tmp_path / "c.yaml", "--data.passages", files / "passages.tsv"]
     assert run(*words, "--evaluation.questions", files / "questions.jsonl") == 0
-    assert "after training" in capsys.readouterr().out
+    printed = "".join(capsys.readouterr())
+    assert "after training" in printed
+    assert printed.count("of 60 passages have more than 24 tokens and are cut there") == 1
+    assert "questions have more" not in printed
     assert (tmp_path / "run" / "retriever" / "retriever.json").exists()
     # What was null is what the start had, and the same settings go on with that run.
     written = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["retriever"]

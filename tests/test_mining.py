@@ -61,6 +61,21 @@ def test_named_passages_and_those_with_an_answer_are_no_negatives(store, tmp_pat
     assert (result.num_questions, result.num_negatives, result.notes()) == (1, 4, [])
 
 
+def test_a_positive_under_another_id_is_no_negative(tmp_path):
+    passages = [Passage("p0", "t", "moon"), Passage("p1", "t", "moon"), Passage("p2", "s", "moon")]
+    twice = PassageStore.build(passages, tmp_path / "store", source="here", progress=False)
+    rows = np.arange(3)[None]
+    output = tmp_path / "n.jsonl"
+    choice = NegativeChoice(num_negatives=2)
+
+    def search(*_: object) -> tuple[np.ndarray, np.ndarray]:
+        return 3.0 - rows, rows
+
+    mine(search, twice, [asked("p0")], output, choice=choice, progress=False)
+    (row,) = map(json.loads, output.read_text().splitlines())
+    assert ids(row["positive_ctxs"]) == ["p0"] and ids(row["hard_negative_ctxs"]) == ["p2"]
+
+
 def test_the_best_ranked_passage_with_an_answer_is_the_positive_where_none_is_named(
     store, tmp_path
 ):

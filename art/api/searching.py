@@ -9,6 +9,7 @@ from typing import NamedTuple
 from art import distributed
 from art.api.calls import DATA_FOLDER, briefly, join
 from art.api.loading import load
+from art.data.cutting import cut_passages, cut_questions
 from art.data.formats import read_questions
 from art.data.in_memory import Rows, questions_of, write_rows
 from art.data.passages import PassageStore
@@ -45,6 +46,7 @@ class Searcher:
         self.retriever = retriever
         self.index = index
         self.store = store
+        self._said_what_is_cut = False
 
     @cached_property
     def bm25(self) -> BM25:
@@ -75,6 +77,7 @@ class Searcher:
         fusion = Fusion.chosen(fused, fused_weight)
         asked = questions_of([questions] if isinstance(questions, str) else questions, "questions")
         texts = [question.text for question in asked]
+        self._say_what_is_cut(texts)
         vectors = self.retriever.embed_questions(texts)
         if fusion is None:
             scores, rows = self.index.search(vectors, top_k)
@@ -84,6 +87,14 @@ class Searcher:
             [self._hit(row, score) for row, score in zip(*found, strict=True)]
             for found in zip(rows.tolist(), scores.tolist(), strict=True)
         ]
+
+    def _say_what_is_cut(self, texts: list[str]) -> None:
+        """Say how many questions are cut, the first time that some are."""
+        if self._said_what_is_cut or not distributed.is_main():
+            return
+        for note in cut_questions(self.retriever.question_template, texts):
+            notify(note)
+            self._said_what_is_cut = True
 
     def _hit(self, row: int, score: float) -> Hit:
         passage = self.store[row]
@@ -116,6 +127,7 @@ class Searcher:
             if isinstance(questions, str | Path)
             else questions_of(questions, "questions")
         )
+        self._say_what_is_cut([question.text for question in asked])
         if fusion is None:
             found = evaluate(self.retriever, self.index, self.store, asked)
         else:
@@ -158,6 +170,8 @@ def index(
     with distributed.fail_together():
         store = PassageStore.open_or_build(source, cache=cache, progress=progress)
         tokens = TokenStore.open_or_build(store, model.passage_template, progress=progress)
+        for note in cut_passages(model.passage_template, tokens, store) if progress else ():
+            notify(note)
     return Searcher(model, embed_passages(model, tokens, folder, store=store), store)
 
 

@@ -1,6 +1,7 @@
 """The command line. Whatever is heavy is imported inside the command that needs it.
 
 common     options that several commands share, and the processes of a job
+screen     what is printed, in any encoding and to anybody
 training   train, init
 searching  embed, search, evaluate, mine
 vectors    vectors made elsewhere, for search and evaluate
@@ -19,6 +20,7 @@ from typing import Annotated
 
 import typer
 
+from art.cli import screen
 from art.cli.common import SkipBadRows, read_rows
 from art.cli.exporting import WithTargets, export
 from art.cli.importing import import_checkpoint
@@ -41,11 +43,24 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; what a user can repair is one line on stderr and exit status 1."""
+    screen.prepare()
     try:
-        app()
+        try:
+            app()
+        finally:
+            screen.finish()
     except ArtError as error:
         if not error.reported_elsewhere:
             print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except UnicodeEncodeError as error:
+        if error.encoding == "utf-8":
+            raise
+        # Nothing that is printed raises it: it is the name of a file.
+        name = error.object.encode("ascii", "backslashreplace").decode()
+        print(
+            f"error: {name}: no file name in {error.encoding} (set PYTHONUTF8=1)", file=sys.stderr
+        )
         sys.exit(1)
     except Interrupted as end:
         if not end.reported_elsewhere:

@@ -13,10 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
+from art.errors import ArtError
+
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from art.data.rows import BadRows
+    from art.retriever.encoders import Retriever
 
 Rows = TypeVar("Rows")
 
@@ -57,6 +62,18 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
+def text_option(value: str, option: str) -> str:
+    """Return an option that is text: what a shell passes is UTF-8, whatever the locale says.
+
+    Raises:
+        ArtError: it is not UTF-8.
+    """
+    try:
+        return value.encode(errors="surrogateescape").decode()
+    except UnicodeError as error:
+        raise ArtError("not UTF-8", where=option, hint="set the terminal to UTF-8") from error
+
+
 def takes_retriever_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of a retriever's settings to a command.
 
@@ -74,7 +91,13 @@ def takes_retriever_settings(command: Callable[..., None]) -> Callable[..., None
     @functools.wraps(command)
     def with_settings(**options: Any) -> None:
         settings = {name: options.pop(name) for name in _SETTINGS}
-        given = {name: value for name, value in settings.items() if value is not None}
+        given = {
+            name: text_option(value, f"--{name.replace('_', '-')}")
+            if isinstance(value, str)
+            else value
+            for name, value in settings.items()
+            if value is not None
+        }
         command(**options, settings=given)
 
     # What typer reads
@@ -111,3 +134,19 @@ def notify_skipped(bad_rows: BadRows) -> None:
     """Say on stderr which rows were skipped, if any; one process of a job says it."""
     if bad_rows.count and not int(os.environ.get("RANK", "0")):
         print(bad_rows.report(), file=sys.stderr)
+
+
+def say_what_is_cut(asking: Retriever | NDArray[np.float32], texts: list[str]) -> list[str]:
+    """Say how many questions are cut, unless vectors stand for them; return what was said."""
+    import numpy as np
+
+    from art import distributed
+    from art.data.cutting import cut_questions
+    from art.errors import notify
+
+    if isinstance(asking, np.ndarray) or not distributed.is_main():
+        return []
+    said = [*cut_questions(asking.question_template, texts)]
+    for note in said:
+        notify(note)
+    return said

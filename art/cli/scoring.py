@@ -19,7 +19,9 @@ from art.cli.common import (
     notify_skipped,
     processes,
     read_rows,
+    say_what_is_cut,
     takes_retriever_settings,
+    text_option,
 )
 
 if TYPE_CHECKING:
@@ -97,7 +99,8 @@ def score(
     from art.data.formats import read_questions, read_run, run_format
     from art.data.passages import PassageStore
     from art.data.tokens import TokenStore
-    from art.evaluation.rescoring import match_run, rescore_run
+    from art.evaluation.matching import match_run
+    from art.evaluation.rescoring import rescore_run
     from art.evaluation.runs import check_run_ids
     from art.teacher.registry import answers_for, load_teacher
 
@@ -108,7 +111,7 @@ def score(
     settings = _checked(
         teacher,
         kind=kind,
-        passage_prompt=prompt,
+        passage_prompt=prompt and text_option(prompt, "--prompt"),
         reduction=reduction,
         max_length=max_length,
         chat_template=chat_template or None,
@@ -203,7 +206,9 @@ def diagnose(
             f"training.method {wanted.training.method} has no teacher to diagnose", where=config
         )
     base = wanted.teacher.model_dump() if wanted and wanted.teacher else {}
-    prompts = [*prompt] if prompt else [base.get("passage_prompt")]
+    prompts = [base.get("passage_prompt")]
+    if prompt:
+        prompts = [text_option(one, "--prompt") for one in prompt]
     of_teacher = _checked(
         teacher,
         base,
@@ -260,6 +265,7 @@ def diagnose(
         with distributed.fail_together():
             if retriever:
                 model = create_retriever(**student | {"model": retriever}, cache=cache).to(device)
+                say_what_is_cut(model, [question.text for question in asked])
                 found_by = Index.open(index) if index else tokens(model.passage_template)
                 start = model, found_by
         found = run_diagnosis(

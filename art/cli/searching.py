@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from art.cli import screen
 from art.cli.common import (
     BM25Language,
     OnCpu,
@@ -16,6 +17,7 @@ from art.cli.common import (
     notify_skipped,
     processes,
     read_rows,
+    say_what_is_cut,
     takes_retriever_settings,
 )
 from art.cli.fusing import (
@@ -27,7 +29,7 @@ from art.cli.fusing import (
     words_of,
 )
 from art.cli.vectors import QuestionVectors, RetrieverChoice, VectorFiles, VectorIds, source_of
-from art.errors import ArtError, say
+from art.errors import ArtError, notify, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +82,7 @@ def embed(
 ) -> None:
     """Embed a corpus with a retriever's passage tower into a searchable index."""
     from art import distributed
+    from art.data.cutting import cut_passages
     from art.data.passages import PassageStore
     from art.data.tokens import TokenStore
     from art.retriever.embedding import embed_passages
@@ -92,6 +95,9 @@ def embed(
             notify_skipped(store.bad_rows)
             tokens = TokenStore.open_or_build(store, model.passage_template)
             _say_what_is_used(model)
+            if distributed.is_main():
+                for note in cut_passages(model.passage_template, tokens, store):
+                    notify(note)
         index = embed_passages(
             model, tokens, output, store=store, dtype=dtype, batch_tokens=batch_tokens
         )
@@ -160,6 +166,7 @@ def search(
                 check_run_ids(output, (), filter(None, [store.spaced_id()]))
                 texts = [question.text for question in asked]
                 find = finder(opened, store, fusion, language=language, questions=texts)
+                say_what_is_cut(asking, texts)
                 vectors = (
                     asking if isinstance(asking, np.ndarray) else asking.embed_questions(texts)
                 )
@@ -216,6 +223,7 @@ def evaluate(
         asking, opened, store = _open_any(
             source, len(asked), index, passages, skip_bad_rows, device
         )
+        cut = say_what_is_cut(asking, [question.text for question in asked])
         compared: dict[str, Any] = {}  # what a file of metrics says besides
         if fusion is None:
             result = run_evaluation(asking, opened, store, asked, **judged)
@@ -238,7 +246,8 @@ def evaluate(
                         "made_by": opened.manifest.provenance,
                     }
                     metrics = {"metrics": result.metrics, "table": result.table()}
-                    write_json(output, {**metrics, **compared, "notes": result.notes, **provenance})
+                    notes = {"notes": [*cut, *result.notes]}
+                    write_json(output, {**metrics, **compared, **notes, **provenance})
                 print(shown)
 
 
@@ -321,6 +330,7 @@ def _searched(
         model, opened, store = _open(
             RetrieverChoice(retriever, settings), index, passages, skip_bad_rows, device
         )
+        say_what_is_cut(model, [question.text for question in asked])
         return retriever_search(model, opened), store
     if not (bm25 and passages) or retriever is not None or index is not None or settings:
         raise ArtError(
@@ -403,7 +413,10 @@ def _answer_questions(
         if typed:
             print(f"{len(store):,} passages; an empty line ends")
         for question in repl.typed_questions() if typed else repl.piped_questions():
+            say_what_is_cut(model, [question])
             scores, rows = find([question], model.embed_questions([question]), top_k)
             hits = zip(scores[0].tolist(), (store[row] for row in rows[0].tolist()), strict=True)
             asked = "" if typed else f"{question}\n"  # in a terminal it is there already
             print(f"{asked}{repl.ranking(hits)}\n", flush=True)
+            if not screen.is_read():
+                return

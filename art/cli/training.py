@@ -24,7 +24,7 @@ def train(
     questions: Annotated[int | None, typer.Option("--questions", min=1)] = None,
     gpus: Annotated[int | None, typer.Option("--gpus", min=1)] = None,
 ) -> None:
-    """Train a retriever: --config FILE [--section.key value …]; --help lists all settings."""
+    """Train a retriever: --config FILE [--section.key value ...]; --help lists all settings."""
     if "--help" in context.args or "-h" in context.args:
         _print_settings()
         return

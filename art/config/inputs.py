@@ -116,7 +116,9 @@ class RetrieverConfig(Section):
         "paper.",
     )
     question_prefix: str | None = Field(
-        None, description="Text put before every question, e.g. 'query: '. Null: none."
+        None,
+        description="Text put before every question, e.g. 'query: '; special tokens in it are "
+        "special. Null: none.",
     )
     passage_prefix: str | None = Field(
         None, description="Text put before every passage. Null: none."

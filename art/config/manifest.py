@@ -29,7 +29,7 @@ class Manifest(BaseModel):
             ArtError: the file cannot be read or is not JSON.
             CorruptionError: a field is missing, unknown or of another type.
         """
-        return cls.of(read_json(path), where=path)
+        return cls.of(read_json(path, names=True), where=path)
 
     @classmethod
     def of(cls, document: Any, *, where: str | Path) -> Self:
@@ -65,7 +65,7 @@ class SealedManifest(Manifest):
             CorruptionError: the file is missing, or its contents are not what was written.
         """
         try:
-            document = read_json(path)
+            document = read_json(path, names=True)
         except ArtError as error:
             raise CorruptionError(error.what, where=path, hint=error.hint) from error
         seal = document.pop(_SEAL, None) if isinstance(document, dict) else None

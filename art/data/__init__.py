@@ -2,6 +2,7 @@
 
 packed               files plain or as .gz
 rows                 lines, csv rows and JSON objects of files, each with its line number
+column_names         what columns are called; those that are not read
 records              passages, questions, labelled questions, and the rows that say them
 labelled_rows        rows of labelled questions, by the names of their columns
 hits                 passages of a ranking, and grades, as rows say them
@@ -23,8 +24,10 @@ encoding             token ids of user text in which no markup is read as a spec
 pairs                what a teacher reads of a question and a passage
 prompts              what each model reads, and how it is cut to length
 tokens               the memory-mapped token ids of a whole store; padding
+cutting              how many texts are longer than what is read of them
 contrastive          what a contrastive step reads of a question
 cloze                such pairs cut from passages
+together             whether padding changes what a model says of a text
 batching             batches by token budget and the order of an epoch, pure functions
 scripts              one spelling of each character; scripts without spaces between words
 """

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from art.errors import DataError
+from art.network import cache_unless_reachable
 
 if TYPE_CHECKING:
     import pyarrow
@@ -133,7 +135,8 @@ def _dataset(source: str | Path) -> Any:
     place, _, split = str(source).removeprefix(PREFIX).rpartition("/")
     name, _, config = place.partition(":")
     try:
-        return datasets.load_dataset(name, config or None, split=split)
+        with nullcontext() if Path(name).exists() else cache_unless_reachable():
+            return datasets.load_dataset(name, config or None, split=split)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise DataError(
             f"cannot load the dataset: {error}",

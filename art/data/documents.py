@@ -16,20 +16,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from art.data.column_names import ID_KEYS, TEXT_KEYS, key_of
+from art.data.column_names import field as first_field
 from art.data.distinct import distinct
 from art.data.headings import Line
 from art.data.markdown import markdown_lines
 from art.data.packed import open_bytes, refuse_packed, ungzipped
-from art.data.records import ID_KEYS, TEXT_KEYS
-from art.data.rows import (
-    BadRows,
-    converted,
-    id_value,
-    json_objects,
-    text_lines,
-    text_value,
-)
-from art.data.rows import field as first_field
+from art.data.rows import BadRows, converted, id_value, json_objects, text_lines, text_value
 from art.data.webpages import html_lines
 from art.errors import DataError
 
@@ -236,9 +229,9 @@ def _row_documents(
 
 def _row_document(name: str, row: dict[str, Any], where: str) -> Document:
     text = text_value(first_field(row, TEXT_KEYS, where), "text", where)
-    given = next((row[key] for key in ID_KEYS if row.get(key) is not None), None)
+    key = key_of(row, ID_KEYS)
     number = where.rpartition(":")[2]
-    own = f"line-{number}" if given is None else id_value(given, "document id", where)
+    own = f"line-{number}" if key is None else id_value(row[key], "document id", where)
     title = _optional(row, "title", where)
     return Document(
         f"{_id(name)}:{_id(own)}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from art.files import fingerprint
 # What stands before a text that continues a prompt: its own tokens are cut off again, so that
 # " word" comes out as it does inside a sentence (a leading "▁" or "Ġ" differs between families).
 _ANCHOR = ":"
+# Around the name of a special token, where texts cannot say it: no character by Unicode.
+_HIDING = "\U0010ffff"
 
 
 class TextEncoder:
@@ -25,6 +28,12 @@ class TextEncoder:
 
     Args:
         tokenizer: a Hugging Face tokenizer with a Rust backend; it is not changed.
+        prefix: what `prefixed` puts before texts; in it special tokens are meant as such.
+
+    Attributes:
+        fingerprint: stands for the tokenizer, and says whether the prefix has special tokens.
+        vocab_size: no token id is as high.
+        prefix_length: tokens of the prefix, without the space at its end.
 
     Raises:
         ArtError: the tokenizer has no Rust backend.
@@ -32,8 +41,9 @@ class TextEncoder:
 
     fingerprint: str
     vocab_size: int
+    prefix_length: int
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, *, prefix: str = "") -> None:
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if not isinstance(backend, Tokenizer):
             raise ArtError(
@@ -43,10 +53,17 @@ class TextEncoder:
         document = json.loads(backend.to_str())
         # Truncation and padding are traces of earlier calls, not part of what the tokenizer is.
         document["truncation"] = document["padding"] = None
-        self._backend = Tokenizer.from_str(json.dumps(_without_markup(document)))
-        self._backend.encode_special_tokens = True
+        special = {token["content"] for token in document["added_tokens"] if token["special"]}
+        self._prefix = _with_hidden(prefix, special)
+        self._reads_hidden = self._prefix != prefix
+        self._backend = Tokenizer.from_str(json.dumps(_without_markup(document, special)))
+        self._backend.encode_special_tokens = not self._reads_hidden
+        self.prefix_length = len(self._batch([""], self._prefix.rstrip())[0])
         self._anchor = self._backend.encode(_ANCHOR, add_special_tokens=False).ids
-        self.fingerprint = fingerprint(json.dumps(document, sort_keys=True))
+        self.fingerprint = fingerprint(
+            json.dumps(document, sort_keys=True),
+            *(["special tokens of the prefix"] if self._reads_hidden else []),
+        )
         self.vocab_size = _vocab_size(document)
 
     def __call__(self, texts: Sequence[str], *, after_space: bool = False) -> list[list[int]]:
@@ -73,8 +90,17 @@ class TextEncoder:
             )
         return [row[cut:] for row in rows]
 
-    def _batch(self, texts: list[str]) -> Any:
-        return self._backend.encode_batch_fast(texts, add_special_tokens=False)
+    def prefixed(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each text behind the prefix, tokenised as a whole with it."""
+        return [one.ids for one in self._batch(list(texts), self._prefix)]
+
+    def _batch(self, texts: list[str], prefix: str = "") -> Any:
+        if self._reads_hidden:
+            # A text with such a character would otherwise write a hidden name.
+            texts = [text.replace(_HIDING, "\ufffd") for text in texts]
+        return self._backend.encode_batch_fast(
+            [prefix + text for text in texts], add_special_tokens=False
+        )
 
 
 def special_ends(tokenizer: Any) -> tuple[list[int], list[int]]:
@@ -102,12 +128,21 @@ def prompt_ids(tokenizer: Any, text: str, *, after_space: bool = False) -> list[
     return list(whole[len(anchor) :])
 
 
-def _without_markup(document: dict[str, Any]) -> dict[str, Any]:
+def _hidden(piece: str) -> str:
+    return f"{_HIDING}{piece}{_HIDING}"
+
+
+def _with_hidden(prefix: str, special: set[str]) -> str:
+    """Return a prefix with the hidden name of each special token in it, the longest first."""
+    names = sorted(map(re.escape, special), key=len, reverse=True)
+    return re.sub("|".join(names), lambda found: _hidden(found[0]), prefix) if names else prefix
+
+
+def _without_markup(document: dict[str, Any], special: set[str]) -> dict[str, Any]:
     """Return a tokenizer's JSON in which no special token can come out of a text; ids stay."""
-    special = {token["content"] for token in document["added_tokens"] if token["special"]}
 
     def rename(piece: str) -> str:
-        return f"\U0010ffff{piece}\U0010ffff" if piece in special else piece
+        return _hidden(piece) if piece in special else piece
 
     model = dict(document["model"])
     if isinstance(model["vocab"], dict):
@@ -122,7 +157,12 @@ def _without_markup(document: dict[str, Any]) -> dict[str, Any]:
             for left, right in model["merges"]
             if special.isdisjoint((left, right, left + right))
         ]
-    added = [token | {"content": rename(token["content"])} for token in document["added_tokens"]]
+    # A hidden name is looked for in the text as it stands: some normalizers would take it apart.
+    hidden = {"normalized": False}
+    added = [
+        token | {"content": rename(token["content"])} | (hidden if token["special"] else {})
+        for token in document["added_tokens"]
+    ]
     return document | {"model": model, "added_tokens": added, "post_processor": None}
 
 

@@ -4,15 +4,59 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from art.data.column_names import (
+    QUESTION_ID_KEYS,
+    QUESTION_KEYS,
+    RESULT_KEYS,
+    TEXT_KEYS,
+    field,
+    key_of,
+)
 from art.data.records import finite_score, repeated_passage
-from art.data.rows import field, id_value, json_object
+from art.data.rows import id_value, json_object, text_value
 from art.errors import RowError
 
-CONTEXT_KEYS = ("ctxs", "contexts")  # DPR's name, and Pyserini's
 _ID_KEYS = ("id", "docid", "passage_id", "psg_id", "doc_id", "_id")
 _GRADE = re.compile(r"-?[0-9]{1,9}(\.0+)?")
+
+
+class ResultQuestion(NamedTuple):
+    """What a row of results says of its question beside the passages; None where it does not.
+
+    Attributes:
+        question_id: its id.
+        question: its text.
+        first_text: of its first passage.
+    """
+
+    question_id: str | None
+    question: str | None
+    first_text: str | None
+
+
+def contexts_of(row: Mapping[str, Any]) -> list[Any] | None:
+    """Return the passages of a row of results; None where it lists none."""
+    key = key_of(row, RESULT_KEYS)
+    listed = None if key is None else row[key]
+    return listed if isinstance(listed, list) else None
+
+
+def asked_of(row: Mapping[str, Any], contexts: Sequence[Any], where: str) -> ResultQuestion:
+    """Return what a row says of its question.
+
+    Raises:
+        RowError: an id or a text is malformed.
+    """
+    named, asked = (key_of(row, names) for names in (QUESTION_ID_KEYS, QUESTION_KEYS))
+    first = json_object(contexts[0], where) if contexts else {}
+    text = key_of(first, TEXT_KEYS)
+    return ResultQuestion(
+        None if named is None else id_value(row[named], "question id", where),
+        None if asked is None else text_value(row[asked], "question", where),
+        None if text is None else text_value(first[text], "text", where),
+    )
 
 
 def listed_hits(contexts: Sequence[Any], where: str) -> tuple[list[tuple[str, float]], bool]:

@@ -18,17 +18,18 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
+from art.data.column_names import ID_KEYS, key_of, looks_like_id, source_of
 from art.data.distinct import distinct
 from art.data.labelled_rows import labelled_of
 from art.data.records import (
-    ID_KEYS,
     Passage,
     Question,
+    merged_questions,
     passage_of,
     question_of,
 )
 from art.data.rows import ROW_BYTES, BadRows, refuse
-from art.errors import DataError, RowError, shown
+from art.errors import DataError, RowError, notify_once, shown
 from art.files import write_by_contents
 
 Rows = Iterable[str | Mapping[str, Any]]
@@ -111,9 +112,10 @@ def questions_of(rows: Rows, argument: str) -> list[Question]:
     Raises:
         DataError: as `write_rows`.
     """
+    numbered = list(_numbered(rows, argument, _question, None))
     return [
         replace(one, question_id=one.question_id or _place(argument, number))
-        for number, one in _numbered(rows, argument, _question, None)
+        for number, one in merged_questions(numbered, argument)
     ]
 
 
@@ -202,7 +204,12 @@ def _columns(row: Any, name_of_text: str, where: str) -> Mapping[str, Any]:
 
 def _passage_columns(number: int, row: Any, where: str) -> dict[str, Any]:
     given = _columns(row, "text", where)
-    named = any(given.get(name) is not None for name in ID_KEYS)
+    named = key_of(given, ID_KEYS) is not None
+    if not named and (ids := [name for name in map(str, given) if looks_like_id(name)]):
+        notify_once(
+            f"{source_of(where)}: not read: {', '.join(map(shown, ids))}; passages without `id` "
+            "are called after their position"
+        )
     passage = passage_of(given if named else {**given, "id": number}, where)
     return {"id": passage.passage_id, "title": passage.title, "text": passage.text}
 

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from art.data.column_names import field
 from art.data.records import Passage, SupervisedExample, asked_text, context, example_of
-from art.data.rows import field, text_value
+from art.data.rows import text_value
 from art.errors import RowError, shown
 
 QUERY_KEYS = ("anchor", "query", "question")

@@ -27,7 +27,7 @@ from art.data.formats import (
     read_passages,
     source_files,
 )
-from art.data.rows import BadRows, is_word
+from art.data.rows import READING, BadRows, is_word
 from art.data.store_files import HEADER, id_hash, write_hashes, write_records
 from art.errors import ArtError, CorruptionError, DataError, shown
 from art.files import atomic_folder, cache_folder, file_state, fingerprint
@@ -312,7 +312,7 @@ def _is_store(source: str | Path) -> bool:
 def _source_key(corpus: _Corpus) -> str:
     """Return the cache key of a corpus: its files' paths, sizes and times of change."""
     source = corpus.source
-    parts = [_FORMAT, *["without bad rows"] * corpus.skip_bad_rows]
+    parts = [_FORMAT, READING, *["without bad rows"] * corpus.skip_bad_rows]
     if prefixed_format(PassageFormat, source) is not None:
         parts.append(source)  # a dataset's splits and configurations share files
     try:

@@ -6,7 +6,9 @@ template adds (special tokens, prefixes, instructions) is never cut.
 
 from __future__ import annotations
 
+import copy
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -37,8 +39,9 @@ class RetrieverTemplate:
     Args:
         tokenizer: a Hugging Face tokenizer with a Rust backend.
         max_length: tokens at most, special tokens included.
-        prefix: text put before every passage or question, such as `"query: "`.
-        append_eos: end with the end-of-sequence token (for `last` pooling).
+        prefix: text put before every passage or question, such as `"query: "`; special tokens in
+            it are meant as such, those in a passage or question are plain text.
+        append_eos: end with the end-of-sequence token, also where the text is cut.
         title_join: what stands between title and text: the `separator`, or a `space`.
 
     Raises:
@@ -61,7 +64,7 @@ class RetrieverTemplate:
         self._title_join = title_join
         self.prefix = prefix
         self.append_eos = append_eos
-        self._encoder = TextEncoder(tokenizer)
+        self._encoder = TextEncoder(tokenizer, prefix=prefix)
         self._head, self._tail = special_ends(tokenizer)
         if append_eos:
             self._tail = _with_eos(self._tail, tokenizer)
@@ -71,11 +74,10 @@ class RetrieverTemplate:
         self._separator = [int(tokenizer.sep_token_id)] if has_separator else []
         self._line_break = "" if has_separator else "\n"
         self._room = max_length - len(self._head) - len(self._tail)  # tokens
-        prefix_length = len(self._encoder([prefix.rstrip()])[0])
-        if self._room <= prefix_length:
+        if self._room <= self._encoder.prefix_length:
             raise ConfigError(
                 f"a length of {max_length} tokens leaves no room for a text: special tokens and "
-                f"prefix take {max_length - self._room + prefix_length}",
+                f"prefix take {max_length - self._room + self._encoder.prefix_length}",
                 hint="raise the length or shorten the prefix",
             )
         self.vocab_size = self._encoder.vocab_size
@@ -101,16 +103,26 @@ class RetrieverTemplate:
             rows = zip(titles, texts, titled, strict=True)
             # As one text: byte-level tokenizers read a word with the space before it.
             return self.questions([f"{title} {text}" if has else text for title, text, has in rows])
-        first = self._encoder(
+        # Behind the prefix stands what comes first, a title or the text of a passage without one.
+        first = self._encoder.prefixed(
             [
-                self.prefix + title + self._line_break if has else ""
-                for title, has in zip(titles, titled, strict=True)
+                title + self._line_break if has else text
+                for title, text, has in zip(titles, texts, titled, strict=True)
             ]
         )
         second = self._encoder(
-            [text if has else self.prefix + text for text, has in zip(texts, titled, strict=True)]
+            [text if has else "" for text, has in zip(texts, titled, strict=True)]
         )
-        return [self._passage(title, text) for title, text in zip(first, second, strict=True)]
+        return [
+            self._passage(one, text) if has else self._alone(one)
+            for one, text, has in zip(first, second, titled, strict=True)
+        ]
+
+    def num_cut(self, titles: list[str], texts: list[str]) -> int:
+        """Return how many of n passages, or questions without titles, lose tokens to the length."""
+        uncut = copy.copy(self)
+        uncut._room = sys.maxsize
+        return sum(len(row) > self.max_length for row in uncut(titles, texts))
 
     def _passage(self, title: list[int], text: list[int]) -> list[int]:
         title = title[: self._room]
@@ -129,8 +141,10 @@ class RetrieverTemplate:
         Returns:
             n lists of at most `max_length` token ids.
         """
-        rows = self._encoder([self.prefix + text for text in texts])
-        return [[*self._head, *row[: self._room], *self._tail] for row in rows]
+        return [self._alone(row) for row in self._encoder.prefixed(texts)]
+
+    def _alone(self, text: list[int]) -> list[int]:
+        return [*self._head, *text[: self._room], *self._tail]
 
 
 class LikelihoodTemplate(PassagePart):
@@ -196,7 +210,8 @@ class LikelihoodTemplate(PassagePart):
         pieces, spaced = _pieces(tokenizer, literals, family)
         self._pieces = [*map(joined, pieces)]
         self._after_space = dict(zip(self._slots, spaced, strict=True))
-        super().__init__(TextEncoder(tokenizer), after_space=self._after_space[_PASSAGE])
+        encoder = TextEncoder(tokenizer, prefix=self._target_prefix)
+        super().__init__(encoder, after_space=self._after_space[_PASSAGE])
         self._room = max_length - sum(map(len, self._pieces))  # tokens
         if self._room < 1 or question_length <= len(self._target_tail):
             raise ConfigError(
@@ -227,8 +242,11 @@ class LikelihoodTemplate(PassagePart):
         Raises:
             DataError: nothing of the question is left after tokenising.
         """
-        text = self._target_prefix + question.strip()
-        (ids,) = self._encoder([text], after_space=self._target_after_space)
+        text = [question.strip()]
+        if self.family == "causal":
+            (ids,) = self._encoder(text, after_space=self._target_after_space)
+        else:
+            (ids,) = self._encoder.prefixed(text)
         if not ids:
             raise DataError(f"no tokens are left of {question!r}", hint="remove it")
         return [*ids[: self.question_length - len(self._target_tail)], *self._target_tail]
@@ -311,3 +329,8 @@ def _with_eos(tail: list[int], tokenizer: Any) -> list[int]:
             hint="choose another model, or for a retriever another pooling than last",
         )
     return tail if tail[-1:] == [eos] else [*tail, int(eos)]
+
+
+def lacks_end(tokenizer: Any) -> bool:
+    """Return whether the tokenizer itself puts no special token behind a text."""
+    return not special_ends(tokenizer)[1]

@@ -8,23 +8,36 @@ from __future__ import annotations
 
 import ast
 import math
+import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from art.data.rows import field, id_value, json_object, text_value
-from art.errors import RowError, shown
+from art.data.column_names import (
+    ANSWER_KEYS,
+    CONTEXT_ID_KEYS,
+    ID_KEYS,
+    POSITIVE_KEYS,
+    QUESTION_ID_KEYS,
+    QUESTION_KEYS,
+    TEXT_KEYS,
+    key_of,
+    say_what_is_not_read,
+    say_which_id_is_taken,
+    say_which_passages_are_not_read,
+)
+from art.data.column_names import field as field_of
+from art.data.rows import id_value, json_object, text_value
+from art.errors import RowError, notify_once, shown
 from art.files import fingerprint
 
-ID_KEYS = ("id", "_id", "docid")
-TEXT_KEYS = ("text", "contents")
 # Positives, hard negatives and, where the format has them, other negatives.
 _DPR = ("positive_ctxs", "hard_negative_ctxs", "negative_ctxs")
 _TEVATRON = ("positive_passages", "negative_passages")
-_CONTEXT_IDS = ("passage_id", "psg_id", "docid")
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -39,12 +52,21 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question, with what is known of its answer: strings, passage ids, or nothing."""
+    """One question, with what is known of its answer: strings, passage ids, or nothing.
+
+    Attributes:
+        question_id: of the row, or what it is called after.
+        text: as it stands in the file.
+        answers: strings that a passage which answers it contains.
+        positive_passage_ids: of passages that answer it.
+        named: whether the id is the row's own; else it is its line or place.
+    """
 
     question_id: str
     text: str
     answers: tuple[str, ...] = ()
     positive_passage_ids: frozenset[str] = frozenset()
+    named: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +93,10 @@ class SupervisedExample:
 
 def passage_of(row: Mapping[str, Any], where: str) -> Passage:
     """Return a passage of named columns."""
-    title = row.get("title")
     passage = Passage(
-        id_value(field(row, ID_KEYS, where), "passage id", where),
-        "" if title is None else text_value(title, "title", where),
-        text_value(field(row, TEXT_KEYS, where), "text", where),
+        id_value(field_of(row, ID_KEYS, where), "passage id", where),
+        _title(row, where),
+        text_value(field_of(row, TEXT_KEYS, where), "text", where),
     )
     # BEIR corpora hold articles of which only the title is known.
     if not passage.text.strip() and not passage.title.strip():
@@ -99,17 +120,61 @@ def named_columns(header: Sequence[str], columns: Sequence[str], where: str) -> 
 
 
 def question_of(row: Mapping[str, Any], where: str) -> Question:
-    """Return a question; its id is empty where the row has none."""
-    text = asked_text(field(row, ("question", "text"), where), where)
-    given = next((row[name] for name in ("id", "_id") if row.get(name) is not None), None)
-    answers = _items(row, "answers", where)
-    positives = _items(row, "positive_passage_ids", where)
+    """Return a question; its id is empty where the row has none.
+
+    A column that is not read and looks like an id or an answer is named once for its file.
+    """
+    text = asked_text(field_of(row, QUESTION_KEYS, where), where)
+    key = key_of(row, QUESTION_ID_KEYS)
+    positives = _listed(row, POSITIVE_KEYS, where)
+    say_what_is_not_read(row, where)
+    say_which_id_is_taken(row, key, where)
     return Question(
-        "" if given is None else id_value(given, "question id", where),
+        "" if key is None else id_value(row[key], "question id", where),
         text,
-        tuple(text_value(answer, "answer", where) for answer in answers),
+        _answers(row, where),
         frozenset(id_value(one, "positive passage id", where) for one in positives),
+        named=key is not None,
     )
+
+
+def comparable(text: str) -> str:
+    """Return what two texts have in common that differ in white space or Unicode's form alone."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def merged_questions(
+    rows: Sequence[tuple[int, Question]], source: str | Path
+) -> list[tuple[int, Question]]:
+    """Return questions of which those without an id that ask the same and name passages are one.
+
+    Args:
+        rows: numbers and questions.
+        source: of the rows, for what is said of it.
+    """
+    places: dict[str, int] = {}
+    merged: list[tuple[int, Question]] = []
+    for number, one in rows:
+        if one.named or not one.positive_passage_ids:
+            merged.append((number, one))
+            continue
+        place = places.setdefault(comparable(one.text), len(merged))
+        if place == len(merged):
+            merged.append((number, one))
+            continue
+        first_number, first = merged[place]
+        both = replace(
+            first,
+            answers=tuple(dict.fromkeys([*first.answers, *one.answers])),
+            positive_passage_ids=first.positive_passage_ids | one.positive_passage_ids,
+        )
+        merged[place] = first_number, both
+    if num_more := len(rows) - len(merged):
+        notify_once(
+            f"{source}: {num_more:,} of {len(rows):,} rows ask what a row before them asks and "
+            "name passages of their own; such rows are one question with all of these"
+        )
+    return merged
 
 
 def answers_of(literal: str) -> list[Any] | None:
@@ -137,11 +202,11 @@ def example_of(row: Mapping[str, Any], where: str) -> SupervisedExample:
         RowError: the row is malformed.
     """
     kinds = _TEVATRON if _TEVATRON[0] in row else _DPR
-    field(row, kinds[:1], where)  # else every row of another kind of file has no positive
-    answers = _items(row, "answers", where)
+    say_which_passages_are_not_read(row, kinds, where)
+    field_of(row, kinds[:1], where)  # else every row of another kind of file has no positive
     return SupervisedExample(
-        asked_text(field(row, ("question", "query"), where), where),
-        tuple(text_value(answer, "answer", where) for answer in answers),
+        asked_text(field_of(row, ("question", "query"), where), where),
+        _answers(row, where),
         *(_contexts(row, kind, where) for kind in kinds),
     )
 
@@ -153,14 +218,18 @@ def _contexts(row: Mapping[str, Any], name: str, where: str) -> tuple[Passage, .
 
 def _context(item: Any, where: str) -> Passage:
     row = json_object(item, where)
-    title = row.get("title")
-    given = next((row[name] for name in _CONTEXT_IDS if row.get(name) not in (None, "")), None)
+    key = key_of({name: value for name, value in row.items() if value != ""}, CONTEXT_ID_KEYS)
     return context(
-        None if given is None else id_value(given, "passage id", where),
-        "" if title is None else text_value(title, "title", where),
-        text_value(field(row, ("text",), where), "text", where),
+        None if key is None else id_value(row[key], "passage id", where),
+        _title(row, where),
+        text_value(field_of(row, TEXT_KEYS, where), "text", where),
         where,
     )
+
+
+def _title(row: Mapping[str, Any], where: str) -> str:
+    key = key_of(row, ("title",))
+    return "" if key is None else text_value(row[key], "title", where)
 
 
 def context(passage_id: str | None, title: str, text: str, where: str) -> Passage:
@@ -176,6 +245,22 @@ def asked_text(value: Any, where: str) -> str:
     if not text.strip():
         raise RowError("the question is empty", where=where)
     return text
+
+
+def _answers(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    """Return the answers of all columns that have some."""
+    found = _listed(row, ANSWER_KEYS, where)
+    return tuple(text_value(answer, "answer", where) for answer in found)
+
+
+def _listed(row: Mapping[str, Any], names: Sequence[str], where: str) -> list[Any]:
+    """Return what stands under these names, one after the other; in the singular also by itself."""
+    found: list[Any] = []
+    for name in names:
+        key = key_of(row, (name,))
+        alone = key is not None and not name.endswith("s") and not isinstance(row[key], list)
+        found += [] if key is None else [row[key]] if alone else _items(row, key, where)
+    return found
 
 
 def _items(row: Mapping[str, Any], name: str, where: str) -> list[Any]:

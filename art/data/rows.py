@@ -1,7 +1,8 @@
 """Rows of text files, each with the line it starts on: lines, csv rows, JSON objects.
 
-Everything streams; `.gz` is read as what it holds; text is UTF-8, a byte-order mark is skipped. A
-malformed row is a `RowError`, unless the caller collects bad rows: then it is skipped and listed.
+Everything streams; `.gz` is read as what it holds; text is UTF-8, a byte-order mark is skipped.
+Lines end in LF or CR LF; in a file that has no LF, in CR. A malformed row is a `RowError`, unless
+the caller collects bad rows: then it is skipped and listed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import csv
 import json
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from pathlib import Path
@@ -22,7 +23,11 @@ from art.errors import DataError, RowError, shown
 Raw = TypeVar("Raw")
 Value = TypeVar("Value")
 
+# Part of the name of whatever is cached of a file: another where the same bytes are other rows.
+READING = "reading 2"
+
 ROW_BYTES = 16 << 20  # a longer row is a broken file: an unclosed quote, a missing line break
+_READ_BYTES = 1 << 20
 _NUM_LISTED = 10
 
 
@@ -83,7 +88,7 @@ def plain_lines(path: Path, bad_rows: BadRows | None = None) -> Iterator[tuple[i
     """Yield (line number, line without its end) of every line that is not blank."""
     for number, line in text_lines(path, bad_rows):
         if line.strip():
-            yield number, line.removesuffix("\n").removesuffix("\r")
+            yield number, line.removesuffix("\n").rstrip("\r")
 
 
 def csv_rows(
@@ -171,24 +176,6 @@ def json_object(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RowError(f"a JSON object is expected, not {type(value).__name__}", where=where)
     return value
-
-
-def field(row: Mapping[str, Any], names: Sequence[str], where: str) -> Any:
-    """Return the value of the first of these names that the row has.
-
-    Raises:
-        RowError: it has none of them.
-    """
-    for name in names:
-        if row.get(name) is not None:
-            return row[name]
-    if empty := next((name for name in names if name in row), None):
-        raise RowError(f"{empty!r} is null", where=where)
-    raise RowError(
-        f"no {' or '.join(repr(name) for name in names)} in the row",
-        where=where,
-        hint=f"it has {', '.join(shown(str(name)) for name in list(row)[:10]) or 'nothing'}",
-    )
 
 
 def text_value(value: Any, what: str, where: str) -> str:
@@ -283,12 +270,9 @@ def _lines(path: Path) -> Iterator[str | RowError]:
     """Yield every line with its end; in the place of one that cannot be read, what is wrong."""
     try:
         with open_bytes(path) as file:
-            number = 0
-            while line := file.readline(ROW_BYTES + 1):
-                number += 1
+            for number, line in enumerate(_byte_lines(file), start=1):
                 if len(line) > ROW_BYTES:
                     yield _too_long(f"{path}:{number}")
-                    _pass_over(file, line)
                 else:
                     yield _decoded(line, path, number)
     except (OSError, EOFError, zlib.error) as error:
@@ -296,6 +280,45 @@ def _lines(path: Path) -> Iterator[str | RowError]:
         raise DataError(
             f"cannot read: {reason}", where=path, hint="is it complete, and yours to read?"
         ) from error
+
+
+def _byte_lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield every line with its end; of one that is too long, only the beginning."""
+    line = file.readline(ROW_BYTES + 1)
+    if b"\r" in line and not line.endswith(b"\n"):
+        yield from _cr_lines(line, file)
+        return
+    while line:
+        yield line
+        if len(line) > ROW_BYTES:
+            _pass_over(file, line)
+        line = file.readline(ROW_BYTES + 1)
+
+
+def _cr_lines(held: bytes, file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a file that ends them in CR alone, each with LF in its place.
+
+    Args:
+        held: the beginning of the file.
+        file: the rest of it.
+    """
+    passing = False  # the rest of a line that is too long
+    while True:
+        *whole, held = held.split(b"\r")
+        for line in whole:
+            if not passing:
+                yield line + b"\n"
+            passing = False
+        if len(held) > ROW_BYTES:
+            if not passing:
+                yield held
+            passing, held = True, b""
+        more = file.read(_READ_BYTES)
+        if not more:
+            break
+        held += more
+    if held and not passing:
+        yield held
 
 
 def _pass_over(file: IO[bytes], line: bytes) -> None:

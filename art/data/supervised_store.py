@@ -2,7 +2,8 @@
 
 A supervised store is a folder. `contexts/` is a passage store of every distinct passage (by title
 and text; its ids are `content_id`s, as files give one id to several texts, or none), `keys.bin` a
-uint64 for each of them. `questions.jsonl` holds the question and its answers, one line each, and
+uint64 for each of them. A question that stands in several rows is one, with the passages of all of
+them. `questions.jsonl` holds the question and its answers, one line each, and
 `question_borders.bin` where the lines begin. `rows.bin` holds the rows of each question's passages
 end to end, `row_borders.bin` where its positives, its hard negatives and its other negatives begin.
 Numbers are int64, but for the keys. `manifest.json` has the sizes and a checksum of every 4 MiB,
@@ -24,6 +25,7 @@ from art.data.passages import PassageStore
 from art.data.rows import BadRows
 from art.data.supervised_building import (
     FORMAT,
+    KINDS,
     LabelledFiles,
     SupervisedManifest,
     build,
@@ -34,8 +36,6 @@ from art.errors import CorruptionError, shown
 from art.files import cache_folder
 from art.integrity import CheckedFile, Repair, open_or_build, repairing
 
-_KINDS = 3  # of a question's passages: positives, hard negatives, other negatives
-
 
 class SupervisedStore:
     """Questions and the passages that do and do not answer them, mapped for reading.
@@ -44,7 +44,7 @@ class SupervisedStore:
         folder: where it lies.
         contexts: the distinct passages.
         questions: the questions as they stand in the files.
-        left_out: a note on examples without a positive, empty where there is none.
+        notes: what a user must know of the files, a sentence each.
         bad_rows: of the files, skipped when the store was built.
         fingerprint: stands for the questions, answers and passages in their order.
     """
@@ -52,13 +52,13 @@ class SupervisedStore:
     folder: Path
     contexts: PassageStore
     questions: Sequence[str]
-    left_out: str
+    notes: list[str]
     bad_rows: BadRows
     fingerprint: str
 
     def __init__(self, folder: Path, manifest: SupervisedManifest, repair: Repair) -> None:
         self.folder = folder
-        self.left_out = manifest.left_out
+        self.notes = manifest.notes
         self.bad_rows = manifest.bad_rows
         self.fingerprint = manifest.fingerprint
         self.contexts = PassageStore.open(folder / "contexts", repair=repair)
@@ -69,7 +69,7 @@ class SupervisedStore:
         num_questions = manifest.num_questions
         self._keys = opened("keys.bin", 8 * len(self.contexts))
         self._rows = opened("rows.bin", 8 * manifest.num_rows)
-        self._borders = opened("row_borders.bin", 8 * (_KINDS * num_questions + 1))
+        self._borders = opened("row_borders.bin", 8 * (KINDS * num_questions + 1))
         self._lines = _Lines(
             opened("questions.jsonl", manifest.question_bytes),
             opened("question_borders.bin", 8 * (num_questions + 1)),
@@ -88,8 +88,8 @@ class SupervisedStore:
         """Open the store of these files, building it in the cache when one is new or changed.
 
         What turns out damaged there is built again, now or when it is first read. Files are
-        streamed. What grows while building is a table of the distinct passages, about
-        150 bytes for each, and 8 bytes for its key.
+        streamed. What grows while building are tables of the distinct passages, about 170 bytes
+        for each, and of the questions, about 200, and 64 bytes for each passage of a question.
 
         Args:
             files: what `read_supervised` reads; several are one list, in their order.
@@ -117,8 +117,8 @@ class SupervisedStore:
     def keys(self) -> NDArray[np.uint64]:
         """Of each context, [num_contexts], equal for passages that count as one.
 
-        A hash of the id that the file gave where the passage first stood, else of its title and
-        text.
+        A hash of the passage's text and of the id that the file gave where it first stood, else
+        of its title and text.
         """
         return np.frombuffer(self._keys.read(0, len(self._keys)), dtype="<u8")
 
@@ -195,7 +195,7 @@ class SupervisedStore:
     def _of(self, question: int, kind: int) -> NDArray[np.int64]:
         if not 0 <= question < len(self):
             raise IndexError(f"question {question} of {len(self)}")
-        place = _KINDS * question + kind
+        place = KINDS * question + kind
         start, stop = _numbers(self._borders, place, place + 2).tolist()
         return _numbers(self._rows, start, stop)
 

@@ -11,6 +11,7 @@
     rankings    what each question found, kept for a person to look at
     rerank      a ranking re-ordered by the teacher's scores
     comparison  retrievers, BM25 and both fused on the same questions, with exact paired tests
+    matching    the questions and passages of a result file, found among those given
     rescoring   a result file of any program re-ordered by a teacher; goes on after a kill
 
 `answers`, `metrics`, `statistics` and `runs` load no torch.

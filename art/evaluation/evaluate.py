@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 
 from art import distributed
 from art.errors import ArtError
-from art.evaluation.labels import Labels, is_labelled, missing_passages, some
+from art.evaluation.labels import (
+    Labels,
+    check_labels,
+    is_labelled,
+    missing_passages,
+    relevant_passages,
+    some,
+)
 from art.evaluation.metrics import compute_all, means, metric
 from art.evaluation.metrics.evidence import Evidence, FirstPassages, Hits, Judgements
 from art.evaluation.rerank import score_rows
@@ -115,10 +122,10 @@ def evaluate(
         depth: passages found for each question at least, where the metrics do not look so deep.
 
     Raises:
-        ArtError: no questions, or no labels and no teacher.
+        ArtError: no questions, no labels and no teacher, or labels of which none could be found.
     """
     criteria = _Criteria(store, qrels, ks, teacher, regex_answers, drop_self_hits)
-    chosen = _Chosen.of(questions, qrels, teacher)
+    chosen = criteria.choose(questions)
     if isinstance(retriever, np.ndarray):
         vectors = retriever[chosen.positions]
     else:
@@ -161,10 +168,10 @@ def evaluate_rows(
             on purpose.
 
     Raises:
-        ArtError: no questions, no labels and no teacher, or every k beyond K.
+        ArtError: as `evaluate`, or every k is beyond K.
     """
     criteria = _Criteria(store, qrels, ks, teacher, regex_answers, drop_self_hits)
-    chosen = _Chosen.of(questions, qrels, teacher)
+    chosen = criteria.choose(questions)
     return criteria(chosen, rows[chosen.positions], scores[chosen.positions], whole=whole)
 
 
@@ -253,6 +260,16 @@ class _Criteria:
     regex_answers: bool
     drop_self_hits: bool
 
+    def choose(self, questions: Sequence[Question]) -> _Chosen:
+        """Return the questions that can be evaluated.
+
+        Raises:
+            ArtError: there are none, or their labels cannot be found in the store.
+        """
+        chosen = _Chosen.of(questions, self.qrels, self.teacher)
+        check_labels(chosen.questions, self.store, self.qrels, regex_answers=self.regex_answers)
+        return chosen
+
     def __call__(
         self, chosen: _Chosen, rows: NDArray[np.int64], scores: NDArray[Any], *, whole: bool = False
     ) -> Evaluation:
@@ -270,6 +287,11 @@ class _Criteria:
         if labels.present.any():
             self._check_depth(depth)
             hits = labels.hits(rows)
+            if not hits.any():
+                notes.append(
+                    "no passage that was found answers any question: do the labels belong to this "
+                    "corpus?"
+                )
             evidence.append(Hits(hits, labels.present, self.ks, depth))
         if self.qrels:
             evidence.append(self._judgements(questions, rows, depth))
@@ -300,11 +322,6 @@ class _Criteria:
     def _missing(self, questions: Sequence[Question]) -> list[str]:
         """Return a note on relevant passages that the store lacks."""
         assert self.qrels is not None
-        relevant = {
-            passage
-            for question in questions
-            for passage, relevance in self.qrels.get(question.question_id, {}).items()
-            if relevance > 0
-        }
+        relevant = relevant_passages(questions, self.qrels)
         named = ((name, self.store.row_of(name)) for name in relevant)
         return missing_passages("judgements", named)

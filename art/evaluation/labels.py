@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from art import distributed
 from art.data.scripts import scripts_of
+from art.errors import DataError, MismatchError
 from art.evaluation.answers import matcher_of, sampled_texts
 from art.evaluation.sharing import gather_shares, my_share
 
 if TYPE_CHECKING:
     from art.data.formats import Question
     from art.data.passages import PassageStore
+    from art.evaluation.metrics.evidence import Qrels
 
 _NUM_SHOWN = 3
 _FEW = 0.01  # of the questions; a single π among English answers says nothing
@@ -81,6 +83,64 @@ class Labels:
             return np.isin(rows, self._gold[position])
         texts = (self._store[row].text for row in rows.tolist())
         return np.array([self._matcher.matches(position, text) for text in texts], bool)
+
+
+def check_labels(
+    questions: Sequence[Question],
+    store: PassageStore,
+    qrels: Qrels | None = None,
+    *,
+    regex_answers: bool = False,
+) -> None:
+    """Refuse labels of which none could ever be found: every metric would be 0 without a word.
+
+    Args:
+        questions: with whatever labels they have.
+        store: the passages.
+        qrels: judgements of some of them at least.
+        regex_answers: the answers are regular expressions.
+
+    Raises:
+        MismatchError: no passage that judgements call relevant is in the store, or none that
+            positive_passage_ids name, and no question has answers alone.
+        DataError: no passage is judged relevant, or nothing is left to look for in any answer.
+    """
+    named = {name for question in questions for name in question.positive_passage_ids}
+    answered = [q for q in questions if q.answers and not q.positive_passage_ids]
+    if not answered:
+        _refuse_strangers("positive_passage_ids", named, store)
+    elif not named:
+        matcher = matcher_of(answered, store, regex=regex_answers)
+        if len(matcher.empty) == sum(len(one.answers) for one in answered):
+            raise DataError("no answer holds anything to look for", hint="give others")
+    if qrels:
+        relevant = relevant_passages(questions, qrels)
+        if not relevant:
+            raise DataError(
+                "the judgements call no passage relevant to any question that is asked",
+                hint="are these the judgements of these questions?",
+            )
+        _refuse_strangers("judgements", relevant, store)
+
+
+def relevant_passages(questions: Sequence[Question], qrels: Qrels) -> set[str]:
+    """Return the ids of passages that are judged relevant to one of the questions."""
+    return {
+        passage
+        for question in questions
+        for passage, relevance in qrels.get(question.question_id, {}).items()
+        if relevance > 0
+    }
+
+
+def _refuse_strangers(what: str, names: set[str], store: PassageStore) -> None:
+    if names and all(store.row_of(name) is None for name in names):
+        raise MismatchError(
+            f"none of the {len(names):,} passages named by {what} is in the corpus "
+            f"({some(sorted(names))})",
+            where=store.source,
+            hint=f"give the corpus they are of; this one has ids like {store[0].passage_id!r}",
+        )
 
 
 def _foreign_answers(

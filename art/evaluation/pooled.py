@@ -54,24 +54,33 @@ class Pool:
         read: Callable[[Sequence[int]], Sequence[ArrayLike]],
         *,
         keys: NDArray[np.uint64],
+        targets: NDArray[np.int64],
         positives: Sequence[NDArray[np.uint64]],
     ) -> Pool:
-        """Return the pool of these passages; those of equal keys count as one.
+        """Return the pool of these passages.
 
         Args:
-            questions: token ids of each.
+            questions: token ids of each of the Q questions.
             read: positions in `keys` → token ids.
-            keys: one of each passage.
-            positives: the keys of each question's positives, its target first.
+            keys: one of each passage, [P]; a passage with the key of a question's positive does not
+                compete with it.
+            targets: the position in `keys` of each question's positive, [Q].
+            positives: the keys of all positives of each question.
         """
-        distinct, first = np.unique(keys, return_index=True)
-        columns = [np.searchsorted(distinct, own) for own in positives]
+        order = np.argsort(keys, kind="stable")  # equal scores are not in the order of the files
+        ordered, column = keys[order], np.argsort(order, kind="stable")
+        excluded = []
+        for target, own in zip(column[targets], positives, strict=True):
+            ends = (np.searchsorted(ordered, own, side) for side in ("left", "right"))
+            spans = [np.arange(*span) for span in zip(*ends, strict=True)]
+            columns = np.unique(np.concatenate(spans))
+            excluded.append(columns[columns != target])
         return cls(
             questions,
-            lambda wanted: read(first[wanted.start : wanted.stop].tolist()),
-            len(distinct),
-            targets=np.array([own[0] for own in columns], dtype=np.int64),
-            excluded=[own[own != own[0]] for own in columns],
+            lambda wanted: read(order[wanted.start : wanted.stop].tolist()),
+            len(keys),
+            targets=column[targets],
+            excluded=excluded,
         )
 
     @property

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from art import distributed
 from art.config import Manifest
-from art.errors import DataError, MismatchError
-from art.evaluation.labels import some
 from art.evaluation.rerank import in_order
 from art.evaluation.runs import write_run
 from art.files import lock
@@ -28,55 +26,10 @@ from art.teacher.log_file import LOG_NAME, Records, read_known
 from art.teacher.score_log import ScoreLog
 
 if TYPE_CHECKING:
-    from art.data.formats import Question, Run
+    from art.data.formats import Question
     from art.data.passages import PassageStore
     from art.data.tokens import TokenStore
     from art.teacher.base import Teacher
-
-
-def match_run(
-    run: Run, questions: Sequence[Question], store: PassageStore, *, where: str | Path
-) -> tuple[list[Question], NDArray[np.int64]]:
-    """Find a run's questions and passages by their ids.
-
-    Args:
-        run: of Q questions with K passages at most.
-        questions: these questions at least.
-        store: its passages at least.
-        where: the run's file, for messages.
-
-    Returns:
-        The questions in the run's order, and rows [Q, K], best first, -1 where there is no passage.
-
-    Raises:
-        DataError: the run is empty.
-        MismatchError: a question or a passage of the run is unknown.
-    """
-    by_id = {question.question_id: question for question in questions}
-    if strangers := [name for name in run.question_ids if name not in by_id]:
-        raise MismatchError(
-            f"{len(strangers)} of {len(run.question_ids)} questions of the run are not among the "
-            f"questions given ({some(strangers)})",
-            where=where,
-            hint="give the questions that were searched for; these have ids like "
-            f"{next(iter(by_id), '')!r}",
-        )
-    if not run.scores.size:
-        raise DataError("the run holds no passage", where=where)
-    distinct = dict.fromkeys(name for names in run.passage_ids for name in names)
-    row_of = {name: row for name in distinct if (row := store.row_of(name)) is not None}
-    if missing := [name for name in distinct if name not in row_of]:
-        raise MismatchError(
-            f"{len(missing)} of {len(distinct)} passages of the run are not in the corpus "
-            f"({some(missing)})",
-            where=where,
-            hint="give the corpus that was searched; this one has ids like "
-            f"{store[0].passage_id!r}",
-        )
-    rows = np.full(run.scores.shape, -1, dtype=np.int64)
-    for position, names in enumerate(run.passage_ids):
-        rows[position, : len(names)] = [row_of[name] for name in names]
-    return [by_id[name] for name in run.question_ids], rows
 
 
 def rescore_run(

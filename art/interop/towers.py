@@ -104,8 +104,13 @@ def take_apart(retriever: Retriever, side: Side) -> TowerParts:
     )
 
 
-def precision_notes(parts: TowerParts) -> Iterator[str]:
-    """Yield a line where other tools will compute in another precision than our commands."""
+def encoding_notes(parts: TowerParts) -> Iterator[str]:
+    """Yield a line where other tools compute in another precision, or pad what must not be."""
+    if parts.tower.one_length:
+        yield (
+            f"padding changes the vectors of {parts.backbone.config.model_type}: art encodes texts"
+            " one length at a time, and other tools should encode them one by one"
+        )
     if parts.dtype != "float32":
         yield (
             f"weights are written in float32 and other tools compute in it; art computes this "

@@ -16,6 +16,7 @@ from art.data.formats import read_questions
 from art.data.passages import PassageStore
 from art.data.scripts import num_run_on
 from art.errors import ArtError, DataError
+from art.files import require_utf8
 from art.retriever.bm25 import BM25, share_words
 from art.retriever.languages import check_language
 from art.training.selection import num_held_out
@@ -84,6 +85,8 @@ def init_config(passages: str, questions: str, output: Path, *, language: str | 
         ArtError: there is no such language, either cannot be read, or the packages that carry small
             models are missing on a machine without a GPU.
     """
+    for name in (passages, questions, str(output)):
+        require_utf8(name)
     if language is not None:
         check_language(language)
     found = inventory(passages, questions, language=language)

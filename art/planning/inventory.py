@@ -11,7 +11,6 @@ from typing import TypeVar
 import torch
 
 from art.config import Config, TeacherConfig
-from art.data.formats import read_qrels
 from art.data.passages import PassageStore
 from art.data.supervised_store import SupervisedStore
 from art.errors import ArtError, ConfigError
@@ -27,8 +26,8 @@ from art.teacher.models import automatic_dtype
 from art.teacher.registry import KINDS, load_teacher
 from art.training.methods import Method, method_of
 from art.training.plan import judged_on, needs_teacher, read_run_questions, reads_corpus
-from art.training.run_data import divide, sizes
-from art.training.run_files import RunFiles, RunQuestions, cache_folder
+from art.training.run_data import check_run_labels, divide, sizes
+from art.training.run_files import RunFiles, RunQuestions, cache_folder, read_judgements
 from art.training.selection import JudgedOn, num_held_out
 from art.training.sources import ASSUMED_POOL_PASSAGES, LABELLED, QUESTIONS, TrainingSet
 
@@ -211,8 +210,7 @@ def find(config: Config, asked: WhatIf) -> Inventory:
         _labelled(some, asked.num_questions, skip, cache, basis)
         for some in (training_files, config.evaluation.supervised)
     )
-    if config.evaluation.qrels and questions is not None:
-        read_qrels(config.evaluation.qrels, questions.bad_rows if skip else None)
+    qrels = read_judgements(config, questions) if questions is not None else None
     store = None
     if (passages := config.data.passages) is not None and reads_corpus(config, method):
         store = _unless_assumed(
@@ -244,10 +242,14 @@ def find(config: Config, asked: WhatIf) -> Inventory:
         basis.append(f"{_ASSUMED_EVALUATED} questions to choose on, assumed")
     opened = RunFiles(
         questions or RunQuestions.none(),
+        qrels,
         labelled=labelled,
         evaluated_pool=evaluated_pool,
         store=store,
     )
+    basis += opened.notes(config.training.hard_negatives)
+    if store is not None:
+        check_run_labels(config, opened, store)
     sets = divide(config, method, opened)
     return Inventory(
         config,

@@ -9,6 +9,7 @@ backbones   a Hugging Face encoder made ready to train: its class, poolers, drop
 layers      an encoder's layers: only the first are kept, or only the last learn
 projection  the linear layers behind a tower's pooling, where it has some
 static      a table of word vectors as an ordinary Hugging Face model
+one_length  towers whose vectors padding would change, found out as they load
 padding     rows of different lengths through a tower without the padding of the longest
 embedding   the vectors of a whole store, written as index shards
 shards      the files of an index, written so that a kill leaves none half-finished

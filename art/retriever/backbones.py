@@ -220,7 +220,7 @@ def check_fits(backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, le
             f"question_length or passage_length is {length}, but the model has {positions}"
             " positions"
         )
-    rows = backbone.get_input_embeddings().num_embeddings
+    rows = _num_ids(backbone)
     if max(tokenizer.get_vocab().values(), default=0) >= rows:
         raise ArtError(
             f"the tokenizer has more tokens than the model's {rows} embeddings",
@@ -273,9 +273,9 @@ def freeze_unused(tower: nn.Module, backbone: PreTrainedModel) -> None:
     named = [one for one in tower.parameters() if one.requires_grad]
     with loading_model(backbone.name_or_path):  # settings of the model that contradict each other
         vectors = tower(ids, torch.ones_like(ids, dtype=torch.bool))
-    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
-        vectors.sum(), named, allow_unused=True
-    )
+        gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
+            vectors.sum(), named, allow_unused=True
+        )
     for parameter, gradient in zip(named, gradients, strict=True):
         if gradient is None:
             parameter.requires_grad_(False)
@@ -283,7 +283,12 @@ def freeze_unused(tower: nn.Module, backbone: PreTrainedModel) -> None:
 
 def probe_ids(backbone: PreTrainedModel) -> Tensor:
     """Return two short rows of ids that the model knows and does not take for padding, [2, 4]."""
-    rows = backbone.get_input_embeddings().num_embeddings
+    rows = _num_ids(backbone)
     padding = getattr(backbone.config, "pad_token_id", None)
     usable = [i for i in range(min(rows, 16)) if i != padding]
     return torch.tensor([usable[i % len(usable)] for i in range(8)]).view(2, 4)
+
+
+def _num_ids(backbone: PreTrainedModel) -> int:
+    # Not every table of embeddings counts its rows (I-BERT's).
+    return len(backbone.get_input_embeddings().weight)

@@ -157,7 +157,7 @@ class _Job:
         """Refuse a folder that holds something else, such as a passage store."""
         if shard_path(self.folder, 0).exists():
             return  # an index, whatever became of its manifest
-        document = read_json(self.folder / MANIFEST)
+        document = read_json(self.folder / MANIFEST, names=True)
         if not isinstance(document, dict) or "max_norms" not in document:
             raise ArtError(
                 "this folder holds something that is not an index",

@@ -46,7 +46,13 @@ class Tower(nn.Module):
         normalize: see `RetrieverSettings`.
         dtype: see `RetrieverSettings`.
         projection: one layer or several from the hidden size to D, or None.
+
+    Attributes:
+        one_length: encode only texts of one length together, because padding would change their
+            vectors; loading finds out whether it would.
     """
+
+    one_length: bool
 
     def __init__(
         self,
@@ -63,6 +69,7 @@ class Tower(nn.Module):
         self.pooling = pooling
         self.normalize = normalize
         self.dtype = dtype
+        self.one_length = False
 
     def train(self, mode: bool = True) -> Self:
         """Switch dropout on, unless every weight is frozen: a frozen tower's vectors stay fixed."""
@@ -90,6 +97,12 @@ class Tower(nn.Module):
         Returns:
             Vectors, [n, D] float32 (float64 for a float64 model).
         """
+        if self.one_length:
+            return by_length(self.together, ids, mask, BatchLimits(ids.numel(), padding=0))
+        return self.together(ids, mask)
+
+    def together(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Encode one batch at once, whatever the lengths; see `forward`."""
         autocast = torch.autocast(
             ids.device.type, dtype=torch.bfloat16, enabled=self.dtype == "bfloat16"
         )
@@ -148,7 +161,6 @@ class Retriever(nn.Module):
         self.settings = settings
         append_eos = settings.append_eos
         if append_eos is None:
-            # BERT's kin have no such token, and end in a separator already.
             append_eos = settings.pooling == "last" and tokenizer.eos_token_id is not None
         self.question_template = RetrieverTemplate(
             tokenizer,
@@ -259,6 +271,7 @@ class Retriever(nn.Module):
             self.settings.normalize,
             self.settings.dtype,
             *self.settings.projection_activations,
+            *(["one length at a time"] if self.passage_tower.one_length else []),
         )
         return files.fingerprint(
             fingerprint_tensors(self.passage_tower.named_parameters()),

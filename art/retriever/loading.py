@@ -15,10 +15,12 @@ from typing import Any, Literal
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from art import distributed, files
+from art.data.prompts import lacks_end
 from art.errors import ArtError, ConfigError, notify
 from art.retriever import backbones
 from art.retriever.encoders import Retriever, Tower
 from art.retriever.layers import cut_layers, train_upper_layers
+from art.retriever.one_length import read_one_length
 from art.retriever.projection import Projection, new_projection, read_projection
 from art.retriever.settings import (
     FORMAT_VERSION,
@@ -199,10 +201,24 @@ def _complete(known: dict[str, Any], start: Start) -> RetrieverSettings:
                 f" {settings['pooling']} and retriever.normalize"
                 f" {str(settings['normalize']).lower()}"
             )
+    if "append_eos" not in known:
+        settings["append_eos"] = _appends_eos(start.name, settings["pooling"], start.tokenizer)
     if "temperature" not in known:
         size = settings["projection_size"] or start.backbone.config.hidden_size
         settings["temperature"] = auto_temperature(size, normalize=settings["normalize"])
     return RetrieverSettings(**settings)
+
+
+def _appends_eos(name: str, pooling: Pooling, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Return whether texts get an end that `last` pooling reads, the tokenizer giving them none."""
+    if pooling != "last" or not lacks_end(tokenizer):
+        return False
+    if tokenizer.eos_token_id is None and distributed.is_main():
+        notify(
+            f"the tokenizer of {name} knows no end-of-sequence token: pooling last reads the last"
+            " token of each text itself"
+        )
+    return tokenizer.eos_token_id is not None
 
 
 def auto_temperature(embedding_size: int, *, normalize: bool) -> float:
@@ -233,6 +249,9 @@ def _open(folder: Path, given: dict[str, Any], dropout: float | None) -> Retriev
         temperature = auto_temperature(towers[0].embedding_size, normalize=settings.normalize)
         settings = dataclasses.replace(settings, temperature=temperature)
     tokenizer = load_tokenizer(str(folder / TOWER_FOLDERS["question"]))
+    if settings.pooling != saved.pooling:
+        append_eos = _appends_eos(str(folder), settings.pooling, tokenizer)
+        settings = dataclasses.replace(settings, append_eos=append_eos)
     try:
         return _assemble(towers, tokenizer, settings)
     except ConfigError as error:
@@ -296,6 +315,7 @@ def _assemble(
                 hint="choose mean or last",
             )
         backbones.freeze_unused(tower, tower.backbone)
+    read_one_length(towers, tokenizer, longest)
     question = towers[0]
     passage = towers[-1]
     if len(towers) == 1 and not settings.tied:

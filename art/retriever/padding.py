@@ -62,6 +62,7 @@ def by_length(
     batches = token_batches(lengths, *limits)
     vectors = [
         encode(ids[rows, :longest], mask[rows, :longest])
-        for rows, longest in ((batch, lengths[batch].max()) for batch in batches)
+        # No model reads rows of no token at all.
+        for rows, longest in ((batch, max(lengths[batch].max(), 1)) for batch in batches)
     ]
     return torch.cat(vectors)[torch.from_numpy(np.argsort(np.concatenate(batches)))]

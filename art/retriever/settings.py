@@ -36,8 +36,9 @@ class RetrieverSettings:
         tied: one tower serves questions and passages.
         title_join: what stands between a title and its text: the tokenizer's `separator`, or a
             `space`.
-        append_eos: end every text with the end-of-sequence token; None for where pooling is `last`
-            and there is one.
+        append_eos: end every text with the end-of-sequence token, where the tokenizer does not do
+            it. None in folders of earlier versions: where pooling is `last` and there is one, also
+            behind another token that the tokenizer puts there.
         projection_activations: behind each layer of the projection; empty for one linear layer.
     """
 

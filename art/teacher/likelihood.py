@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from art.data.batching import token_batches
 from art.data.pairs import Ids, Pair
 from art.data.prompts import Family, LikelihoodTemplate
 from art.errors import ArtError
@@ -177,7 +176,7 @@ class LikelihoodTeacher(TransformerTeacher):
             fingerprint=found.fingerprint(cls.layout, *own, quantization=quantization),
             reduction=reduction,
             batch_tokens=batch_tokens,
-        )
+        ).read_one_length()
 
     @classmethod
     def _prompt_settings(cls, template: LikelihoodTemplate) -> list[object]:
@@ -279,8 +278,7 @@ class LikelihoodTeacher(TransformerTeacher):
         # pair and its longest target from another: count every target as the longest.
         longest = max(len(targets[i]) for group in groups for i in group)
         lengths = [len(contexts[group[0]]) + longest for group in groups]
-        # The longest batches first: if the memory does not suffice, it shows at once.
-        for batch in token_batches(lengths, self.batch_tokens)[::-1]:
+        for batch in self.batches(lengths):
             chosen = [groups[i] for i in batch]
             # Not given a name: the states of one batch are gone before the next one is read.
             yield from self._after(
@@ -294,7 +292,7 @@ class LikelihoodTeacher(TransformerTeacher):
         rows = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
         # Every target takes the states of its context with it.
         lengths = [read.longest + len(targets[i]) for i in pairs]
-        for batch in token_batches(lengths, self.batch_tokens)[::-1]:
+        for batch in self.batches(lengths):
             some = [targets[i] for i in pairs[batch]]
             yield pairs[batch], self._reduced(self._passes.follow(read, rows[batch], some))
 
@@ -303,7 +301,7 @@ class LikelihoodTeacher(TransformerTeacher):
     ) -> Iterator[tuple[Pairs, Tensor]]:
         """Score pairs of a decoder-only model, each in one sequence."""
         lengths = [len(contexts[i]) + len(targets[i]) for i in pairs]
-        for batch in token_batches(lengths, self.batch_tokens)[::-1]:
+        for batch in self.batches(lengths):
             some = pairs[batch]
             logits = self._passes.whole([contexts[i] for i in some], [targets[i] for i in some])
             yield some, self._reduced(logits)

@@ -10,13 +10,16 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from art.data.batching import token_batches
 from art.data.pairs import Ids, Pair
-from art.errors import ArtError
+from art.data.together import FLOAT32_TOLERANCE, padding_changes
+from art.errors import ArtError, notify
+from art.files import fingerprint
 from art.teacher.base import PairEncoder, Teacher
 
 if TYPE_CHECKING:
@@ -30,6 +33,11 @@ Pairs = NDArray[np.int64]  # indices
 _BATCH_TOKENS = {"cpu": 4096}
 _BATCH_TOKENS_ELSEWHERE = 16384
 
+# What every model is asked once, and by how much half precision may round what it says.
+_TEXT = "The old bridge behind the mill was built of stone, and fell into the river one winter."
+_MOST_TOKENS = 24
+_HALF_TOLERANCE = 0.1
+
 
 class TransformerTeacher(Teacher):
     """A frozen transformers model and the template of its inputs.
@@ -39,7 +47,13 @@ class TransformerTeacher(Teacher):
         template: makes inputs for this model's tokenizer.
         fingerprint: stands for everything a score depends on besides the token ids.
         batch_tokens: padded tokens that go through the model at once; None for the device's own.
+
+    Attributes:
+        one_length: score only inputs of one length together, because padding would change the
+            scores; see `read_one_length`.
     """
+
+    one_length = False
 
     def __init__(
         self,
@@ -63,6 +77,44 @@ class TransformerTeacher(Teacher):
         from art.teacher.attention import same_in_blocks
 
         return same_in_blocks(self.model)
+
+    def read_one_length(self) -> Self:
+        """Ask the model for two pairs alone and together; score one length at a time if need be.
+
+        Returns:
+            Itself. Its fingerprint is another where padding would change scores: those that
+            were computed with padding are of no use.
+
+        Raises:
+            ArtError: it scores one pair otherwise each time, or otherwise beside other pairs.
+        """
+        import torch
+
+        from art import distributed
+
+        kind = self.model.config.model_type
+        (ids,) = self.template([""], [_TEXT])
+        most = min(_MOST_TOKENS, self.template.longest // 2)  # as far as the model can read them
+        short, long = (Pair(ids[:end], ids[:2]) for end in (2, most))
+        exact = self.model.dtype in (torch.float32, torch.float64)
+        tolerance = FLOAT32_TOLERANCE if exact else _HALF_TOLERANCE
+        if padding_changes(self.score_pairs, short, long, name=kind, tolerance=tolerance):
+            self.one_length = True
+            self.fingerprint = fingerprint(self.fingerprint, "one length at a time")
+            if distributed.is_main():
+                notify(
+                    f"padding changes the scores of {kind}: pairs are scored one length at a time,"
+                    " which takes longer"
+                )
+        return self
+
+    def batches(self, lengths: ArrayLike) -> list[Pairs]:
+        """Cut inputs of these lengths, [n], into batches, the longest first.
+
+        If the memory does not suffice, it shows at once.
+        """
+        padding = 0 if self.one_length else None
+        return token_batches(lengths, self.batch_tokens, padding)[::-1]
 
     def weight_bytes(self) -> int:
         """Return the memory that the weights take."""

@@ -116,6 +116,7 @@ def labelled_pool(
         retriever.question_template.questions(texts),
         lambda columns: [tokens[int(rows[column])] for column in columns],
         keys=store.keys[rows],
+        targets=np.searchsorted(rows, [store.positives(i)[0] for i in chosen]),
         positives=[store.keys[store.positives(i)] for i in chosen],
     )
 
@@ -132,5 +133,6 @@ def cut_pool(pairs: EpochItems, rows: Sequence[int]) -> Pool:
         [item.question for item in items],
         lambda columns: [items[column].passages[0] for column in columns],
         keys=np.concatenate([item.keys for item in items]),
+        targets=np.arange(len(items)),
         positives=[item.positive_keys for item in items],
     )

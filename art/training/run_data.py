@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 from art import distributed
 from art.config import Config
+from art.data.passages import PassageStore
+from art.evaluation.labels import check_labels
 from art.training.methods import Method, method_of
 from art.training.plan import (
     check_corpus,
@@ -72,7 +74,14 @@ def _with_corpus(config: Config, method: Method, files: RunFiles) -> RunFiles:
         return files
     store = open_corpus(config, progress=distributed.is_main())
     check_corpus(config, len(store))
+    check_run_labels(config, files, store)
     return replace(files, store=store)
+
+
+def check_run_labels(config: Config, files: RunFiles, store: PassageStore) -> None:
+    """Check the labels of the questions that a run is evaluated on, see `check_labels`."""
+    regex = config.evaluation.regex_answers
+    check_labels(files.questions.evaluation, store, files.qrels, regex_answers=regex)
 
 
 def divide(config: Config, method: Method, files: RunFiles) -> list[TrainingSet]:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from art.config import Config
+from art.data.cutting import cut_passages, cut_questions
 from art.data.formats import Question, read_many_questions, read_qrels
 from art.data.passages import PassageStore
+from art.data.records import comparable
 from art.data.rows import BadRows
 from art.data.supervised_store import SupervisedStore
-from art.errors import DataError
+from art.errors import DataError, shown
 from art.evaluation.labels import is_labelled
 from art.files import fingerprint
 from art.teacher.registry import answers_for
 from art.training.selection import JudgedOn, Qrels, evaluation_fingerprint, hold_out
 
 if TYPE_CHECKING:
+    from art.data.tokens import TokenStore
+    from art.retriever.encoders import Retriever
     from art.teacher.base import Teacher
 
 
@@ -88,19 +94,70 @@ class RunFiles:
         return found | {name: one.fingerprint for name, one in read.items() if one is not None}
 
     def notes(self, num_hard_negatives: int) -> Iterator[str]:
-        """Yield what a user should know of the labelled files.
+        """Yield what a user should know of the questions and the labelled files.
 
         Args:
             num_hard_negatives: that each labelled question asks for.
         """
+        yield from _repeated(self.questions.training)
+        yield from self._trained_and_judged()
         for one in (self.labelled, self.evaluated_pool):
             if one is not None:
-                yield from filter(None, (one.bad_rows.report(), one.left_out))
+                yield from filter(None, (one.bad_rows.report(), *one.notes))
         if self.labelled is not None and (num_short := self.labelled.num_short(num_hard_negatives)):
             yield (
                 f"{num_short:,} of {len(self.labelled):,} labelled questions have fewer negatives "
                 f"than training.hard_negatives ({num_hard_negatives}) and use those they have"
             )
+
+    def cut(
+        self, retriever: Retriever, tokens_of: Callable[..., TokenStore], *, embeds: bool
+    ) -> Iterator[str]:
+        """Yield how many questions and passages are longer than what the retriever reads of them.
+
+        Args:
+            retriever: of the run.
+            tokens_of: opens the token ids of a store under a template.
+            embeds: whether the run embeds the corpus.
+        """
+        questions, template = self.questions, retriever.passage_template
+        labelled = [one for one in (self.labelled, self.evaluated_pool) if one is not None]
+        texts = [*questions.training, *(one.text for one in questions.evaluation)]
+        for some in (texts, *(one.questions for one in labelled)):
+            yield from cut_questions(retriever.question_template, some)
+        stores = [self.store] if self.store is not None and embeds else []
+        for store in (*stores, *(one.contexts for one in labelled)):
+            yield from cut_passages(template, tokens_of(store, template), store)
+
+    def _trained_and_judged(self) -> Iterator[str]:
+        """Yield how many of the questions that judge checkpoints train as well, where some do."""
+        judged, given = self.qrels or {}, self.questions.evaluation
+        asked = [one for one in given if is_labelled(one) or one.question_id in judged] or given
+        if self.questions.held_out:  # they have left the training questions
+            asked = []
+        pooled = self.evaluated_pool.questions if self.evaluated_pool else ()
+        judging = {comparable(text): text for text in (*(one.text for one in asked), *pooled)}
+        labelled = self.labelled.questions if self.labelled else ()
+        training = chain(self.questions.training, labelled) if judging else ()
+        trained = judging.keys() & map(comparable, training)
+        both = [text for one, text in judging.items() if one in trained]
+        if both:
+            yield (
+                f"{len(both):,} of {len(judging):,} questions that checkpoints are judged on are "
+                f"training questions too, such as {shown(both[0])}: their metrics show what was "
+                "learned by heart"
+            )
+
+
+def _repeated(questions: Sequence[str]) -> Iterator[str]:
+    """Yield how many of the training questions are distinct, where some stand several times."""
+    counts = Counter(map(comparable, questions))
+    if len(counts) < len(questions):
+        example, _ = counts.most_common(1)[0]
+        yield (
+            f"{len(counts):,} of {len(questions):,} training questions are distinct; the others "
+            f"train several times an epoch (such as {shown(example)})"
+        )
 
 
 def cache_folder(config: Config) -> Path | None:
@@ -138,9 +195,9 @@ def read_questions_of(config: Config, judged_on: JudgedOn, *, train: bool) -> Ru
         )
     held_out = set(hold_out(len(training), seed=config.training.seed).tolist())
     # A question that stands in the file twice must not train and be held out.
-    texts = {training[i].text for i in held_out}
+    texts = {comparable(training[i].text) for i in held_out}
     return RunQuestions(
-        [question.text for question in training if question.text not in texts],
+        [question.text for question in training if comparable(question.text) not in texts],
         [
             Question(question.question_id, question.text)
             for i, question in enumerate(training)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from art.config import Config, Manifest
 from art.data.batching import epoch_order
 from art.data.formats import Question
+from art.data.records import comparable
 from art.errors import ConfigFaults, DataError
 from art.evaluation.evaluate import Evaluation, evaluate
 from art.evaluation.labels import is_labelled
@@ -201,10 +202,10 @@ def split_labelled(
             "one labelled question cannot both train and choose",
             hint="give more in data.supervised, or evaluation.supervised",
         )
-    texts = {*evaluated, *(store.questions[i] for i in held_out.tolist())}
+    texts = {*map(comparable, (*evaluated, *(store.questions[i] for i in held_out.tolist())))}
     if not texts:
         return TrainingSplit(len(store), held_out, nothing)
-    left_out = [i for i, text in enumerate(store.questions) if text in texts]
+    left_out = [i for i, text in enumerate(store.questions) if comparable(text) in texts]
     return TrainingSplit(len(store), held_out, np.array(left_out, dtype=np.int64))
 
 

@@ -95,6 +95,10 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Trainer:
         learner = _learner(config, run, data, models, past, state)
         pool = _pool(config, data, models.retriever, learner)
         notes = [*_notes(config, data, pool)]
+        if is_main():
+            embeds = data.method.encodes_corpus or data.schedule.refresh_steps is not None
+            cut = data.files.cut(models.retriever, _tokens_of(config), embeds=embeds)
+            notes += [f"note: {note}" for note in cut]
     # What talks to the other processes
     if past.teacher is not None and (num_taken_over := past.teacher.log.take_over(past.known)):
         notes.append(f"{num_taken_over:,} scores taken over from other runs (teacher.known_scores)")

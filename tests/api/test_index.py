@@ -44,6 +44,19 @@ def test_importing_loads_nothing_heavy_and_every_name_is_there() -> None:
     assert all(getattr(art, name) is not None for name in art.__all__)
 
 
+def test_what_is_cut_is_said_once(tiny_bert, rows, tmp_path, capsys) -> None:
+    short = art.load(tiny_bert, cpu=True, passage_length=12, question_length=6, pooling="mean")
+    capsys.readouterr()
+    index = art.index(short, rows["passages"], tmp_path / "index")
+    assert capsys.readouterr().err.count("passages have more than 12 tokens") == 1
+    index.search("the moon")
+    assert "cut" not in capsys.readouterr().err
+    for _ in range(2):
+        index.search(["the moon " * 9, "moon"])
+    said = capsys.readouterr().err
+    assert said.count("note: 1 of 2 questions have more than 6 tokens") == said.count("cut") == 1
+
+
 def test_search_finds_the_largest_inner_products(index, rows) -> None:
     questions = rows["questions"][:7]
     asked = index.retriever.embed_questions(questions).astype(np.float64)

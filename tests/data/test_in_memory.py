@@ -126,7 +126,7 @@ def test_a_file_that_is_there_is_left_as_it_is_and_others_get_other_names(tmp_pa
         (
             "supervised",
             [EXAMPLES[0], {**EXAMPLES[0], "positive_ctxs": [{"title": "t"}]}],
-            "argument[1]: positive_ctxs[0]: no 'text' in the row (it has 'title')",
+            "argument[1]: positive_ctxs[0]: no 'text' or 'contents' in the row (it has 'ti",
         ),
         ("passages", [], "argument: there is no row"),
         ("passages", "passages.jsonl", "argument: a list of texts or mappings, or a datasets.Data"),

@@ -98,6 +98,43 @@ def test_a_prefix_is_read_as_part_of_the_text(tokenizer):
     )
 
 
+def test_special_tokens_of_a_prefix_are_special_and_those_of_a_text_are_not(tokenizer):
+    known = [token for token in tokenizer.all_special_tokens if token != tokenizer.unk_token]
+    prefixes = [f"{token} the moon " for token in known] + [f"the {known[0]}moon: {known[-1]}"]
+    for prefix in prefixes:
+        template = RetrieverTemplate(tokenizer, max_length=500, prefix=prefix)
+        plain = RetrieverTemplate(tokenizer, max_length=500)
+        assert template.questions([TEXT, ""]) == [ids(tokenizer, prefix + t) for t in (TEXT, "")]
+        expected = [ids(tokenizer, prefix + TEXT)]
+        assert template([" "], [TEXT]) == expected
+        # What a title makes of the text behind it, it makes of it behind the prefix too.
+        (titled,), (without,) = template([TITLE], [TEXT]), plain([TITLE], [TEXT])
+        shared = len(plain([""], [TEXT])[0]) // 2
+        assert titled[-shared:] == without[-shared:]
+        special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+
+        def count(row, special=special):
+            return sum(one in special for one in row)
+
+        around = len(template._head) + len(template._tail)
+        written = count(ids(tokenizer, prefix, add_special_tokens=False))
+        assert written >= 1
+        for text in (MARKUP, f"{known[0]} {TEXT}", f"\U0010ffff{known[0]}\U0010ffff moon"):
+            for row in (*template.questions([text]), *template([""], [text])):
+                assert count(row) == around + written
+        assert template.fingerprint != plain.fingerprint
+
+
+def test_a_chat_like_prefix_is_read_as_transformers_reads_it(llama):
+    prefix = "<|im_start|>the garden\nfind what answers<|end|>\n<|im_start|>"
+    template = RetrieverTemplate(llama, max_length=500, prefix=prefix, append_eos=True)
+    end = llama.eos_token_id
+    assert template.questions([TEXT]) == [[*ids(llama, prefix + TEXT), end]]
+    around = [ids(llama, f"{prefix}{text}") for text in ("", "<|end|>")]
+    (row,) = template.questions(["<|end|>"])
+    assert row.count(end) == around[0].count(end) + 1 and row != [*around[1], end]
+
+
 def test_end_of_sequence_is_appended_once(t5, llama, bert):
     ending = RetrieverTemplate(llama, max_length=8, append_eos=True)
     assert ending.questions([TEXT, "moon"])[0][-1] == llama.eos_token_id
@@ -263,6 +300,18 @@ def test_markup_in_passages_and_questions_is_never_a_special_token(t5, llama):
         target = template.target(MARKUP)
         assert special.isdisjoint(passage)
         assert special.isdisjoint(target[:-1] if family == "encoder-decoder" else target)
+
+
+def test_special_tokens_of_a_question_prefix_are_special(t5, llama):
+    for tokenizer, family in ((t5, "encoder-decoder"), (llama, "causal")):
+        prefix = f"moon {tokenizer.eos_token} Question: "
+        template = LikelihoodTemplate(tokenizer, family=family, question_prefix=prefix)
+        read = [
+            *template.context(template.passages([""], [TEXT])[0]),
+            *template.target("</s> moon"),
+        ]
+        own = 2 if family == "encoder-decoder" else 0  # ends of context and target
+        assert read.count(tokenizer.eos_token_id) == 1 + own
 
 
 def test_the_chat_template_wraps_the_prompt_and_the_prefix_begins_the_answer(llama):

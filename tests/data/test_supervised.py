@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from art.data import json_lists
 from art.data.formats import Passage, SupervisedExample, read_supervised
-from art.data.records import content_id
+from art.data.records import comparable, content_id
 from art.data.supervised_store import SupervisedStore
 from art.errors import CorruptionError, DataError
 
@@ -216,45 +216,104 @@ def store(folder: Path, *rows: dict) -> SupervisedStore:
 def test_a_store_gives_back_what_it_was_built_from(rows, tmp_path_factory):
     rows = [*rows, row("who?", [context("moon")])]
     built = store(tmp_path_factory.mktemp("store"), *rows)
-    kept = [one for one in rows if one["positive_ctxs"]]
-    assert list(built.questions) == built.questions[:] == [one["question"] for one in kept]
+    kept: dict[str, list[dict]] = {}  # by what they ask
+    for one in rows:
+        if one["positive_ctxs"]:
+            kept.setdefault(comparable(one["question"]), []).append(one)
+    asked = [same[0]["question"] for same in kept.values()]
+    assert list(built.questions) == built.questions[:] == asked
     assert len(built) == len(kept)
     texts = [(one.title, one.text) for one in built.contexts]
     assert len(set(texts)) == len(texts) == len(built.keys)
-    for place, one in enumerate(kept):
-        assert built.answers(place) == tuple(one["answers"])
+    for place, same in enumerate(kept.values()):
+        answers = [answer for one in same for answer in one["answers"]]
+        assert list(dict.fromkeys(built.answers(place))) == list(dict.fromkeys(answers))
         for found, name in (
             (built.positives, "positive_ctxs"),
             (built.hard_negatives, "hard_negative_ctxs"),
             (built.negatives, "negative_ctxs"),
         ):
-            wanted = [(each["title"], each["text"]) for each in one[name]]
-            assert [texts[row] for row in found(place).tolist()] == wanted
+            wanted = dict.fromkeys(
+                (each["title"], each["text"]) for one in same for each in one[name]
+            )
+            assert [texts[row] for row in found(place).tolist()] == list(wanted)
 
 
-def test_passages_with_one_id_or_one_text_have_one_key(tmp_path):
+def test_passages_with_one_id_and_text_or_one_title_and_text_have_one_key(tmp_path):
     built = store(
         tmp_path,
         row("a", [context("moon", 5)], [context("the moon", "5"), context("sun"), context("x", 9)]),
         row("b", [context("sun")], [context("moon", 6)], [context("sun", title="s")]),
+        row("c", [context("moon", 5, title="m")], [context(" ", 5, "t"), context("", 5, "u")]),
     )
-    moon, other_moon, sun, x, titled_sun = range(5)
+    moon, the_moon, sun, x, titled_sun, titled_moon, t, u = range(8)
     assert built.positives(1).tolist() == [sun] and built.hard_negatives(1).tolist() == [moon]
-    assert built.keys[moon] == built.keys[other_moon]
-    assert len(set(built.keys[[moon, sun, x, titled_sun]].tolist())) == 4
+    assert built.keys[moon] == built.keys[titled_moon]
+    others = [moon, the_moon, sun, x, titled_sun, t, u]
+    assert len(set(built.keys[others].tolist())) == len(others)
     assert built.keys.dtype == np.uint64
+
+
+def test_one_id_for_several_texts_is_said_with_an_example_also_from_the_cache(tmp_path):
+    rows = [
+        row("a", [context("moon", 0)], [context("sea", 7)]),
+        row("b", [context("sun", 0)], [context("moon", 0), context("sand", 7)]),
+        row("c", [context("sun", 0, "titled")], [context("sea", 8)]),
+    ]
+    note = (
+        "2 passage ids stand for several texts, such as '{}' for '{}' and '{}': a passage is its "
+        "id and its text, so these are different passages"
+    )
+    for built in (store(tmp_path, *rows), store(tmp_path, *rows)):
+        (said,) = built.notes
+        assert said in (note.format(0, "moon", "sun"), note.format(7, "sea", "sand"))
+    titled = row("d", [context("sun", 0)], [context("sun", 0, "titled")])
+    assert store(tmp_path, titled).notes == []
+    chosen, negatives = built.select(1, seed=0, epoch=0, num_hard_negatives=2)
+    found = [built.contexts[row].text for row in (chosen, *sorted(negatives.tolist()))]
+    assert found == ["sun", "moon", "sand"]  # the other passage called 0 is a negative
+
+
+def test_a_question_in_several_rows_is_one_with_the_passages_of_all(tmp_path):
+    rows = [
+        row("who ?", [context("moon", 1)], [context("sun", 2)], [context("sea", 3)]),
+        row("where ?", [context("sand", 4)]),
+        row(" who  ?", [context("sun", 2), context("moon", 1)], [context("sand", 4)]),
+        row("who ?", [], [context("unread")]),
+        row("who\t?", [context("moon", 5)], [], [context("rain")]),
+    ]
+    rows[2]["answers"] = ["other", "WHO ?"]
+    (tmp_path / "rest").mkdir()
+    path = write(tmp_path / "rest" / "more.tsv", "query_text\tgold_passage\nwhere ?\train\n")
+    first = write(tmp_path / "train.json", json.dumps(rows))
+    built = SupervisedStore.open_or_build([first, path], cache=tmp_path, progress=False)
+    assert built.questions[:] == ["who ?", "where ?"]
+    assert built.answers(0) == ("WHO ?", "other", "WHO\t?") and built.answers(1) == ("WHERE ?",)
+    moon, sun, sea, sand, rain = range(5)
+    assert [one.text for one in built.contexts] == ["moon", "sun", "sea", "sand", "rain"]
+    assert built.positives(0).tolist() == [moon, sun]
+    assert built.hard_negatives(0).tolist() == [sun, sand]
+    assert built.negatives(0).tolist() == [sea, rain]
+    assert built.positives(1).tolist() == [sand, rain]
+    _, chosen = built.select(0, seed=0, epoch=0, num_hard_negatives=9)
+    assert sorted(chosen.tolist()) == [sea, sand, rain]  # what answers it is no negative
+    assert built.notes == [
+        f"1 of 6 examples have no positive passage and are left out ({first}: entry 4)",
+        "3 of 6 examples ask what one before them asks, such as ' who  ?': they are one question, "
+        "with the passages of all of them; 2 questions",
+    ]
 
 
 def test_examples_without_a_positive_are_counted_also_from_the_cache(tmp_path):
     rows = [row("a", [context("moon")]), *(row(f"q{i}", [], [context("sun")]) for i in range(4))]
     first, again = store(tmp_path, *rows), store(tmp_path, *rows)
-    assert first.left_out == again.left_out
-    assert first.left_out.startswith("4 of 5 examples have no positive passage and are left out (")
-    assert "train.json: entry 2, " in first.left_out and "entry 5" not in first.left_out
+    assert first.notes == again.notes
+    assert first.notes[0].startswith("4 of 5 examples have no positive passage and are left out (")
+    assert "train.json: entry 2, " in first.notes[0] and "entry 5" not in first.notes[0]
     assert [one.text for one in first.contexts] == ["moon"]
     with pytest.raises(DataError, match="no example has a positive passage"):
         store(tmp_path, *rows[1:])
-    assert store(tmp_path, rows[0]).left_out == ""
+    assert store(tmp_path, rows[0]).notes == []
 
 
 def test_several_files_are_one_list_and_a_changed_one_is_read_again(tmp_path):
@@ -345,7 +404,7 @@ def many(tmp_path) -> SupervisedStore:
         tmp_path,
         row("a", [context("yes 0"), context("yes 1", 1)], hard, other),
         row("b", [context("yes 0")], hard[:1], other[:2]),
-        row("c", [context("yes 1", 1)], [context("not", 1), context("yes 1")]),
+        row("c", [context("yes 1", 1)], [context("yes 1", 1, "titled"), context("yes 1")]),
     )
 
 
@@ -385,7 +444,7 @@ def test_hard_negatives_come_first_each_as_often_and_others_make_up(many):
 
 def test_negatives_that_count_as_a_positive_are_never_chosen(many):
     positive, rows = many.select(2, seed=0, epoch=0, num_hard_negatives=2)
-    assert [many.contexts[row].text for row in many.hard_negatives(2).tolist()] == ["not", "yes 1"]
+    assert [many.contexts[row].text for row in many.hard_negatives(2).tolist()] == ["yes 1"] * 2
     assert many.contexts[positive].text == "yes 1" and rows.tolist() == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from art import distributed
-from art.data.formats import Passage, Question
+from art.data.formats import Passage, Question, read_questions
 from art.data.passages import PassageStore
 from art.errors import ArtError
 from art.evaluation import evaluate as module
@@ -117,13 +118,72 @@ def test_labels_that_can_never_be_found_are_counted_and_said(store: PassageStore
     assert "2 answers hold nothing to look for" in empty and "(questions b)" in empty
 
 
+@pytest.mark.parametrize(
+    ("question", "qrels", "said"),
+    [
+        (
+            Question("a", "?", positive_passage_ids=frozenset({"x1", "x2"})),
+            None,
+            "test: none of the 2 passages named by positive_passage_ids is in the corpus (x1, x2) "
+            "(give the corpus they are of; this one has ids like 'p0')",
+        ),
+        (Question("a", "?"), {"a": {"7": 1, "p0": 0}}, "none of the 1 passages named by judgement"),
+        (Question("a", "?"), {"a": {"p0": 0}}, "the judgements call no passage relevant to any"),
+        (Question("a", "?"), {"b": {"p0": 1}}, "no question id occurs in the relevance judgements"),
+        (Question("a", "?", answers=("", " \u200b")), None, "no answer holds anything to look for"),
+    ],
+)
+def test_labels_of_which_none_could_be_found_are_refused_before_the_search(
+    question, qrels, said, store: PassageStore
+):
+    class Unsearched:
+        def search(self, *_: Any) -> None:
+            pytest.fail("searched")
+
+    with pytest.raises(ArtError) as caught:
+        evaluate(PlainRetriever(), Unsearched(), store, [question], qrels=qrels)
+    assert said in str(caught.value)
+    with pytest.raises(ArtError):
+        by_rows([[0]], store, [question], qrels=qrels, ks=(1,))
+
+
+def test_one_label_that_can_be_found_is_enough_and_the_others_are_said(store: PassageStore):
+    lost = Question("a", "?", positive_passage_ids=frozenset({"lost"}))
+    result = by_rows([[0], [1]], store, [lost, Question("b", "?", ("number1",))], ks=(1,))
+    assert result.metrics == {"top_1": 0.5}
+    assert "1 of 1 passages named by positive_passage_ids are not" in result.notes[0]
+
+
+def test_answers_that_stand_in_no_passage_found_are_said(store: PassageStore):
+    questions = [Question("a", "?", ("of another corpus",)), Question("b", "?", ("nothing",))]
+    result = by_rows([[0, 1], [1, 0]], store, questions, ks=(2,))
+    assert result.metrics == {"top_2": 0.0}
+    assert result.notes == [
+        "no passage that was found answers any question: do the labels belong to this corpus?"
+    ]
+
+
+@pytest.mark.parametrize("name", ["id", "qid", "query_id", "queryId"])
+def test_judgements_are_looked_up_under_the_ids_that_questions_have(name, store, tmp_path):
+    numbers = [2, 3, 1]
+    rows = [{name: number, "query": f"question {number} ?"} for number in numbers]
+    (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    qrels = {str(number): {f"p{number}": 1, f"p{number + 9}": 2} for number in numbers}
+    ranking = [[number, 25, number + 9, *range(13, 20)] for number in numbers]
+    result = by_rows(ranking, store, read_questions(tmp_path / "q.jsonl"), qrels=qrels)
+    # Gains 1, 0, 2 where 2, 1 were possible.
+    expected = (1 + 2 / np.log2(4)) / (2 + 1 / np.log2(3))
+    assert result.metrics["ndcg@10"] == pytest.approx(expected, abs=1e-12)
+    assert result.metrics["mrr@10"] == 1.0 and result.notes == []
+
+
 def test_answers_in_letters_that_the_passages_lack_are_said(store: PassageStore):
     rows = [[0], [1]]
     greek = [Question("a", "x", ("Παρίσι", "巴黎")), Question("b", "y", ("title",))]
-    [note] = by_rows(rows, store, greek, ks=[1]).notes
+    note, _ = by_rows(rows, store, greek, ks=[1]).notes  # the other: that nothing was found
     assert "the answers of 1 of 2 questions" in note and "(cjk, greek)" in note and "(a)" in note
     known = [Question("a", "x", ("Παρίσι", "Paris")), Question("b", "y", ("1969",))]
-    assert not by_rows(rows, store, known, ks=[1]).notes
+    assert len(by_rows(rows, store, known, ks=[1]).notes) == 1
 
 
 def test_regular_expressions_match_when_asked(store: PassageStore):

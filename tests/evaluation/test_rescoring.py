@@ -10,12 +10,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-from art.data.formats import Passage, Question, Run, read_run
+from art.data.formats import Passage, Question, read_run
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
-from art.errors import ArtError, DataError, MismatchError
+from art.errors import ArtError, MismatchError
 from art.evaluation import rescoring
-from art.evaluation.rescoring import match_run, rescore_run
+from art.evaluation.rescoring import rescore_run
 from art.files import lock
 from art.teacher import grouped
 from art.teacher.cached import CachedTeacher
@@ -204,38 +204,3 @@ def test_blocks_do_not_show(tiny_t5: Path, store, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(grouped, "_BATCHES_AT_ONCE", 1000)
     np.testing.assert_allclose(scores(), in_blocks, rtol=0, atol=1e-5)
     assert (np.isfinite(in_blocks) == (ROWS >= 0)).all()
-
-
-def run_of(question_ids: list[str], passage_ids: list[list[str]]) -> Run:
-    width = max(map(len, passage_ids), default=0)
-    return Run(question_ids, passage_ids, np.zeros((len(question_ids), width), np.float32))
-
-
-def test_a_run_is_matched_by_ids_in_its_own_order(store) -> None:
-    run = run_of(["b", "a"], [["p7"], ["p3", "p59"]])
-    questions, rows = match_run(run, QUESTIONS, store, where="run.trec")
-    assert [question.question_id for question in questions] == ["b", "a"]
-    assert rows.tolist() == [[7, -1], [3, 59]]
-
-
-@pytest.mark.parametrize(
-    ("run", "kind", "complaint"),
-    [
-        (
-            run_of(["a", "x", "y"], [["p1"], ["p1"], ["p1"]]),
-            MismatchError,
-            "run.trec: 2 of 3 questions of the run are not among the questions given (x, y)",
-        ),
-        (
-            run_of(["a", "b"], [["p1", "q"], ["p2", "q"]]),
-            MismatchError,
-            "run.trec: 1 of 3 passages of the run are not in the corpus (q)",
-        ),
-        (run_of(["a"], [[]]), DataError, "run.trec: the run holds no passage"),
-        (run_of([], []), DataError, "run.trec: the run holds no passage"),
-    ],
-)
-def test_a_run_of_other_questions_or_passages_is_refused(store, run, kind, complaint) -> None:
-    with pytest.raises(kind) as caught:
-        match_run(run, QUESTIONS, store, where="run.trec")
-    assert str(caught.value).startswith(complaint)

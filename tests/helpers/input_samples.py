@@ -110,7 +110,9 @@ def row_files() -> list[RowFile]:
         RowFile("passages.jsonl", _json_lines(passages), _num_passages, lines),
         RowFile("passages.jsonl.gz", _json_lines(passages), _num_passages, lines),
         RowFile("distinct.jsonl", _json_lines(passages), _num_distinct, lines),
-        RowFile("questions.txt", b"who?\n\nwhat is it?\r\nwhere\n", _num_questions, lines),
+        RowFile(
+            "questions.txt", b"who?\n\nwhat is it?\r\nwhere\n", _num_questions, row_counts.num_asked
+        ),
         RowFile("questions.csv", _csv(answered), _num_questions, csv_rows),
         RowFile("questions.tsv", _csv(answered), _num_questions, row_counts.num_questions),
         RowFile("queries.tsv", plain, _num_questions, row_counts.num_questions),

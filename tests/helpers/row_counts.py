@@ -8,6 +8,11 @@ import json
 from collections.abc import Iterator
 
 _HEADER = ("query-id", "query_id", "queryid", "qid", "query", "question-id", "question_id")
+_IDS = {"id", "docid", "pid", "passageid", "psgid", "corpusid", "docno"}
+_QUESTION_IDS = {"id", "qid", "queryid", "questionid"}
+_QUESTIONS = {"question", "query", "text", "questiontext", "querytext"}
+_ASKED = {"question", "query", "text", "question_text", "query_text"}
+_TEXTS = {"text", "contents", "content", "passage", "passagetext", "document", "body", "paragraph"}
 
 
 def num_lines(data: bytes) -> int:
@@ -26,12 +31,12 @@ def num_judgements(data: bytes) -> int:
 def num_passages(data: bytes) -> int:
     """Count the rows of a .tsv of passages: csv under a header, else lines."""
     filled = [line for line in _lines(data) if _text(line).strip()]
-    header = {name.strip(' "').lower() for name in _row(filled[0]).split("\t")} if filled else set()
-    if {"id", "text"} <= header:
+    header = {_squeezed(name) for name in _row(filled[0]).split("\t")} if filled else set()
+    if header & _IDS and header & {"text", "contents"}:
         starts = list(_csv_rows(data))
         place = _lines(data).index(filled[0])
         return len([start for start in starts if start != place])
-    return num_lines(data)
+    return num_lines(data) - _names_two_columns(filled, _IDS, _TEXTS)
 
 
 def num_questions(data: bytes) -> int:
@@ -44,7 +49,15 @@ def num_questions(data: bytes) -> int:
         # Without the quotation marks of csv.
         if isinstance(ast.literal_eval(answers.strip('" \r\n').replace('""', '"')), list):
             return num_csv_rows(data)
-    return num_lines(data)
+    filled = [line for line in lines if _text(line).strip()]
+    return num_lines(data) - _names_two_columns(filled, _QUESTION_IDS, _QUESTIONS)
+
+
+def num_asked(data: bytes) -> int:
+    """Count the lines of a .txt of questions, without a first one that is a column's name."""
+    filled = [_text(line).strip() for line in _lines(data) if _text(line).strip()]
+    first = next((line for line in filled if "\ufffd" not in line), "")  # the others cannot be read
+    return len(filled) - (first.lower() in _ASKED)
 
 
 def num_csv_rows(data: bytes) -> int:
@@ -77,7 +90,25 @@ def num_below_header(data: bytes) -> int:
     return num_csv_rows(data) - 1
 
 
+def _names_two_columns(filled: list[bytes], ids: set[str], texts: set[str]) -> bool:
+    """Return whether the first line that is not blank names an id and a text, or any word."""
+    readable = (_row(line) for line in filled if "\ufffd" not in _text(line))
+    names = next(readable, "").split("\t")
+    if len(names) != 2:
+        return False
+    first, second = map(_squeezed, names)
+    if first in ids and (second in texts or len(names[1].strip(' "').split()) == 1):
+        return True
+    return first in texts and second in ids
+
+
+def _squeezed(name: str) -> str:
+    return "".join(letter for letter in name.strip(' "\r').lower() if letter not in "-_ ")
+
+
 def _lines(data: bytes) -> list[bytes]:
+    if b"\n" not in data:
+        data = data.replace(b"\r", b"\n")
     lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     return [line + b"\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]
 

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 from command import run
-from transformers import AutoTokenizer, DPRContextEncoder, DPRQuestionEncoder
+from transformers import (
+    AutoTokenizer,
+    ConvBertConfig,
+    ConvBertModel,
+    DPRContextEncoder,
+    DPRQuestionEncoder,
+)
 
 from art.data.passages import PassageStore
 from art.data.records import Passage
@@ -197,3 +203,23 @@ def test_the_index_of_another_retriever_is_refused(index, tiny_bert, tmp_path) -
     create_retriever(str(tiny_bert), pooling="mean", **LENGTHS).save(tmp_path / "other")
     with pytest.raises(MismatchError, match="made by retriever"):
         export(str(tmp_path / "other"), "faiss", tmp_path / "out", index=where)
+
+
+def test_an_encoder_that_padding_changes_is_exported_with_that_word(
+    tiny_bert, tmp_path, capsys
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    sizes = {"hidden_size": 32, "embedding_size": 32, "num_hidden_layers": 2}
+    sizes |= {"num_attention_heads": 4, "intermediate_size": 64, "vocab_size": len(tokenizer)}
+    model = ConvBertModel(ConvBertConfig(**sizes))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(5)
+    model.save_pretrained(tmp_path / "start")
+    tokenizer.save_pretrained(tmp_path / "start")
+    create_retriever(str(tmp_path / "start"), **LENGTHS).save(tmp_path / "art")
+    export(str(tmp_path / "art"), "sentence-transformers", tmp_path / "out")
+    word = "padding changes the vectors of convbert"
+    assert f"note: {word}: art encodes texts one length at a time" in capsys.readouterr().err
+    assert word in (tmp_path / "out" / "README.md").read_text()

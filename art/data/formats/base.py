@@ -32,14 +32,20 @@ class QuestionResult(NamedTuple):
     """What a result file says of one question.
 
     Attributes:
-        question_id: as the file names it.
+        question_id: of the question, or its place where the file gives no id.
         passages: ids and scores, best first.
         has_scores: whether the file has the scores; else they are minus the ranks.
+        question: its text; None where the file has none.
+        named: whether the file gives the id.
+        first_text: of its first passage; None where the file has none.
     """
 
     question_id: str
     passages: list[tuple[str, float]]
     has_scores: bool = True
+    question: str | None = None
+    named: bool = True
+    first_text: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from art.data.column_names import ID_KEYS, TEXT_KEYS, key_of
 from art.data.formats.base import FORMATS, PassageFormat
-from art.data.records import ID_KEYS, TEXT_KEYS, Passage, named_columns, passage_of
+from art.data.records import Passage, named_columns, passage_of
 from art.data.rows import BadRows, converted, csv_rows, plain_lines
 from art.errors import DataError
 
@@ -29,7 +30,8 @@ def _read(path: str | Path, bad_rows: BadRows | None) -> Iterator[tuple[int, Pas
 
 def _has_header(path: Path) -> bool:
     _, header = _first_line(path)
-    return not (set(header).isdisjoint(ID_KEYS) or set(header).isdisjoint(TEXT_KEYS))
+    names = dict.fromkeys(header, "")
+    return None not in (key_of(names, ID_KEYS), key_of(names, TEXT_KEYS))
 
 
 def _first_line(path: Path) -> tuple[int, list[str]]:

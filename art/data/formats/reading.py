@@ -7,8 +7,8 @@ counted and listed where bad rows are collected.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +18,14 @@ from art.data.formats.base import (
     JudgementFormat,
     PassageFormat,
     QuestionFormat,
+    QuestionResult,
     ResultFormat,
     SupervisedFormat,
     find_format,
     formats_of,
     resolved,
 )
-from art.data.records import Passage, Question, SupervisedExample
+from art.data.records import Passage, Question, SupervisedExample, merged_questions
 from art.data.rows import BadRows, refuse
 from art.errors import ArtError, DataError, RowError, notify, shown
 
@@ -37,11 +38,17 @@ class Run:
         question_ids: Q of them.
         passage_ids: best first, K of them for each question; fewer where fewer were found.
         scores: [Q, K] float32, -inf where there is no passage.
+        texts: of the questions by their ids, where the file has them.
+        unnamed: ids of questions that the file gives none, and which are called after their place.
+        first_texts: of each question's first passage by the question's id, where the file has it.
     """
 
     question_ids: list[str]
     passage_ids: list[list[str]]
     scores: NDArray[np.float32]
+    texts: Mapping[str, str] = field(default_factory=dict)
+    unnamed: Set[str] = frozenset()
+    first_texts: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_passages(source: str | Path, bad_rows: BadRows | None = None) -> Iterator[Passage]:
@@ -68,6 +75,8 @@ def numbered_passages(
 
 def read_questions(source: str | Path, bad_rows: BadRows | None = None) -> list[Question]:
     """Read a file of questions; one without an id is called after its line.
+
+    Rows without ids that ask the same and name passages are one question with all of them.
 
     Args:
         source: a file of a `QuestionFormat`, a folder that holds one (BEIR's) or is one, or what
@@ -107,15 +116,20 @@ def read_many_questions(
             unique = used[one.question_id] == 1
             own = one.question_id if unique else f"{label}:{one.question_id}"
             merged.append(replace(one, question_id=own))
+    merged = [one for _, one in merged_questions(list(enumerate(merged)), _named(sources))]
     final = Counter(question.question_id for question in merged)
     for question_id, count in final.items():
         if count > 1:
             raise DataError(
                 f"question id {question_id!r} still occurs {count} times after prefixing",
-                where=", ".join(str(source) for source in sources),
+                where=_named(sources),
                 hint="rename the files or the ids",
             )
     return merged
+
+
+def _named(sources: Sequence[str | Path]) -> str:
+    return ", ".join(map(str, sources))
 
 
 def read_supervised(
@@ -184,25 +198,32 @@ def read_run(path: str | Path, bad_rows: BadRows | None = None) -> Run:
     wanted = find_format(ResultFormat, Path(path))
     if wanted is None:
         raise _no_result_file(path, formats_of(ResultFormat))
-    found: dict[str, list[tuple[str, float]]] = {}
-    num_unscored = 0
-    for where, (question_id, hits, has_scores) in wanted.read(path, bad_rows):
-        if question_id in found:
-            what = f"the question id {shown(question_id)} stands twice"
+    found: dict[str, QuestionResult] = {}
+    for where, one in wanted.read(path, bad_rows):
+        if one.question_id in found:
+            what = f"the question id {shown(one.question_id)} stands twice"
             refuse(RowError(what, where=where), bad_rows)
         else:
-            found[question_id] = hits
-            num_unscored += not has_scores
-    if num_unscored:
+            found[one.question_id] = one
+    if num_unscored := sum(not one.has_scores for one in found.values()):
         notify(
             f"{path}: {num_unscored:,} of {len(found):,} questions come without scores: their "
             "passages keep their order, and minus the rank is the score"
         )
-    width = max(map(len, found.values()), default=0)
+    width = max((len(one.passages) for one in found.values()), default=0)
     scores = np.full((len(found), width), -np.inf, np.float32)
-    for position, hits in enumerate(found.values()):
-        scores[position, : len(hits)] = [score for _, score in hits]
-    return Run(list(found), [[name for name, _ in hits] for hits in found.values()], scores)
+    for position, one in enumerate(found.values()):
+        scores[position, : len(one.passages)] = [score for _, score in one.passages]
+    return Run(
+        list(found),
+        [[name for name, _ in one.passages] for one in found.values()],
+        scores,
+        texts={name: one.question for name, one in found.items() if one.question is not None},
+        unnamed={name for name, one in found.items() if not one.named},
+        first_texts={
+            name: one.first_text for name, one in found.items() if one.first_text is not None
+        },
+    )
 
 
 def run_format(path: str | Path) -> ResultFormat:
@@ -242,6 +263,7 @@ def _with_ids(
         if own:
             lines[own] = number
         kept.append((number, question))
+    kept = merged_questions(kept, path)
     named = []
     for number, question in kept:
         own = str(number)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from art.data.formats.base import FORMATS, QuestionResult, ResultFormat
-from art.data.hits import CONTEXT_KEYS, listed_hits, scored_hits
+from art.data.hits import asked_of, contexts_of, listed_hits, scored_hits
 from art.data.json_lists import ENTRY, is_mapping, json_members
 from art.data.rows import BadRows, converted, id_value
 
@@ -25,9 +25,11 @@ def _read(path: str | Path, bad_rows: BadRows | None) -> Iterator[tuple[str, Que
 def _result(member: tuple[str, dict[str, Any]], where: str) -> QuestionResult:
     name, contents = member
     question_id = id_value(name, "question id", where)
-    listed = next((contents[key] for key in CONTEXT_KEYS if key in contents), None)
-    if isinstance(listed, list):
-        return QuestionResult(question_id, *listed_hits(listed, where))
+    listed = contexts_of(contents)
+    if listed is not None:
+        _, question, first_text = asked_of(contents, listed, where)
+        hits = listed_hits(listed, where)
+        return QuestionResult(question_id, *hits, question, first_text=first_text)
     return QuestionResult(question_id, scored_hits(contents, where))
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from art.data.formats.base import FORMATS, QuestionResult, Ranking, ResultFormat
-from art.data.hits import CONTEXT_KEYS, listed_hits
+from art.data.hits import asked_of, contexts_of, listed_hits
 from art.data.json_lists import json_rows
 from art.data.records import Passage
-from art.data.rows import BadRows, converted, id_value
+from art.data.rows import BadRows, converted
 from art.errors import RowError
 
 _LINES = ".jsonl"
@@ -24,18 +24,24 @@ _LINES = ".jsonl"
 
 def _read(path: str | Path, bad_rows: BadRows | None) -> Iterator[tuple[str, QuestionResult]]:
     unit, rows = json_rows(Path(path), bad_rows)
-    for place, found in converted(rows, _hits, path, bad_rows, unit=unit):
-        own_id = found.question_id or str(place)
-        yield f"{path}:{unit}{place}", found._replace(question_id=own_id)
+    for place, found in converted(rows, _result, path, bad_rows, unit=unit):
+        # Only the number says where an entry without an id stands.
+        own = found if found.named else found._replace(question_id=str(place))
+        yield f"{path}:{unit}{place}", own
 
 
-def _hits(row: dict[str, Any], where: str) -> QuestionResult:
-    """Return what a row says; the question's id is empty where the row has none."""
-    contexts = next((row[key] for key in CONTEXT_KEYS if key in row), None)
-    if not isinstance(contexts, list):
+def _result(row: dict[str, Any], where: str) -> QuestionResult:
+    contexts = contexts_of(row)
+    if contexts is None:
         raise RowError("not a question with its `ctxs`", where=where)
-    own_id = "" if row.get("id") is None else id_value(row["id"], "question id", where)
-    return QuestionResult(own_id, *listed_hits(contexts, where))
+    own_id, question, first_text = asked_of(row, contexts, where)
+    return QuestionResult(
+        own_id or "",
+        *listed_hits(contexts, where),
+        question,
+        named=own_id is not None,
+        first_text=first_text,
+    )
 
 
 def _write(path: Path, rankings: Iterable[Ranking], _: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from art.errors import ArtError
 from art.files import write_text
 from art.interop.exports.base import EXPORTS, Export, Exported
 from art.interop.tokenizers import write_tokenizer, write_tokenizer_config
-from art.interop.towers import TowerParts, precision_notes
+from art.interop.towers import TowerParts, encoding_notes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -54,7 +54,7 @@ class DprPair(Export):
                 yield (
                     f"DPR's classes add no prefix: put {parts.prefix!r} before every {parts.side}"
                 )
-        yield from precision_notes(source.passage)
+        yield from encoding_notes(source.passage)
 
     def usage(self, source: Exported) -> str:
         """Return the lines that encode a question."""

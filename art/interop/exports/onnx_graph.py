@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,10 @@ from torch import Tensor, nn
 from art.errors import ArtError
 from art.interop.exports.base import EXPORTS, Export, Exported
 from art.interop.tokenizers import write_tokenizer
-from art.interop.towers import TowerParts, precision_notes
+from art.interop.towers import TowerParts, encoding_notes
+
+if TYPE_CHECKING:
+    from art.retriever.encoders import Tower
 
 _OUTPUT = "embedding"
 _PACKAGES = ("onnx", "onnxscript")
@@ -62,7 +65,7 @@ class OnnxGraph(Export):
                 f"tokenizer.json cuts at the passages' {passage.max_length} tokens; art cuts"
                 f" questions at {question.max_length}"
             )
-        yield from precision_notes(passage)
+        yield from encoding_notes(passage)
 
     def usage(self, source: Exported) -> str:
         """Return the lines that encode a text with onnxruntime."""
@@ -89,14 +92,13 @@ class OnnxGraph(Export):
 class _Graph(nn.Module):
     """A tower as a graph calls it: the mask in whole numbers, as tokenizers give it."""
 
-    def __init__(self, tower: nn.Module) -> None:
+    def __init__(self, tower: Tower) -> None:
         super().__init__()
         self.tower = tower
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return the vectors, [n, D], of ids and mask [n, L] int64."""
-        vectors: Tensor = self.tower(input_ids, attention_mask.bool())
-        return vectors
+        return self.tower.together(input_ids, attention_mask.bool())
 
 
 def _write_tower(parts: TowerParts, folder: Path) -> None:

@@ -21,7 +21,7 @@ from art.errors import ArtError
 from art.files import write_json
 from art.interop.exports.base import EXPORTS, Export, Exported
 from art.interop.tokenizers import title_joint, write_tokenizer, write_tokenizer_config
-from art.interop.towers import TowerParts, precision_notes
+from art.interop.towers import TowerParts, encoding_notes
 
 _PACKAGE = "sentence_transformers.models"
 _ROUTES = {"question": "query", "passage": "document"}
@@ -111,7 +111,7 @@ class SentenceTransformersFolder(Export):
             )
         if title_joint(passage) is None:
             yield "no string of title and text gives the tokens that art makes of a titled passage"
-        yield from precision_notes(passage)
+        yield from encoding_notes(passage)
 
     def usage(self, source: Exported) -> str:
         """Return the lines that encode a question and a passage."""

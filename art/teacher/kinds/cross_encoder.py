@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from art.data.batching import token_batches
 from art.data.encoding import TextEncoder
 from art.data.pairs import Asked, Ids, Pair, PassagePart, beside_passage, joined
 from art.data.tokens import pad
@@ -215,7 +214,7 @@ class CrossEncoder(TransformerTeacher):
             template,
             fingerprint=found.fingerprint("reranker 1", *own, quantization=quantization),
             batch_tokens=batch_tokens,
-        )
+        ).read_one_length()
 
     @classmethod
     def assumed_lengths(
@@ -248,8 +247,7 @@ class CrossEncoder(TransformerTeacher):
         self, firsts: Sequence[Ids], seconds: Sequence[Ids]
     ) -> Iterator[tuple[Pairs, Tensor]]:
         lengths = [len(one) + len(other) for one, other in zip(firsts, seconds, strict=True)]
-        # The longest batches first: if the memory does not suffice, it shows at once.
-        for batch in token_batches(lengths, self.batch_tokens)[::-1]:
+        for batch in self.batches(lengths):
             yield batch, self._relevance([firsts[i] for i in batch], [seconds[i] for i in batch])
 
     def _relevance(self, questions: Sequence[Ids], passages: Sequence[Ids]) -> Tensor:
