@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt
 
@@ -22,6 +22,9 @@ _TAKEN = (
     "projection_size",
     "dtype",
 )
+
+
+Blended = Literal["teacher", "start", "bm25", "reranker"]
 
 
 class DataConfig(Section):
@@ -143,6 +146,11 @@ class RetrieverConfig(Section):
     freeze: Literal["question", "passage"] | None = Field(
         None, description="A tower that does not learn. Null: both learn."
     )
+    train_layers: PositiveInt | None = Field(
+        None,
+        description="How many layers learn, counted from the last; embeddings and lower layers "
+        "stay as they are, without backward pass, gradient and Adam's moments. Null: all learn.",
+    )
     dropout: Share | None = Field(
         None, description="Dropout of hidden states and attention (paper: 0.1). Null: the model's."
     )
@@ -197,10 +205,23 @@ class TeacherConfig(Section):
         "{quant_method: bitsandbytes, load_in_4bit: true}; each method needs its own package. "
         "Null: as the model was saved.",
     )
-    temperature: Positive = Field(
+    temperature: Positive | Literal["auto"] = Field(
         1.0,
         description="Divisor of the scores before the softmax (paper: 1.0). Small models give "
-        "nearly flat soft labels: try 0.2.",
+        "nearly flat soft labels: try 0.2. auto: found from the first scores, once, so that the "
+        "mean entropy of the soft labels is half of log top_k.",
+    )
+    blend: Annotated[dict[Blended, Positive], Field(min_length=1)] | None = Field(
+        None,
+        description="Weights of what soft labels are made of, such as {teacher: 1, start: 1}: the "
+        "teacher, the start (the retriever before training), bm25, a reranker. Each counts in "
+        "units of its own spread among a question's passages, measured once, on the first ones; "
+        "`temperature` divides their weighted mean. Null: the teacher's scores as they are.",
+    )
+    reranker: str | None = Field(
+        None,
+        description="Cross-encoder whose scores `blend` weighs, a hub name or folder; dtype, "
+        "max_length and batch_tokens are those of this section. Null: none.",
     )
     reduction: Literal["mean", "sum"] = Field(
         "mean",

@@ -40,7 +40,7 @@ class Stage:
 
 # Sections that had another name; what still says it is refused in one line.
 _RENAMED = {"scorer": "teacher"}
-_MAPPINGS = {"teacher.quantization"}  # the only setting that is one
+_MAPPINGS = {"teacher.blend", "teacher.quantization"}  # the only settings that are
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = (), *, choices: Choices) -> Config:
@@ -255,7 +255,7 @@ def parse_overrides(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
 
 def _value(text: str, *, mapping: bool) -> Any:
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, _UniqueKeyLoader)
     except yaml.YAMLError:
         return text  # such as `@file`, which is not YAML but plain text
     # `query: ` is a prefix.

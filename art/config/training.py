@@ -58,6 +58,12 @@ class TrainingConfig(Section):
         description="Who finds the K passages: the retriever (paper), BM25, or half from each, "
         "for encoders too weak to find anything at first.",
     )
+    candidate_depth: PositiveInt | None = Field(
+        None,
+        description="Passages that are found per question, of which K are taken from all over the "
+        "list, denser at its top: ranks 1, 2, 3, 6, 11 and 20 of 20 where K is 6. What is far away "
+        "is scored too, at no more cost. Null: the K nearest, as in the paper.",
+    )
     epochs: PositiveInt = Field(10, description="Passes over the questions (paper: 10).")
     max_steps: PositiveInt | None = Field(
         None, description="End after this many steps if that is sooner. Null: all epochs."

@@ -45,17 +45,31 @@ class TowerShape:
         """Return the operations of the vector of one text of L tokens."""
         return self.stack.flops(tokens) + 2 * self.head_parameters
 
+    def learning_share(self, train_layers: int | None) -> float:
+        """Return which share of the layers learn where so many do; all of them where None."""
+        if train_layers is None or not self.num_layers:
+            return 1.0
+        return min(train_layers / self.num_layers, 1.0)
 
-def training_flops(forward: float, *, trainable: bool = True, recomputed: bool = False) -> float:
+    def num_learning(self, train_layers: int | None) -> int:
+        """Return how many parameters then learn; of layers, their matrices are counted."""
+        if train_layers is None:
+            return self.num_parameters
+        layers = self.learning_share(train_layers) * self.stack.matrix_parameters
+        return round(layers) + self.head_parameters
+
+
+def training_flops(forward: float, *, share: float = 1.0, recomputed: bool = False) -> float:
     """Return the operations of a forward and backward pass.
 
     Args:
         forward: operations of the forward pass.
-        trainable: False for a frozen tower, which has no backward pass.
+        share: of the layers that learn, counted from the last; the others have no backward pass.
+            0 for a frozen tower.
         recomputed: activations are computed again in the backward pass.
     """
     # Each product has two factors, and the gradient of either costs as much as the product.
-    return forward * (3 + recomputed if trainable else 1)
+    return forward * (1 + share * (2 + recomputed))
 
 
 def search_flops(num_questions: int, num_passages: int, embedding_size: int) -> float:
@@ -111,19 +125,32 @@ def student_memory(num_parameters: int, num_learning: int) -> int:
 
 
 def activation_memory(
-    tower: TowerShape, num_tokens: float, dtype: str, *, recomputed: bool = False
+    tower: TowerShape,
+    num_tokens: float,
+    dtype: str,
+    *,
+    share: float = 1.0,
+    recomputed: bool = False,
 ) -> float:
     """Return about how many bytes wait for the backward pass of so many padded tokens.
+
+    Args:
+        tower: which reads them.
+        num_tokens: padding included.
+        dtype: what the tower computes in.
+        share: see `training_flops`.
+        recomputed: activations are computed again in the backward pass.
 
     Source: Korthikanti et al. 2022, section 4.1 (a guide value: models differ by some tens of
     per cent, and attention that is not fused keeps its matrix too).
     """
-    all_of_it = num_tokens * tower.hidden_size * tower.num_layers * _ACTIVATION_BYTES[dtype]
-    if not recomputed or not tower.num_layers:
+    num_layers = share * tower.num_layers  # only those that learn keep anything
+    all_of_it = num_tokens * tower.hidden_size * num_layers * _ACTIVATION_BYTES[dtype]
+    if not recomputed or not num_layers:
         return all_of_it
     # Each layer's input, and one layer's activations at a time.
-    inputs = num_tokens * tower.hidden_size * tower.num_layers * _ITEM_BYTES[dtype]
-    return inputs + all_of_it / tower.num_layers
+    inputs = num_tokens * tower.hidden_size * num_layers * _ITEM_BYTES[dtype]
+    return inputs + all_of_it / num_layers
 
 
 def teacher_memory(

@@ -22,8 +22,10 @@ from art.planning.work import (
     count_work,
     encodes_twice,
     flops_by_phase,
+    learning_share,
     seconds_by_phase,
 )
+from art.retriever.backbones import TowerName
 from art.teacher.costs import TeacherShape
 from art.training.plan import check_corpus, plan_run
 from art.training.run_folder import RunFolder
@@ -146,19 +148,21 @@ def _unit_flops(parts: Inventory, lengths: Lengths, *, num_processes: int) -> Un
             parts.basis.append(f"nothing is known here of the size of {name}")
     if tower is None or (teacher is None and parts.teacher_settings is not None):
         return None
+    if "reranker" in parts.method.blended:
+        parts.basis.append("what the reranker of teacher.blend takes is not counted")
     num_questions = config.training.questions_per_micro_batch
     recomputed = config.retriever.activation_checkpointing
 
-    def learning(texts: list[int], count: int, name: str) -> float:
+    def learning(texts: list[int], count: int, name: TowerName) -> float:
         forward = count * tower.flops(costs.expected_longest(texts, count))
-        trainable = config.retriever.freeze != name
-        return costs.training_flops(forward, trainable=trainable, recomputed=recomputed)
+        share = learning_share(config, tower, name)
+        return costs.training_flops(forward, share=share, recomputed=recomputed)
 
-    def contrasting(texts: list[int], count: int, name: str) -> float:
+    def contrasting(texts: list[int], count: int, name: TowerName) -> float:
         forward = count * float(np.mean([tower.flops(length) for length in texts]))
-        trainable = config.retriever.freeze != name
+        share = learning_share(config, tower, name)
         again = forward if encodes_twice(config, num_processes) else 0.0
-        return again + costs.training_flops(forward, trainable=trainable, recomputed=recomputed)
+        return again + costs.training_flops(forward, share=share, recomputed=recomputed)
 
     each = parts.method.passages_per_item
     pair, pair_again = _pair_flops(teacher, lengths)

@@ -159,9 +159,12 @@ class Inventory:
             parameters = list(self.retriever.parameters())
             learning = sum(one.numel() for one in parameters if one.requires_grad)
             return sum(one.numel() for one in parameters), learning
-        size = self.tower.num_parameters if self.tower else 0
-        num_towers = self.config.retriever.num_towers
-        return num_towers * size, (num_towers - bool(self.config.retriever.freeze)) * size
+        settings, tower = self.config.retriever, self.tower
+        if tower is None:
+            return 0, 0
+        learning = tower.num_learning(settings.train_layers)
+        num_towers, num_frozen = settings.num_towers, bool(settings.freeze)
+        return num_towers * tower.num_parameters, (num_towers - num_frozen) * learning
 
     @property
     def vocab_sizes(self) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from art.planning import costs
 from art.planning.inventory import Inventory
 from art.planning.lengths import Lengths
 from art.planning.rates import REFERENCE
-from art.planning.work import Work
+from art.planning.work import Work, learning_share
 
 _ASSUMED_TEXT_BYTES = 700  # of a passage, where none are here
 
@@ -86,7 +86,11 @@ def _memory_of_the_retriever(
     return {
         "retriever: weights, gradients, Adam": costs.student_memory(*parts.num_parameters),
         "activations of a micro-batch, about": costs.activation_memory(
-            tower, tokens, dtype, recomputed=recomputed
+            tower,
+            tokens,
+            dtype,
+            share=learning_share(config, tower, "passage"),
+            recomputed=recomputed,
         ),
     }
 
@@ -166,6 +170,8 @@ def _disk_of_the_retriever(parts: Inventory, work: Work) -> dict[str, float]:
         return {}
     # The last two checkpoints each name an index, and a third is written beside them.
     num_indexes = min(3, work.num_refreshes)
+    if "start" in parts.method.blended:
+        num_indexes += 1  # its own, as long as the run lasts
     index = costs.index_bytes(work.num_passages, tower.embedding_size, parts.config.index.dtype)
     parameters, learning = parts.num_parameters
     # Three checkpoints while the oldest is still there, and that of the step which built the

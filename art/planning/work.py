@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 from art.config import Config
-from art.planning.costs import search_flops
+from art.planning.costs import TowerShape, search_flops
+from art.retriever.backbones import TowerName
 from art.training.methods import method_of
 from art.training.schedule import Action, Schedule
 
@@ -184,6 +185,12 @@ def encodes_twice(config: Config, num_processes: int) -> bool:
     training = config.training
     micro_batches = training.questions_per_step // training.questions_per_micro_batch
     return training.chunk_tokens is not None or micro_batches > num_processes
+
+
+def learning_share(config: Config, shape: TowerShape, tower: TowerName) -> float:
+    """Return which share of a tower's layers learn; 0 for a frozen tower."""
+    settings = config.retriever
+    return 0.0 if settings.freeze == tower else shape.learning_share(settings.train_layers)
 
 
 def flops_by_phase(work: Work, unit: UnitFlops) -> dict[str, float]:

@@ -5,7 +5,8 @@ settings    what turns texts into vectors besides the weights, and `retriever.js
 loading     from a folder of ours, any Hugging Face model, a DPR pair or word vectors
 starts      the models that a name stands for, and the settings they state themselves
 sentence_transformers_folder   what a folder of sentence-transformers says
-backbones   a Hugging Face encoder made ready to train: its class, layers, poolers, dropout
+backbones   a Hugging Face encoder made ready to train: its class, poolers, dropout
+layers      an encoder's layers: only the first are kept, or only the last learn
 projection  the linear layers behind a tower's pooling, where it has some
 static      a table of word vectors as an ordinary Hugging Face model
 one_length  towers whose vectors padding would change, found out as they load

@@ -1,4 +1,4 @@
-"""One Hugging Face encoder, made ready to train: its class, layers, poolers, dropout, limits."""
+"""One Hugging Face encoder, made ready to train: its class, poolers, dropout, limits."""
 
 from __future__ import annotations
 
@@ -189,40 +189,6 @@ def _bert_inside(source: str, config: PreTrainedConfig, tower: TowerName) -> Pre
     shared = BertConfig().to_dict().keys() - {"architectures", "model_type"}
     fields = {name: value for name, value in config.to_dict().items() if name in shared}
     return _load(BertModel, source, BertConfig(**fields), bert.state_dict())
-
-
-def cut_layers(backbone: PreTrainedModel, num_layers: int) -> None:
-    """Keep only the first layers; the config follows, and a final norm stays.
-
-    Raises:
-        ConfigError: the model has no list of layers, or fewer of them.
-    """
-    config = backbone.config
-    total = getattr(config, "num_hidden_layers", None)
-    found = next(
-        (
-            (owner, name, layers)
-            for owner in backbone.modules()
-            for name, layers in owner.named_children()
-            if isinstance(layers, nn.ModuleList) and len(layers) == total
-        ),
-        None,
-    )
-    if total is None or found is None:
-        raise ConfigError(f"num_layers is {num_layers}, but {config.model_type} has no layers")
-    if not 1 <= num_layers <= total:
-        raise ConfigError(f"num_layers is {num_layers}, but the model has {total}")
-    owner, name, layers = found
-    setattr(owner, name, layers[:num_layers])
-    # Newer configs also list one entry per layer (`layer_types`), and check that lengths agree.
-    changed: dict[str, Any] = {
-        field: value[:num_layers]
-        for field, value in config.to_dict().items()
-        if isinstance(value, list) and "layer" in field and len(value) == total
-    }
-    for field, value in changed.items():
-        setattr(config, field, value)
-    config.num_hidden_layers = num_layers
 
 
 def num_positions(backbone: PreTrainedModel) -> int | None:

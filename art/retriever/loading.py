@@ -19,6 +19,7 @@ from art.data.prompts import lacks_end
 from art.errors import ArtError, ConfigError, notify
 from art.retriever import backbones
 from art.retriever.encoders import Retriever, Tower
+from art.retriever.layers import cut_layers, train_upper_layers
 from art.retriever.one_length import read_one_length
 from art.retriever.projection import Projection, new_projection, read_projection
 from art.retriever.settings import (
@@ -71,6 +72,7 @@ def create_retriever(
     dtype: Literal["float32", "bfloat16"] | None = None,
     activation_checkpointing: bool = False,
     freeze: Literal["question", "passage"] | None = None,
+    train_layers: int | None = None,
     dropout: float | None = None,
     seed: int = 1234,
     cache: Path | None = None,
@@ -100,6 +102,8 @@ def create_retriever(
         dtype: what the backbone computes in; default float32.
         activation_checkpointing: recompute activations in the backward pass.
         freeze: the tower that does not learn.
+        train_layers: how many layers learn, counted from the last; embeddings and lower layers do
+            not. Default all, embeddings too.
         dropout: of hidden states and attention; default the model's own.
         seed: of the projection's first weights.
         cache: where converted models are kept; `files.cache_folder()` when None.
@@ -137,6 +141,10 @@ def create_retriever(
         if retriever.settings.tied:
             raise ConfigError(f"freeze is {freeze}, but the towers are tied", hint="untie them")
         getattr(retriever, f"{freeze}_tower").requires_grad_(False)
+    if train_layers is not None:
+        for tower in {retriever.question_tower, retriever.passage_tower}:
+            if tower.trainable:
+                train_upper_layers(tower, tower.backbone, train_layers)
     if activation_checkpointing:
         _checkpoint_activations(retriever)
     return retriever
@@ -283,7 +291,7 @@ def _tower(
     cut: int | None,
 ) -> Tower:
     if cut is not None:
-        backbones.cut_layers(backbone, cut)
+        cut_layers(backbone, cut)
     return Tower(
         backbone,
         pooling=settings.pooling,

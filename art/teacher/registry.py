@@ -16,6 +16,9 @@ from art.teacher.base import KINDS, Teacher
 if TYPE_CHECKING:
     from art.data.formats import Question
 
+# Settings of the section that say what training makes of scores, whatever kind gave them.
+_OF_TRAINING = ("temperature", "blend", "reranker", "known_scores")
+
 __all__ = ["KINDS", "answers_for", "load_teacher", "setting_faults"]
 
 import_all(kinds.__name__, [*kinds.__path__])
@@ -35,13 +38,14 @@ def load_teacher(
         kind: of `KINDS`.
         answers: question → answer, from `answers_for`.
         settings: of the kind's `load`; those that mean nothing to it are passed over, because
-            `setting_faults` refuses the ones that were chosen.
+            `setting_faults` refuses the ones that were chosen, and so are those of training.
 
     Raises:
         ArtError: there is no such kind, or the model cannot be loaded or is of another one.
     """
     chosen = KINDS[kind]
-    own = {name: value for name, value in settings.items() if name not in chosen.unused}
+    others = (*chosen.unused, *_OF_TRAINING)
+    own = {name: value for name, value in settings.items() if name not in others}
     return chosen.load(model, answers=answers or {}, **own)
 
 

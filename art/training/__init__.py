@@ -9,6 +9,8 @@ contrastive     what contrastive steps read: labelled questions, pairs cut from 
 corpus          the passages of a run and its index
 candidates      who finds the K passages of a question
 prefetch        the pairs that the coming steps will score
+soft_labels     what they are made of, and at which temperature
+blend_sources   what soft labels are blended of besides the teacher's scores
 gradient_cache  large batches in little memory
 statistics      what a process saw in one step
 methods/        each method of training, one object in a file of its own
@@ -23,6 +25,7 @@ interruption    signals that end a run
 collapse        signs that a retriever has collapsed
 progress        seconds by phase, the progress line, `metrics.jsonl`
 trainer         a run in progress: its parts, its state, what is done between two steps
+acceleration    what accelerate is told, and the optimiser
 setup           from settings to a trainer
 run_log         what a run says and logs
 loop            train, fit, take_step, finish

@@ -66,6 +66,51 @@ def from_both(retriever: Candidates, bm25: Candidates) -> Candidates:
     return find
 
 
+def spread(candidates: Candidates, top_k: int, *, share: int) -> Candidates:
+    """Find K of the passages that `candidates` finds, from top to bottom of its lists.
+
+    Args:
+        candidates: finds D ≥ K passages, best first.
+        top_k: K.
+        share: how many of the K are spread over the D; behind them stand the best of the others.
+    """
+
+    def find(batch: Sequence[Sequence[str]]) -> np.ndarray:
+        return np.stack([_spread_first(rows, share)[:top_k] for rows in candidates(batch)])
+
+    return find
+
+
+def _spread_first(rows: np.ndarray, count: int) -> np.ndarray:
+    """Put `count` rows from all over a list first, the others behind them in their order.
+
+    Where a list ends early, -1 stands behind its last row, and stays there.
+    """
+    found = rows[rows >= 0]
+    chosen = spread_ranks(len(found), min(count, len(found)))
+    return np.concatenate([found[chosen], np.delete(found, chosen), rows[rows < 0]])
+
+
+def spread_ranks(depth: int, count: int) -> np.ndarray:
+    """Return some of the ranks of a list, the first and the last among them, denser at the top.
+
+    Each is about the same multiple of the one before: near passages differ more from each other
+    than far ones, and are what the retriever has to order.
+
+    Args:
+        depth: D, ranks of the list.
+        count: how many to choose, at most D.
+
+    Returns:
+        Ranks from 0, ascending, distinct, [count].
+    """
+    ranks = np.geomspace(1, max(depth, 1), count).round().astype(np.int64)
+    # Where rounding gives the same rank twice the next free one is taken; at the end, the last.
+    for place in range(1, count):
+        ranks[place] = max(ranks[place], ranks[place - 1] + 1)
+    return ranks - 1
+
+
 def num_from_retriever(top_k: int) -> int:
     """Return how many of K passages are the retriever's where both search; they stand first."""
     return (top_k + 1) // 2

@@ -161,6 +161,8 @@ def prune(run: RunFolder) -> None:
     states = [load_state(run, step) for step in builders.intersection(steps[:-_NUM_KEPT])]
     states += newest
     kept = {run.index_folder(state.index) for state in newest if state.index}
+    if any(state.keeps_start_index for state in newest):
+        kept.add(run.start_index_folder)
     kept |= {run.checkpoint_folder(state.step) for state in states}
     kept |= {run.best_folder(state.selection.best.step) for state in states if state.selection.best}
     for pattern in ("index/step-*", *(f"checkpoints/{kind}-*" for kind in _KINDS)):

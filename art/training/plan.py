@@ -67,6 +67,8 @@ def schedule_of(config: Config, num_items: int, *, num_labelled: int = 0) -> Sch
     else:
         refresh_steps = training.evaluate_steps if judged_on(config, method).corpus else None
     pairs_per_step = training.questions_per_step * method.pairs_per_question
+    # What soft labels wait for is found in the first prefetch: then there has to be one.
+    least = 2 if method.calibrates else 1
     return Schedule(
         num_questions=num_items,
         questions_per_step=training.questions_per_step,
@@ -78,7 +80,7 @@ def schedule_of(config: Config, num_items: int, *, num_labelled: int = 0) -> Sch
         refresh_steps=refresh_steps,
         evaluate_steps=training.evaluate_steps,
         save_steps=training.save_steps,
-        prefetch_steps=max(1, _PREFETCHED_PAIRS // pairs_per_step) if pairs_per_step else 1,
+        prefetch_steps=max(least, _PREFETCHED_PAIRS // pairs_per_step) if pairs_per_step else 1,
         seed=training.seed,
         labelled_share=training.labelled_share,
         num_labelled=num_labelled,

@@ -60,6 +60,9 @@ def _damage(run: RunFolder, step: int) -> CorruptionError | None:
         state = load_state(run, step)
         if teacher := state.fingerprints.get("teacher"):
             ScoreLog(run.scores_file, fingerprint=teacher, length=state.num_scores).close()
+        if reranker := state.fingerprints.get("reranker"):
+            length = state.num_reranker_scores
+            ScoreLog(run.reranker_scores_file, fingerprint=reranker, length=length).close()
     except CorruptionError as damage:
         return damage
     return None
@@ -129,6 +132,26 @@ def open_index(
             retriever = _builder(run, step, weights_at, damage)
     _notify_once(f"{damage}; embedding it again from the weights of step {step}")
     return corpus.embed(retriever, folder, f"index of step {step}")
+
+
+def open_start_index(run: RunFolder, *, corpus: RunCorpus, start: Retriever) -> Index:
+    """Open the index of step 0, or embed it where it is missing or damaged; every process calls it.
+
+    Args:
+        run: the run's folder.
+        corpus: that the run reads.
+        start: the retriever before training.
+    """
+    folder = run.start_index_folder
+    with distributed.fail_together():
+        index, damage = _whole(folder, corpus.store.fingerprint)
+        if index is not None and index.retriever_fingerprint != start.fingerprint():
+            index, damage = None, f"{folder}: is of another retriever than the run started from"
+    damage = next((one for one in distributed.gather_objects(damage) if one), None)
+    if damage is None:
+        assert index is not None
+        return index
+    return corpus.embed(start, folder, "index of the start")
 
 
 def _whole(folder: Path, store_fingerprint: str) -> tuple[Index | None, str | None]:

@@ -53,6 +53,16 @@ class RunFolder:
         """Return the place of what the evaluated questions found at a step."""
         return self.path / "evaluations" / f"step-{step:08d}.jsonl"
 
+    @property
+    def reranker_scores_file(self) -> Path:
+        """The scores of a reranker that is blended in."""
+        return self.path / "reranker-scores.log"
+
+    @property
+    def start_index_folder(self) -> Path:
+        """The index of step 0, of the retriever before training."""
+        return self.index_folder(f"step-{0:08d}")
+
     def index_folder(self, name: str) -> Path:
         """Return the place of an index.
 

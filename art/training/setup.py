@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import torch
-from accelerate import Accelerator, PartialState
-from accelerate.utils import DistributedType
 
 from art import distributed
 from art.config import Config
 from art.data.tokens import TokenStore
 from art.distributed import is_main
-from art.errors import ArtError
 from art.evaluation.pooled import Pool
 from art.retriever.bm25 import BM25
 from art.retriever.encoders import Retriever
@@ -25,9 +23,11 @@ from art.teacher.log_file import Records, read_known
 from art.teacher.registry import load_teacher
 from art.teacher.score_log import ScoreLog
 from art.training import checkpoints, recovery
+from art.training.acceleration import new_optimizer, start_accelerator
+from art.training.blend_sources import BlendModels, open_sources
 from art.training.contrastive import labelled_pool
 from art.training.corpus import RunCorpus
-from art.training.methods import Learner, LearnerParts
+from art.training.methods import Learner, LearnerParts, Method
 from art.training.plan import needs_teacher
 from art.training.progress import MetricsLog
 from art.training.run_data import RunData, open_data
@@ -36,8 +36,6 @@ from art.training.run_folder import RunFolder
 from art.training.selection import Evaluator
 from art.training.state import TrainState
 from art.training.trainer import Limits, Trainer
-
-_KINDS = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
 
 
 @dataclass(frozen=True)
@@ -48,14 +46,16 @@ class _Models:
         retriever: on its device.
         teacher: None where nothing has to be scored.
         corpus: with the token ids that the passage tower reads; None where the run reads none.
-        bm25: None where the method does not search by words, or where words find nothing for most
+        bm25: None where the method has no use for it, or where words find nothing for most
             questions.
+        blended: those that soft labels are blended of besides the teacher.
     """
 
     retriever: Retriever
     teacher: Teacher | None
     corpus: RunCorpus | None
     bm25: BM25 | None
+    blended: BlendModels
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ class _Past:
         fingerprints: of what the run reads, the same as then.
         metrics: cut back.
         teacher: with the scores given so far; None where nothing has to be scored.
+        reranker: likewise, of one that is blended in.
         known: scores to take over from other runs; None where there are none, and on other
             processes than the main one.
     """
@@ -73,6 +74,7 @@ class _Past:
     fingerprints: dict[str, str]
     metrics: MetricsLog
     teacher: CachedTeacher | None
+    reranker: CachedTeacher | None
     known: Records | None
 
 
@@ -87,10 +89,10 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Trainer:
         data = open_data(config)
         state = _last_state(run)
         models = _load_models(config, run, data, state, device)
-        accelerator = _accelerator(config, run)
-        optimizer = _optimizer(models.retriever, config)
+        accelerator = start_accelerator(config, run)
+        optimizer = new_optimizer(models.retriever, config)
         past = _resume(config, run, data, models, optimizer, state)
-        learner = _learner(config, data, models, past.teacher)
+        learner = _learner(config, run, data, models, past, state)
         pool = _pool(config, data, models.retriever, learner)
         notes = [*_notes(config, data, pool)]
         if is_main():
@@ -120,6 +122,7 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Trainer:
         corpus=models.corpus,
         evaluator=_evaluator(config, data, pool, past.teacher),
         teacher=past.teacher,
+        reranker=past.reranker,
         metrics=past.metrics,
         accelerator=accelerator,
         limits=Limits(
@@ -143,6 +146,7 @@ def _first_state(config: Config, data: RunData, past: _Past) -> TrainState:
         due=data.schedule.due(0),
         teacher_prompt=past.teacher.teacher.template.prompt if past.teacher else "",
         passage_tower_is_frozen=config.retriever.freeze == "passage",
+        keeps_start_index="start" in data.method.blended,
         fingerprints=past.fingerprints,
         versions=checkpoints.versions(),
         config=config.model_dump(mode="json"),
@@ -163,14 +167,15 @@ def _load_models(
     if needs_teacher(config, method, files.questions):
         teacher = _teacher(config, files.questions, state, device)
     if files.store is None:
-        return _Models(retriever, teacher, None, None)
+        return _Models(retriever, teacher, None, None, BlendModels())
     tokens = bm25 = None
     if method.encodes_corpus or data.schedule.refresh_steps is not None:
         tokens = _tokens_of(config)(files.store, retriever.passage_template)
-    if method.searches_words:
+    if method.searches_words or "bm25" in method.blended:
         language = config.data.language
         bm25 = BM25.build(files.store, language=language, cache=cache_folder(config))
-        if not bm25.check_use(files.questions.training, alone=not method.searches_index):
+        needed = not method.searches_index or "bm25" in method.blended
+        if not bm25.check_use(files.questions.training, alone=needed):
             bm25 = None
     settings = config.index
     corpus = RunCorpus(
@@ -180,7 +185,29 @@ def _load_models(
         batch_tokens=settings.batch_tokens,
         dtype=settings.dtype,
     )
-    return _Models(retriever, teacher, corpus, bm25)
+    blended = _blended(config, run, method, retriever if state is None else None, device)
+    return _Models(retriever, teacher, corpus, bm25, blended)
+
+
+def _blended(
+    config: Config, run: RunFolder, method: Method, new: Retriever | None, device: torch.device
+) -> BlendModels:
+    """Return the models of a blend; the start as it was just created, where this run begins."""
+    start = reranker = None
+    if "start" in method.blended:
+        start = _student(config, run, None) if new is None else copy.deepcopy(new)
+        start = start.to(device).requires_grad_(False).eval()
+    if "reranker" in method.blended:
+        assert config.teacher is not None and config.teacher.reranker is not None  # checked
+        shared = config.teacher.model_dump(include={"dtype", "max_length", "batch_tokens"})
+        reranker = load_teacher(
+            config.teacher.reranker,
+            kind="cross-encoder",
+            **shared,
+            device=device,
+            cache=cache_folder(config),
+        )
+    return BlendModels(start, reranker)
 
 
 def _resume(
@@ -196,7 +223,7 @@ def _resume(
     Raises:
         MismatchError: what the run reads has changed.
     """
-    fingerprints = data.files.fingerprints(models.teacher)
+    fingerprints = data.files.fingerprints(models.teacher) | models.blended.fingerprints()
     metrics = MetricsLog(run.metrics_file)
     if state:
         checkpoints.check_unchanged(run, state, fingerprints)
@@ -205,7 +232,7 @@ def _resume(
         metrics.cut_back(state.metrics_bytes if state else 0)
     teacher, store = models.teacher, data.files.store
     if teacher is None:
-        return _Past(fingerprints, metrics, None, None)
+        return _Past(fingerprints, metrics, None, None, None)
     # Whatever is scored, it is a passage of the corpus.
     assert config.teacher is not None and store is not None
     # Only at the beginning: from then on they are in the run's own log.
@@ -217,9 +244,18 @@ def _resume(
         length=state.num_scores if state else 0,
         mark=state.score_mark if state else None,
     )
-    cached = CachedTeacher(teacher, log, _tokens_of(config)(store, teacher.template))
+    tokens_of = _tokens_of(config)
+    cached = CachedTeacher(teacher, log, tokens_of(store, teacher.template))
     cached.num_scored = state.num_scored if state else 0
-    return _Past(fingerprints, metrics, cached, known)
+    reranker = None
+    if (model := models.blended.reranker) is not None:
+        log = ScoreLog(
+            run.reranker_scores_file,
+            fingerprint=model.fingerprint,
+            length=state.num_reranker_scores if state else 0,
+        )
+        reranker = CachedTeacher(model, log, tokens_of(store, model.template))
+    return _Past(fingerprints, metrics, cached, reranker, known)
 
 
 def _tokens_of(config: Config) -> Callable[..., TokenStore]:
@@ -228,16 +264,33 @@ def _tokens_of(config: Config) -> Callable[..., TokenStore]:
 
 
 def _learner(
-    config: Config, data: RunData, models: _Models, teacher: CachedTeacher | None
+    config: Config,
+    run: RunFolder,
+    data: RunData,
+    models: _Models,
+    past: _Past,
+    state: TrainState | None,
 ) -> Learner:
+    sources = {}
+    if data.method.blended:
+        assert models.corpus is not None  # what is blended is of passages
+        sources = open_sources(
+            run,
+            models.blended,
+            corpus=models.corpus,
+            bm25=models.bm25 if "bm25" in data.method.blended else None,
+            reranker=past.reranker,
+        )
     parts = LearnerParts(
         files=data.files,
         schedule=data.schedule,
         retriever=models.retriever,
         tokens_of=_tokens_of(config),
         corpus=models.corpus,
-        teacher=teacher,
+        teacher=past.teacher,
         bm25=models.bm25,
+        sources=sources,
+        calibration=state.calibration if state else None,
     )
     return data.method.learner(parts, data.sets)
 
@@ -310,62 +363,4 @@ def _teacher(
         )
     return load_teacher(
         **settings, answers=questions.answers, device=device, cache=cache_folder(config)
-    )
-
-
-def _accelerator(config: Config, run: RunFolder) -> Accelerator:
-    on_cpu = config.training.cpu or not torch.cuda.is_available()
-    kept = PartialState(cpu=on_cpu).device.type
-    if (kept == "cpu") != on_cpu:
-        raise ArtError(
-            f"training.cpu: accelerate keeps to the {kept}, which this process began with",
-            hint="start a new process; for a notebook, restart its kernel",
-        )
-    # Precision is the retriever's own affair: a launcher's mixed precision must not change results.
-    try:
-        accelerator = Accelerator(
-            cpu=on_cpu,
-            mixed_precision="no",
-            log_with=config.output.trackers or None,
-            project_dir=str(run.path / "trackers"),
-        )
-    except ValueError as error:
-        raise ArtError(f"output.trackers: {error}") from error
-    if accelerator.num_processes != distributed.world_size():
-        raise ArtError(
-            f"accelerate sees {accelerator.num_processes} processes, but there are "
-            f"{distributed.world_size()}",
-            hint="start with `accelerate launch --multi_gpu`, or plainly for one process",
-        )
-    if accelerator.distributed_type not in _KINDS:
-        raise ArtError(
-            f"accelerate is set up for {accelerator.distributed_type.value}, which this training "
-            "does not know",
-            hint="set up plain multi-GPU training with `accelerate config`",
-        )
-    missing = set(config.output.trackers) - {"all"} - {str(one) for one in accelerator.log_with}
-    if missing:
-        raise ArtError(
-            f"output.trackers: {', '.join(sorted(missing))} cannot be used",
-            hint="install its package",
-        )
-    if config.output.trackers:
-        accelerator.init_trackers("art", config={"config": config.to_yaml()})
-    return accelerator
-
-
-def _optimizer(retriever: Retriever, config: Config) -> torch.optim.Optimizer:
-    learning = [(name, p) for name, p in retriever.named_parameters() if p.requires_grad]
-    # Biases and normalisation weights are the vectors among the parameters; they do not decay.
-    decaying = [p for _, p in learning if p.ndim > 1]
-    others = [p for _, p in learning if p.ndim <= 1]
-    groups = [
-        {"params": decaying, "weight_decay": config.training.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=config.training.learning_rate,
-        betas=(0.9, 0.999),
-        eps=1e-8,
     )

@@ -23,6 +23,18 @@ class EpochPairs(Manifest):
     known: int = 0
 
 
+class Calibration(Manifest):
+    """What the first prefetched scores decide about a run's soft labels.
+
+    Attributes:
+        scales: source → its scale in the blend; empty where nothing is blended.
+        temperature: T.
+    """
+
+    scales: dict[str, float]
+    temperature: float
+
+
 class TrainState(Manifest):
     """All that a checkpoint says of its run; there is no random state.
 
@@ -39,8 +51,11 @@ class TrainState(Manifest):
         metrics_bytes: length of `metrics.jsonl`.
         num_scores: entries of the score log, which verifies its bytes itself.
         num_scored: pairs put through the teacher so far; the other entries were taken over.
+        num_reranker_scores: entries of the log of a blended reranker's scores.
         score_mark: how many scores there were before those of the steps under way were added,
             where several steps' are scored together.
+        calibration: of the soft labels; None where nothing is found from scores, or not yet.
+        keeps_start_index: whether the index of step 0 is read as long as the run lasts.
         teacher_prompt: the teacher's prompt as rendered; some chat templates insert today's date.
         passage_tower_is_frozen: whether every checkpoint holds the weights that built the index.
         fingerprints: of what the run reads, which must not change under it.
@@ -60,7 +75,10 @@ class TrainState(Manifest):
     metrics_bytes: int = 0
     num_scores: int = 0
     num_scored: int = 0
+    num_reranker_scores: int = 0
     score_mark: int | None = None
+    calibration: Calibration | None = None
+    keeps_start_index: bool = False
     teacher_prompt: str = ""
     passage_tower_is_frozen: bool
     fingerprints: dict[str, str]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
@@ -16,7 +18,7 @@ from art.evaluation.rankings import write_rankings
 from art.retriever.encoders import Retriever
 from art.retriever.index import Index
 from art.teacher.cached import CachedTeacher
-from art.teacher.grouped import score_grouped
+from art.teacher.grouped import Block, score_grouped
 from art.training import checkpoints, collapse
 from art.training.corpus import RunCorpus
 from art.training.interruption import Interrupted, Interruption
@@ -64,6 +66,7 @@ class Trainer:
         corpus: with the last index; None where the run reads none.
         evaluator: evaluates checkpoints.
         teacher: with the scores it already gave; None where nothing is scored.
+        reranker: likewise, of a reranker that soft labels are blended of.
         metrics: the log of the run.
         accelerator: whose trackers are told too.
         limits: see there.
@@ -83,6 +86,7 @@ class Trainer:
     corpus: RunCorpus | None
     evaluator: Evaluator
     teacher: CachedTeacher | None
+    reranker: CachedTeacher | None
     metrics: MetricsLog
     accelerator: Accelerator
     limits: Limits
@@ -165,8 +169,9 @@ class Trainer:
     def save(self, still_due: Sequence[Action]) -> None:
         """Write a checkpoint that lists what is still due at this step."""
         with self.timer("save"), distributed.fail_together():
-            if self.teacher is not None:
-                self.teacher.sync()
+            for one in (self.teacher, self.reranker):
+                if one is not None:
+                    one.sync()
             self.state = self.state.changed(
                 due=tuple(still_due), metrics_bytes=self.metrics.num_bytes, **self._scores()
             )
@@ -175,10 +180,11 @@ class Trainer:
                 checkpoints.prune(self.run)
 
     def _scores(self) -> dict[str, Any]:
-        """Return what the state says of the score log."""
+        """Return what the state says of the score logs."""
         if self.teacher is None:
             return {}
         return {
+            "num_reranker_scores": 0 if self.reranker is None else self.reranker.num_scores,
             "num_scores": self.teacher.num_scores,
             "num_scored": self.teacher.num_scored,
             "score_mark": self.teacher.log.mark,
@@ -264,14 +270,20 @@ class Trainer:
             Interrupted: a signal came; the scores so far are in a checkpoint of this step.
         """
         teacher, description = self.teacher, f"prefetching scores at step {self.state.step}"
-        if teacher is None or not self.learner.prefetches:
+        if teacher is None:
+            return
+        if not self.learner.prefetches:
+            if teacher.log.mark is not None:  # it did once; what was added since is known by now
+                teacher.log.set_mark()
             return
         if not self.state.is_prefetching:  # else a kill or a signal came in the middle of it
             teacher.log.set_mark()
         self.state = self.state.changed(is_prefetching=True)
         with self.timer("retrieve"):
             pairs = self.learner.pairs_to_prefetch(self.state.step)
-        blocks = score_grouped(teacher, *pairs, description=description)
+        blocks: Iterator[Block] = score_grouped(teacher, *pairs, description=description)
+        if self.reranker is not None and self.learner.awaits_calibration:
+            blocks = chain(blocks, score_grouped(self.reranker, *pairs, description="reranking"))
         saved = time.perf_counter()
         while True:
             with self.timer("score"):
@@ -283,7 +295,28 @@ class Trainer:
             if elapsed > _SECONDS_BETWEEN_SAVES:
                 self.save([Action.PREFETCH])
                 saved = time.perf_counter()
+        if self.learner.awaits_calibration and pairs[0]:
+            self.calibrate(teacher, *pairs)
         self.state = self.state.changed(is_prefetching=False)
+
+    def calibrate(self, teacher: CachedTeacher, questions: list[str], rows: np.ndarray) -> None:
+        """Find the scales and the temperature of the soft labels from prefetched scores.
+
+        Args:
+            teacher: that scored them.
+            questions: Q texts.
+            rows: the passages of each, [Q, K].
+        """
+        with self.timer("score"):
+            known = teacher.score(questions, rows)
+            found = self.learner.calibrate(questions, rows, known.scores)
+        self.state = self.state.changed(calibration=found)
+        scales = ", ".join(f"{name} {scale:.3g}" for name, scale in found.scales.items())
+        blended = f", blended in units of {scales}" if scales else ""
+        self.progress.say(
+            f"soft labels, from the scores of {len(questions):,} questions: temperature "
+            f"{found.temperature:.3g}{blended}"
+        )
 
     def record(self, kind: str, values: Mapping[str, Any]) -> None:
         """Write a line of metrics and notify the trackers; on the main process."""

@@ -63,7 +63,22 @@ def test_learning_costs_three_forward_passes_or_four(checkpointing, tiny_bert) -
 
 
 def test_a_frozen_tower_costs_its_forward_pass() -> None:
-    assert costs.training_flops(5.0, trainable=False) == 5.0
+    assert costs.training_flops(5.0, share=0.0) == 5.0
+
+
+def test_upper_layers_alone_cost_their_share_of_the_backward_pass(tiny_bert) -> None:
+    made = create_retriever(str(tiny_bert), train_layers=1, passage_length=64)
+    tower = eager(made).passage_tower.train()
+    ids, mask = torch.full((3, 17), 7), torch.ones(3, 17, dtype=torch.bool)
+    expected = costs.training_flops(3 * tower_shape(tower).flops(17), share=0.5)
+    # Less the gradient of the inputs of the lowest of them, which nothing asks for.
+    assert 0.85 < counted(lambda: tower(ids, mask).sum().backward()) / expected <= 1.0
+    shape, learning = (
+        tower_shape(tower),
+        sum(p.numel() for p in tower.parameters() if p.requires_grad),
+    )
+    assert shape.num_learning(1) == pytest.approx(learning, rel=0.1)
+    assert (shape.num_learning(None), shape.learning_share(None)) == (shape.num_parameters, 1.0)
 
 
 @pytest.mark.parametrize("model", ["tiny_t5", "tiny_llama"])
@@ -184,3 +199,5 @@ def test_recomputed_activations_take_less_memory_and_16_bits_take_half() -> None
     assert whole == 1000 * 768 * 12 * 66
     assert costs.activation_memory(bert, 1000, "bfloat16") == pytest.approx(whole * 34 / 66)
     assert costs.activation_memory(bert, 1000, "float32", recomputed=True) < whole / 5
+    assert costs.activation_memory(bert, 1000, "float32", share=0.25) == whole / 4
+    assert costs.activation_memory(bert, 1000, "float32", share=0.0, recomputed=True) == 0

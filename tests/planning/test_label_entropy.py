@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from art.planning.label_entropy import LabelEntropy, entropy_shares, suggest_temperature
+from art.planning.label_entropy import LabelEntropy
+from art.training.soft_labels import entropy_shares, suggest_temperature
 
 SCORES = np.random.default_rng(0).normal(-3.0, 0.2, size=(40, 16)).astype(np.float32)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from killed_run import kill
 from processes import run_processes
 from safetensors.numpy import load_file
@@ -113,6 +114,10 @@ VARIANTS = {
         "evaluation": {"questions": []},
         "training": {"method": "warmup", "max_steps": 5, "chunk_tokens": 200},
     },
+    "upper layers alone, in bfloat16": {
+        "retriever": {"train_layers": 1, "dtype": "bfloat16"},
+        "training": {"max_steps": 5, "chunk_tokens": 200},
+    },
     "questions alone and labelled ones": {"training": {"labelled_share": 0.4, "max_steps": 6}},
 }
 
@@ -135,6 +140,21 @@ def test_a_frozen_passage_tower_keeps_its_weights_and_its_index(settings, tmp_pa
     start = load_file(tiny_bert / "model.safetensors")
     assert all(np.array_equal(kept[name], start[name]) for name in kept)
     assert [folder.name for folder in (tmp_path / "index").glob("step-*")] == ["step-00000000"]
+
+
+def test_lower_layers_that_do_not_learn_keep_their_bits_and_take_no_moments(
+    settings, tmp_path, tiny_bert
+) -> None:
+    training = {"max_steps": 2, "chunk_tokens": 200}
+    train(configure(settings, tmp_path, retriever={"train_layers": 1}, training=training))
+    start = load_file(tiny_bert / "model.safetensors")
+    for name in ("question_tower", "passage_tower"):
+        after = load_file(tmp_path / "last" / "retriever" / name / "model.safetensors")
+        moved = {key for key in after if not np.array_equal(after[key], start[key])}
+        assert moved and all(".layer.1." in key for key in moved)
+    moments = torch.load(tmp_path / "last" / "optimizer.pt", weights_only=True)["state"]
+    num_learning = sum(".layer.1." in key for key in start)
+    assert len(moments) == 2 * num_learning
 
 
 def interrupted(settings, folder: Path, **sections: Any) -> Config:

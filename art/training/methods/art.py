@@ -5,7 +5,7 @@ Source: Sachan et al. 2023, "Questions Are All You Need to Train a Dense Passage
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -23,11 +23,13 @@ from art.training.candidates import (
     from_both,
     from_retriever,
     num_from_retriever,
+    spread,
 )
 from art.training.gradient_cache import TowerInputs, grad_cached
 from art.training.losses import LOSSES, Temperatures, similarity
 from art.training.methods.base import METHODS, Learner, LearnerParts, Method
 from art.training.prefetch import prefetch
+from art.training.soft_labels import TEACHER, SoftLabels
 from art.training.sources import QUESTIONS, TrainingSet
 from art.training.statistics import StepStatistics, describe_distillation
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from art.teacher.cached import CachedTeacher
     from art.training.progress import PhaseTimer
     from art.training.schedule import MicroBatch, Schedule
+    from art.training.state import Calibration
 
 LossFunction = Callable[[Tensor, Tensor, Temperatures], Tensor]
 
@@ -60,6 +63,7 @@ def art_step(
     seed: int,
     step: int,
     timer: PhaseTimer,
+    labels: SoftLabels | None = None,
     chunk_tokens: int | None = None,
 ) -> StepStatistics:
     """Accumulate the gradient of loss = (1/G) Σ_q KL(p̂(·|q) ‖ q(·|q)) in the retriever.
@@ -78,6 +82,7 @@ def art_step(
         seed: of the run.
         step: optimiser steps done before this one.
         timer: collects the seconds spent in each phase.
+        labels: makes the scores that the soft labels are made of; None for the teacher's own.
         chunk_tokens: see `grad_cached`.
 
     Returns:
@@ -94,12 +99,13 @@ def art_step(
     # 2. Score: how likely is the question given each passage, by the frozen language model?
     with timer("score"):
         scored = teacher.score([text for texts in batch for text in texts], rows)
-    labels = torch.from_numpy(scored.scores).to(retriever.device)  # [n, K]
+        blended = scored.scores if labels is None else labels(batch, rows, scored.scores)
+    targets = torch.from_numpy(blended).to(retriever.device)  # [n, K]
     statistics = StepStatistics(len(rows), scored.num_requested, scored.num_known, retrieved=rows)
 
     model.train()
     encode = partial(grad_cached, model, retriever, seed=seed, step=step, chunk_tokens=chunk_tokens)
-    parts = (micro_batches, batch, np.split(rows, len(batch)), labels.chunk(len(batch)))
+    parts = (micro_batches, batch, np.split(rows, len(batch)), targets.chunk(len(batch)))
     for micro, texts, micro_rows, micro_labels in zip(*parts, strict=True):
         # 3. Re-encode the K passages with the current passage tower, gradients on. The stale search
         # scores are not used. A passage that several questions share is encoded once.
@@ -127,8 +133,10 @@ class Art(Method):
     Attributes:
         top_k: K.
         candidates: who finds them.
+        depth: passages that are found, of which K are taken; K for the nearest.
         loss: by its name in `LOSSES`.
-        teacher_temperature: T.
+        teacher_temperature: T; `auto` for one found from the first scores.
+        blend: weights of what soft labels are made of; None for the teacher's scores.
         chunk_tokens: see `grad_cached`.
     """
 
@@ -144,8 +152,10 @@ class Art(Method):
 
     top_k: int
     candidates: Literal["retriever", "bm25", "both"]
+    depth: int
     loss: str
-    teacher_temperature: float
+    teacher_temperature: float | Literal["auto"]
+    blend: Mapping[str, float] | None
     chunk_tokens: int | None
 
     @classmethod
@@ -155,8 +165,10 @@ class Art(Method):
         return cls(
             top_k=training.top_k,
             candidates=training.candidates,
+            depth=training.candidate_depth or training.top_k,
             loss=training.loss,
             teacher_temperature=config.teacher.temperature if config.teacher else 1.0,
+            blend=_weights(config),
             chunk_tokens=training.chunk_tokens,
         )
 
@@ -171,11 +183,34 @@ class Art(Method):
                 f"training.refresh_steps ({training.refresh_steps}); an evaluation needs a fresh "
                 "index"
             )
+        if training.candidate_depth is not None and training.candidate_depth < training.top_k:
+            yield (
+                f"training.candidate_depth: {training.candidate_depth} passages are found, fewer "
+                f"than training.top_k ({training.top_k})"
+            )
+        if config.teacher and config.teacher.blend and TEACHER not in config.teacher.blend:
+            yield "teacher.blend: lacks a weight of teacher, which scores every pair in any case"
+        if config.teacher:
+            weighed = "reranker" in (config.teacher.blend or ())
+            if weighed and config.teacher.reranker is None:
+                yield "teacher.reranker: names no model, but teacher.blend weighs a reranker"
+            if config.teacher.reranker is not None and not weighed:
+                yield "teacher.reranker: has no weight in teacher.blend"
         if config.data.language is not None:
             try:
                 check_language(config.data.language)
             except ConfigError as error:
                 yield f"data.language: {error}"
+
+    @property
+    def blended(self) -> frozenset[str]:
+        """What its soft labels are blended of."""
+        return frozenset(self.blend or ())
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether scales or the temperature are found from the first scores."""
+        return self.blend is not None or self.teacher_temperature == "auto"
 
     @property
     def searches_index(self) -> bool:
@@ -195,12 +230,18 @@ class Art(Method):
     @property
     def each(self) -> str:
         """What each question comes with."""
-        return f"{self.top_k} passages each"
+        found = "" if self.depth == self.top_k else f" of {self.depth} found"
+        return f"{self.top_k} passages{found} each"
 
     def check_corpus(self, num_passages: int) -> Iterator[str]:
         """Yield a fault where there are fewer passages than are asked for per question."""
         if num_passages < self.top_k:
             yield f"training.top_k: {self.top_k}, but the corpus has only {num_passages} passages"
+        elif num_passages < self.depth:
+            yield (
+                f"training.candidate_depth: {self.depth}, but the corpus has only {num_passages} "
+                "passages"
+            )
 
     def num_scoring_steps(self, schedule: Schedule) -> int:
         """Return how many of the steps are its own."""
@@ -214,6 +255,11 @@ class Art(Method):
     def learner(self, parts: LearnerParts, sets: Sequence[TrainingSet]) -> ArtLearner:
         """Return what takes the steps."""
         return ArtLearner(self, parts)
+
+
+def _weights(config: Config) -> dict[str, float] | None:
+    given = config.teacher.blend if config.teacher else None
+    return None if given is None else {str(source): weight for source, weight in given.items()}
 
 
 class ArtLearner(Learner):
@@ -232,11 +278,22 @@ class ArtLearner(Learner):
         self._corpus = parts.corpus
         self._questions = parts.files.questions.training
         self._loss = LOSSES[method.loss].function
-        self._temperatures = Temperatures(parts.retriever.temperature, method.teacher_temperature)
         self._bm25 = None
-        if parts.bm25 is not None:
+        if parts.bm25 is not None and method.searches_words:
             both = method.searches_index
-            self._bm25 = from_bm25(parts.bm25, method.top_k, only_matching=both)
+            share = method.top_k - num_from_retriever(method.top_k) if both else method.top_k
+            words = from_bm25(parts.bm25, method.depth, only_matching=both)
+            self._bm25 = self._spread(words, share)
+        self._labels = SoftLabels(
+            method.blend,
+            method.teacher_temperature,
+            sources=parts.sources,
+            calibration=parts.calibration,
+        )
+
+    @property
+    def _temperatures(self) -> Temperatures:
+        return Temperatures(self._parts.retriever.temperature, self._labels.temperature)
 
     @property
     def shown(self) -> dict[str, str]:
@@ -249,8 +306,14 @@ class ArtLearner(Learner):
         if not self._method.searches_index:
             assert self._bm25 is not None
             return self._bm25
-        dense = from_retriever(self._parts.retriever, self._corpus.searched(), self._method.top_k)
+        dense = from_retriever(self._parts.retriever, self._corpus.searched(), self._method.depth)
+        dense = self._spread(dense, self._num_retrieved)
         return dense if self._bm25 is None else from_both(dense, self._bm25)
+
+    def _spread(self, found: Candidates, share: int) -> Candidates:
+        """Return what takes K of the passages found, a source's own share of them spread out."""
+        top_k = self._method.top_k
+        return found if self._method.depth == top_k else spread(found, top_k, share=share)
 
     @property
     def _num_retrieved(self) -> int:
@@ -274,6 +337,7 @@ class ArtLearner(Learner):
             teacher=self._teacher,
             passage_tokens=self._corpus.tokens,
             loss=self._loss,
+            labels=self._labels,
             temperatures=self._temperatures,
             questions_per_step=schedule.questions_per_step,
             seed=schedule.seed,
@@ -297,8 +361,19 @@ class ArtLearner(Learner):
 
     @property
     def prefetches(self) -> bool:
-        """Whether scoring the pairs of many steps together reads fewer passages."""
-        return self._teacher.teacher.reads_passages_apart
+        """Whether scoring the pairs of many steps together reads fewer passages, or is awaited."""
+        return self._teacher.teacher.reads_passages_apart or self.awaits_calibration
+
+    @property
+    def awaits_calibration(self) -> bool:
+        """Whether the scales or the temperature of its soft labels are still to be found."""
+        return self._labels.awaits_calibration
+
+    def calibrate(
+        self, questions: Sequence[str], rows: np.ndarray, scores: np.ndarray
+    ) -> Calibration:
+        """Find them."""
+        return self._labels.calibrate(questions, rows, scores)
 
     def pairs_to_prefetch(self, step: int) -> tuple[list[str], np.ndarray]:
         """Return the pairs of the steps until the next refresh, as the index finds them now."""

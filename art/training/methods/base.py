@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from art.training.progress import PhaseTimer
     from art.training.run_files import RunFiles
     from art.training.schedule import MicroBatch, Schedule
+    from art.training.soft_labels import Source as ScoreSource
+    from art.training.state import Calibration
     from art.training.statistics import StepStatistics
 
 
@@ -40,8 +42,10 @@ class LearnerParts:
         tokens_of: opens the token ids of passages under a template.
         corpus: with its token ids and the last index; None where the run reads none.
         teacher: with the scores it already gave; None where nothing is scored.
-        bm25: over the corpus; None where the method does not search by words, or where words find
-            nothing for most questions.
+        bm25: over the corpus; None where the method has no use for it, or where words find nothing
+            for most questions.
+        sources: what gives the scores that are blended with the teacher's, by name.
+        calibration: of the soft labels, found before an interruption; None where there is none.
     """
 
     files: RunFiles
@@ -51,6 +55,8 @@ class LearnerParts:
     corpus: RunCorpus | None
     teacher: CachedTeacher | None
     bm25: BM25 | None
+    sources: Mapping[str, ScoreSource] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
 
 class Learner(ABC):
@@ -109,6 +115,25 @@ class Learner(ABC):
         """
         return [], np.zeros((0, 0), dtype=np.int64)
 
+    @property
+    def awaits_calibration(self) -> bool:
+        """Whether its soft labels wait for the first prefetched scores."""
+        return False
+
+    def calibrate(
+        self, questions: Sequence[str], rows: np.ndarray, scores: np.ndarray
+    ) -> Calibration:
+        """Find from the first prefetched scores what its soft labels wait for.
+
+        Every process of the job must call it, with the same arguments.
+
+        Args:
+            questions: Q texts.
+            rows: the passages of each, [Q, K].
+            scores: the teacher's, [Q, K].
+        """
+        raise NotImplementedError  # nothing waits
+
     def first_warnings(self, values: dict[str, float]) -> Iterator[str]:
         """Yield what the first step's statistics say against the settings."""
         yield from ()
@@ -162,6 +187,16 @@ class Method(ABC):
     @property
     def searches_words(self) -> bool:
         """Whether its steps search with BM25."""
+        return False
+
+    @property
+    def blended(self) -> frozenset[str]:
+        """What its soft labels are blended of; empty where they are the teacher's scores."""
+        return frozenset()
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether its soft labels depend on the first prefetched scores."""
         return False
 
     @property

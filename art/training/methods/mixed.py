@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from art.training.progress import PhaseTimer
     from art.training.run_files import RunFiles
     from art.training.schedule import MicroBatch, Schedule
+    from art.training.state import Calibration
     from art.training.statistics import StepStatistics
 
 _NAME = "labelled questions"
@@ -56,6 +57,16 @@ class Mixed(Method):
     def searches_words(self) -> bool:
         """Whether either searches with BM25."""
         return self.main.searches_words or self.labelled.searches_words
+
+    @property
+    def blended(self) -> frozenset[str]:
+        """Those of the first."""
+        return self.main.blended
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether the first one does."""
+        return self.main.calibrates
 
     @property
     def pairs_per_question(self) -> int:
@@ -148,6 +159,17 @@ class MixedLearner(Learner):
     def pairs_to_prefetch(self, step: int) -> tuple[list[str], np.ndarray]:
         """Return the first one's."""
         return self._main.pairs_to_prefetch(step)
+
+    @property
+    def awaits_calibration(self) -> bool:
+        """Whether the first one does."""
+        return self._main.awaits_calibration
+
+    def calibrate(
+        self, questions: Sequence[str], rows: np.ndarray, scores: np.ndarray
+    ) -> Calibration:
+        """Find it for the first one."""
+        return self._main.calibrate(questions, rows, scores)
 
     def first_warnings(self, values: dict[str, float]) -> Iterator[str]:
         """Yield the first one's, where the first step is its own."""
