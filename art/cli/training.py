@@ -71,11 +71,22 @@ def _tell(stage: Stage, result: TrainingResult, finished_before: bool) -> None:
     names[f"after training (step {result.best_step})"] = result.after
     print(f"{result.num_questions} questions; shares in %")
     print(report.metrics(names))
-    if result.best_step == 0:
-        print(f"by {result.metric} no step was better than the start, which is kept")
     folder = Path(stage.config.output.folder)
     print(f"the retriever is in {folder / RETRIEVER_FOLDER}")
     print(f"curves and questions: art report {folder} --output report.html")
+    print(_ending(result, folder))
+
+
+def _ending(result: TrainingResult, folder: Path) -> str:
+    """Return what the run was worth, in a line."""
+    if result.verdict is None:
+        if result.best_step:
+            return f"step {result.best_step} is kept"
+        return f"by {result.metric} no step was better than the start, which is kept"
+    if result.verdict.keeps_start:
+        last = folder / "last" / "retriever"
+        return f"{result.verdict}: the start is kept (the last weights: {last})"
+    return str(result.verdict)
 
 
 def init(

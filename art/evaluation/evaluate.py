@@ -8,7 +8,7 @@ passage.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,13 @@ from art.evaluation.labels import (
     some,
 )
 from art.evaluation.metrics import compute_all, means, metric
-from art.evaluation.metrics.evidence import Evidence, FirstPassages, Hits, Judgements
+from art.evaluation.metrics.evidence import (
+    Agreement,
+    Evidence,
+    FirstPassages,
+    Hits,
+    Judgements,
+)
 from art.evaluation.rerank import score_rows
 from art.evaluation.sharing import gather_shares, my_share
 from art.evaluation.statistics import wilson
@@ -100,6 +106,7 @@ def evaluate(
     qrels: Qrels | None = None,
     ks: Sequence[int] = DEFAULT_KS,
     teacher: CachedTeacher | None = None,
+    agreed: NDArray[np.int64] | None = None,
     regex_answers: bool = False,
     drop_self_hits: bool = False,
     depth: int = 1,
@@ -117,6 +124,7 @@ def evaluate(
         qrels: question id → passage id → relevance.
         ks: depths of the top-k accuracy.
         teacher: judges the first passage when no question has labels.
+        agreed: a passage of each question that stands for a label when no question has one, [Q].
         regex_answers: the answers are regular expressions (CuratedTREC).
         drop_self_hits: leave out a passage whose id is its question's, as BEIR does.
         depth: passages found for each question at least, where the metrics do not look so deep.
@@ -124,7 +132,7 @@ def evaluate(
     Raises:
         ArtError: no questions, no labels and no teacher, or labels of which none could be found.
     """
-    criteria = _Criteria(store, qrels, ks, teacher, regex_answers, drop_self_hits)
+    criteria = _Criteria(store, qrels, ks, teacher, regex_answers, drop_self_hits, agreed)
     chosen = criteria.choose(questions)
     if isinstance(retriever, np.ndarray):
         vectors = retriever[chosen.positions]
@@ -259,6 +267,7 @@ class _Criteria:
     teacher: CachedTeacher | None
     regex_answers: bool
     drop_self_hits: bool
+    agreed: NDArray[np.int64] | None = None
 
     def choose(self, questions: Sequence[Question]) -> _Chosen:
         """Return the questions that can be evaluated.
@@ -296,14 +305,22 @@ class _Criteria:
         if self.qrels:
             evidence.append(self._judgements(questions, rows, depth))
             notes += self._missing(questions)
-        if not evidence and self.teacher is not None:
-            texts = [question.text for question in questions]
-            first = score_rows(self.teacher, texts, rows[:, :1])[:, 0]
-            evidence.append(FirstPassages(first.astype(float)))
+        if not evidence:
+            evidence += self._without_labels(questions, rows)
         values = {name: found for one in evidence for name, found in compute_all(one).items()}
         return Evaluation(
             means(values), questions, rows, scores, hits, labels.present, whole, values, notes
         )
+
+    def _without_labels(
+        self, questions: Sequence[Question], rows: NDArray[np.int64]
+    ) -> Iterator[Evidence]:
+        if self.agreed is not None:
+            yield Agreement(rows, self.agreed)
+        if self.teacher is not None:
+            texts = [question.text for question in questions]
+            first = score_rows(self.teacher, texts, rows[:, :1])[:, 0]
+            yield FirstPassages(first.astype(float))
 
     def _check_depth(self, depth: int | None) -> None:
         if depth is not None and depth < min(self.ks):

@@ -68,6 +68,22 @@ def sign_test(first: ArrayLike, second: ArrayLike) -> PairedTest:
     return PairedTest(only_first, only_second, p_value)
 
 
+def paired_difference(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
+    """Return the 95 % interval of a mean difference between two values of the same questions.
+
+    Student's, on the differences; where all are the same, that one twice.
+
+    Args:
+        first: [Q], two at least.
+        second: [Q], taken away from the first.
+    """
+    differences = np.asarray(first, float) - np.asarray(second, float)
+    if np.ptp(differences) == 0:
+        return float(differences[0]), float(differences[0])
+    interval = scipy.stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
+    return float(interval.low), float(interval.high)
+
+
 def rank_agreement(first: ArrayLike, second: ArrayLike) -> float:
     """Return the mean over questions of Spearman's rank correlation, ties at their average rank.
 

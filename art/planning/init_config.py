@@ -19,7 +19,7 @@ from art.errors import ArtError, DataError
 from art.files import require_utf8
 from art.retriever.bm25 import BM25, share_words
 from art.retriever.languages import check_language
-from art.training.selection import num_held_out
+from art.training.selection import num_held_out_questions
 
 # Packages that carry small models. The encoder is all-MiniLM-L6-v2, 22 million parameters; where it
 # is not installed, a table of word vectors takes its place.
@@ -131,7 +131,7 @@ def inventory(passages: str, questions: str, *, language: str | None = None) -> 
         num_passages=len(store),
         passage_words=int(np.percentile(words, 95)),
         # Those that stand in the file twice may all be held out.
-        num_questions=max(len(different) - num_held_out(len(asked)), 1),
+        num_questions=max(len(different) - num_held_out_questions(len(asked)), 1),
         num_gpus=num_gpus,
         gpu_memory=min(
             (torch.cuda.get_device_properties(i).total_memory for i in range(num_gpus)), default=0

@@ -28,7 +28,7 @@ from art.training.methods import Method, method_of
 from art.training.plan import judged_on, needs_teacher, read_run_questions, reads_corpus
 from art.training.run_data import check_run_labels, divide, sizes
 from art.training.run_files import RunFiles, RunQuestions, cache_folder, read_judgements
-from art.training.selection import JudgedOn, num_held_out
+from art.training.selection import JudgedOn, num_held_out_questions
 from art.training.sources import ASSUMED_POOL_PASSAGES, LABELLED, QUESTIONS, TrainingSet
 
 T = TypeVar("T")
@@ -119,7 +119,7 @@ class Inventory:
             return len(self.questions.evaluation)
         if self.config.evaluation.questions:
             return _ASSUMED_EVALUATED
-        return num_held_out(self.num_questions)
+        return num_held_out_questions(self.num_questions)
 
     @property
     def pooled(self) -> tuple[int, int]:

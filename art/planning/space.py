@@ -128,7 +128,7 @@ def disk_of_a_run(parts: Inventory, work: Work, lengths: Lengths, *, elsewhere: 
     needed["what the evaluated questions found"] = num_kept * costs.rankings_bytes(
         work.questions_per_evaluation
     )
-    needed["scores"] = costs.score_log_bytes(work.pairs_most)
+    needed["scores"] = costs.score_log_bytes(work.pairs_most + work.pairs_to_agree)
     folder = Path(config.output.folder).absolute()
     existing = next(one for one in (folder, *folder.parents) if one.exists())
     free, total, shortage = shutil.disk_usage(existing).free, sum(needed.values()), None
@@ -175,10 +175,10 @@ def _disk_of_the_retriever(parts: Inventory, work: Work) -> dict[str, float]:
     index = costs.index_bytes(work.num_passages, tower.embedding_size, parts.config.index.dtype)
     parameters, learning = parts.num_parameters
     # Three checkpoints while the oldest is still there, and that of the step which built the
-    # index if there are others since; the best weights, the result.
+    # index if there are others since; the best weights, the result, the start if it may be kept.
     num_checkpoints = 3 + (training.save_steps < training.refresh_steps)
     return {
         f"index, {num_indexes} of them": num_indexes * index,
         "checkpoints and result": num_checkpoints * costs.checkpoint_bytes(parameters, learning)
-        + 2 * 4 * parameters,
+        + (3 if work.pairs_to_agree else 2) * 4 * parameters,
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from art.config import Config
 from art.planning.costs import TowerShape, search_flops
 from art.retriever.backbones import TowerName
+from art.training.agreement import NUM_SCORED
 from art.training.methods import method_of
 from art.training.schedule import Action, Schedule
 
@@ -29,6 +30,8 @@ class Work:
         num_evaluations: evaluations of the index.
         questions_per_evaluation: how many each of them asks.
         pairs_per_evaluation: how many the teacher judges in each of them.
+        pairs_to_agree: how many it puts into order before the first of them, so that questions
+            without labels can be judged.
         pairs_least: pairs to score in training if the candidates never changed: the first epoch's.
         pairs_most: pairs to score in training if no question met a passage twice.
         passages_least: passages that the teacher reads for `pairs_least`, if it reads one once for
@@ -48,6 +51,7 @@ class Work:
     num_evaluations: int
     questions_per_evaluation: int
     pairs_per_evaluation: int
+    pairs_to_agree: int
     pairs_least: int
     pairs_most: int
     passages_least: int
@@ -158,6 +162,7 @@ def count_work(
         num_evaluations=sum(Action.EVALUATE in actions for actions in due),
         questions_per_evaluation=num_evaluated,
         pairs_per_evaluation=num_evaluated if judged_by_teacher else 0,
+        pairs_to_agree=num_evaluated * min(NUM_SCORED, num_passages) if judged_by_teacher else 0,
         pairs_least=num_least * pairs_per_step,
         pairs_most=num_asking * pairs_per_step,
         passages_least=round(
@@ -210,7 +215,8 @@ def flops_by_phase(work: Work, unit: UnitFlops) -> dict[str, float]:
             work.num_asking_steps * unit.micro_batch + work.num_contrastive_steps * unit.contrastive
         ),
         "refresh": work.num_refreshes * work.num_passages * unit.passage,
-        "evaluate": work.num_evaluations * (evaluation + judgement + pooled),
+        "evaluate": work.num_evaluations * (evaluation + judgement + pooled)
+        + work.pairs_to_agree * unit.pair,
     }
 
 
@@ -248,7 +254,8 @@ def seconds_by_phase(
         "retrieve": work.num_asking_steps * work.dense_candidates * retrieval,
         "learn": learning + work.num_steps * rates.update,
         "refresh": work.num_refreshes * busiest * rates.passage + num_compared * compared,
-        "evaluate": work.num_evaluations * evaluation,
+        "evaluate": work.num_evaluations * evaluation
+        + work.pairs_to_agree / world_size * rates.pair,
     }
     least = work.passages_least * rates.pair
     least += (work.pairs_least - work.passages_least) * rates.pair_again

@@ -3,11 +3,14 @@
 losses          the formulae, and the table of losses
 schedule        what is due at which step, as pure functions of the step
 selection       which checkpoint is kept: what it is judged on, hold-out, patience
+verdict         whether the chosen weights are better than the start
 run_files       what a run reads, opened
 sources         what methods train on, each divided in its own way
 contrastive     what contrastive steps read: labelled questions, pairs cut from passages
 corpus          the passages of a run and its index
 candidates      who finds the K passages of a question
+agreement       the passages that judge held-out questions, which have no labels
+evaluator       judges checkpoints in the corpus, in a pool, or in both
 prefetch        the pairs that the coming steps will score
 soft_labels     what they are made of, and at which temperature
 blend_sources   what soft labels are blended of besides the teacher's scores

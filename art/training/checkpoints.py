@@ -16,6 +16,7 @@ from art.files import atomic_folder, link
 from art.integrity import CHECKSUMS, Checksums, check_folder
 from art.training.run_folder import RunFolder, step_of
 from art.training.state import FORMAT, TrainState
+from art.training.verdict import Verdict
 from art.weights import save_tensors, saving_weights
 
 if TYPE_CHECKING:
@@ -31,11 +32,13 @@ class TrainingResult(Manifest):
 
     Attributes:
         metric: name of the metric that chose the weights.
-        best_step: the step they come from.
+        best_step: the step they come from; 0 for the start, also where the verdict keeps it.
         last_step: the step at which training ended.
         before: evaluation of the untrained retriever, by metric.
         after: evaluation of the chosen weights, by metric.
-        num_questions: evaluated.
+        num_questions: that chose.
+        verdict: whether the chosen weights are better than the start; None where the start was
+            chosen, or no question was asked of the corpus.
         fingerprints: of what the run read.
         versions: of the libraries that shape the numbers.
         seed: of the run; its settings are in `config.yaml` beside this file.
@@ -47,6 +50,7 @@ class TrainingResult(Manifest):
     before: dict[str, float]
     after: dict[str, float]
     num_questions: int
+    verdict: Verdict | None = None
     fingerprints: dict[str, str]
     versions: dict[str, str]
     seed: int
@@ -165,6 +169,8 @@ def prune(run: RunFolder) -> None:
         kept.add(run.start_index_folder)
     kept |= {run.checkpoint_folder(state.step) for state in states}
     kept |= {run.best_folder(state.selection.best.step) for state in states if state.selection.best}
+    if any(state.agreed for state in states):  # then the start may be what is kept in the end
+        kept.add(run.best_folder(0))
     for pattern in ("index/step-*", *(f"checkpoints/{kind}-*" for kind in _KINDS)):
         for folder in run.path.glob(pattern):
             if folder not in kept:

@@ -13,6 +13,7 @@ from torch import nn
 from art import distributed
 from art.config import Config
 from art.errors import ArtError
+from art.evaluation.rankings import read_rankings
 from art.training import checkpoints, recovery
 from art.training.checkpoints import TrainingResult
 from art.training.interruption import Interruption
@@ -20,9 +21,11 @@ from art.training.plan import describe
 from art.training.progress import metrics_of
 from art.training.run_folder import RunFolder
 from art.training.run_log import introduce, log_epoch, log_step
+from art.training.selection import Best
 from art.training.setup import set_up
 from art.training.statistics import StepStatistics
 from art.training.trainer import Trainer
+from art.training.verdict import Verdict, verdict_of
 
 
 def train(config: Config, *, interruption: Interruption | None = None) -> TrainingResult:
@@ -163,22 +166,36 @@ def finish(trainer: Trainer, *, seed: int) -> TrainingResult:
             trainer.teacher.sync()  # the last evaluation's scores are good for other runs
         if distributed.is_main():
             evaluations = trainer.metrics.records("evaluation")
+            verdict = _verdict(trainer, best)
+            kept = 0 if verdict is not None and verdict.keeps_start else best.step
             result = TrainingResult(
                 metric=best.metric,
-                best_step=best.step,
+                best_step=kept,
                 last_step=trainer.state.step,
                 before=_metrics(evaluations, 0),
-                after=_metrics(evaluations, best.step),
+                after=_metrics(evaluations, kept),
+                verdict=verdict,
                 num_questions=evaluations[0]["num_questions"],
                 fingerprints=trainer.state.fingerprints,
                 versions=checkpoints.versions(),
                 seed=seed,
             )
-            checkpoints.publish(trainer.run, best.step)
+            checkpoints.publish(trainer.run, kept)
             result.write(trainer.run.result_file)
     result = distributed.broadcast_object(result)
     assert result is not None
     return result
+
+
+def _verdict(trainer: Trainer, best: Best) -> Verdict | None:
+    """Return what the deciding questions say of the chosen weights, where they were asked."""
+    run, evaluator = trainer.run, trainer.evaluator
+    if best.step == 0 or not evaluator.questions:
+        return None
+    before, after = (
+        evaluator.deciding(read_rankings(run.rankings_file(step))) for step in (0, best.step)
+    )
+    return verdict_of(best.metric, best.step, before, after, chose_too=evaluator.labelled)
 
 
 def _metrics(evaluations: list[dict[str, Any]], step: int) -> dict[str, float]:

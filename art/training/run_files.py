@@ -20,7 +20,12 @@ from art.errors import DataError, shown
 from art.evaluation.labels import is_labelled
 from art.files import fingerprint
 from art.teacher.registry import answers_for
-from art.training.selection import JudgedOn, Qrels, evaluation_fingerprint, hold_out
+from art.training.selection import (
+    JudgedOn,
+    Qrels,
+    evaluation_fingerprint,
+    hold_out_questions,
+)
 
 if TYPE_CHECKING:
     from art.data.tokens import TokenStore
@@ -193,7 +198,7 @@ def read_questions_of(config: Config, judged_on: JudgedOn, *, train: bool) -> Ru
             where=config.data.questions[0],
             hint="give more, or evaluation.questions",
         )
-    held_out = set(hold_out(len(training), seed=config.training.seed).tolist())
+    held_out = set(hold_out_questions(len(training), seed=config.training.seed).tolist())
     # A question that stands in the file twice must not train and be held out.
     texts = {comparable(training[i].text) for i in held_out}
     return RunQuestions(

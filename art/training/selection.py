@@ -1,7 +1,9 @@
 """Which checkpoint is kept: what it is judged on, by which metric, and for how long to wait.
 
-Where labelled questions are given they decide. Else something of what trains is held out:
-questions, judged by the teacher on what they find in the corpus, or items, judged in a pool.
+Where labelled questions are given they decide. Else something of what trains is held out: items,
+judged in a pool, or questions, each judged by a passage that `art.training.agreement` names. Of
+these half choose; the others, which then know nothing of the choice, say whether the chosen weights
+are better than the start (`art.training.verdict`).
 """
 
 from __future__ import annotations
@@ -18,25 +20,20 @@ from art.data.batching import epoch_order
 from art.data.formats import Question
 from art.data.records import comparable
 from art.errors import ConfigFaults, DataError
-from art.evaluation.evaluate import Evaluation, evaluate
 from art.evaluation.labels import is_labelled
 from art.evaluation.metrics import metric
-from art.evaluation.pooled import Pool, evaluate_pool
 from art.files import fingerprint
 
 if TYPE_CHECKING:
-    from art.data.passages import PassageStore
     from art.data.supervised_store import SupervisedStore
-    from art.retriever.encoders import Retriever
-    from art.retriever.index import Index
-    from art.teacher.cached import CachedTeacher
 
 Qrels = Mapping[str, Mapping[str, int]]
 
 # One that training never reaches: what is held out depends on the seed and on nothing else.
 NO_EPOCH = 2**31 - 1
-_HELD_OUT_SHARE = 0.05
-_HELD_OUT_RANGE = (16, 500)
+_HELD_OUT_ITEMS = (0.05, 500)  # share, at most
+_HELD_OUT_QUESTIONS = (0.25, 200)
+_FEWEST_HELD_OUT = 16
 
 
 def primary_metric(names: Sequence[str]) -> str:
@@ -143,14 +140,30 @@ def needs_judge(config: Config, questions: Sequence[Question] | None) -> bool:
 
 def num_held_out(num_items: int) -> int:
     """Return how many of the items that train are held out where nothing is given to judge on."""
-    low, high = _HELD_OUT_RANGE
-    return min(max(round(_HELD_OUT_SHARE * num_items), low), high, num_items // 2)
+    return _some_of(num_items, *_HELD_OUT_ITEMS)
+
+
+def num_held_out_questions(num_questions: int) -> int:
+    """Return how many training questions are held out where nothing is given to judge on."""
+    return _some_of(num_questions, *_HELD_OUT_QUESTIONS)
+
+
+def _some_of(count: int, share: float, most: int) -> int:
+    return min(max(round(share * count), _FEWEST_HELD_OUT), most, count // 2)
 
 
 def hold_out(num_items: int, *, seed: int) -> NDArray[np.int64]:
-    """Return the positions that are held out, in order: as many as `num_held_out` says."""
-    order = epoch_order(num_items, seed=seed, epoch=NO_EPOCH)
-    return np.sort(order[: num_held_out(num_items)])
+    """Return the positions of items that are held out, in order: as many as `num_held_out` says."""
+    return _drawn(num_items, num_held_out(num_items), seed)
+
+
+def hold_out_questions(num_questions: int, *, seed: int) -> NDArray[np.int64]:
+    """Return the positions of questions that are held out, in order."""
+    return _drawn(num_questions, num_held_out_questions(num_questions), seed)
+
+
+def _drawn(num_items: int, count: int, seed: int) -> NDArray[np.int64]:
+    return np.sort(epoch_order(num_items, seed=seed, epoch=NO_EPOCH)[:count])
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,72 +233,3 @@ def evaluation_fingerprint(questions: Sequence[Question], qrels: Qrels | None) -
     # A set has another order in each process.
     asked = [(q.question_id, q.text, q.answers, sorted(q.positive_passage_ids)) for q in questions]
     return fingerprint(repr(asked), repr(qrels))
-
-
-@dataclass(frozen=True)
-class EvaluatedStep:
-    """What an evaluation of a checkpoint found.
-
-    Attributes:
-        metrics: name → value.
-        num_questions: evaluated.
-        found: the rankings in the corpus; None where it was not searched.
-    """
-
-    metrics: dict[str, float]
-    num_questions: int
-    found: Evaluation | None
-
-
-@dataclass(frozen=True)
-class Evaluator:
-    """Evaluates checkpoints: questions asked of the corpus, a pool, or both.
-
-    Attributes:
-        questions: asked of the corpus; none where only the pool judges.
-        qrels: their relevance judgements; None without.
-        store: the corpus; None where it is not searched.
-        pool: None where there is none.
-        teacher: judges questions without labels; None where there is none.
-        ks: depths of the top-k accuracy.
-        regex_answers: the answers are regular expressions.
-        drop_self_hits: leave out a passage whose id is its question's.
-    """
-
-    questions: Sequence[Question]
-    qrels: Qrels | None
-    store: PassageStore | None
-    pool: Pool | None
-    teacher: CachedTeacher | None
-    ks: Sequence[int]
-    regex_answers: bool
-    drop_self_hits: bool
-
-    def __call__(self, retriever: Retriever, index: Index | None) -> EvaluatedStep:
-        """Evaluate a retriever; every process of the job must call it.
-
-        Args:
-            retriever: with the weights to judge.
-            index: of these weights; None where the corpus is not searched.
-        """
-        found = self._search(retriever, index) if self.questions else None
-        pooled = {} if self.pool is None else evaluate_pool(retriever, self.pool)
-        judged = found or self.pool
-        assert judged is not None  # where nothing is given to judge on, something is held out
-        return EvaluatedStep(
-            {**(found.metrics if found else {}), **pooled}, judged.num_questions, found
-        )
-
-    def _search(self, retriever: Retriever, index: Index | None) -> Evaluation:
-        assert index is not None and self.store is not None  # a refresh always comes before
-        return evaluate(
-            retriever,
-            index,
-            self.store,
-            self.questions,
-            qrels=self.qrels,
-            ks=self.ks,
-            teacher=self.teacher,
-            regex_answers=self.regex_answers,
-            drop_self_hits=self.drop_self_hits,
-        )

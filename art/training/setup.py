@@ -27,13 +27,14 @@ from art.training.acceleration import new_optimizer, start_accelerator
 from art.training.blend_sources import BlendModels, open_sources
 from art.training.contrastive import labelled_pool
 from art.training.corpus import RunCorpus
+from art.training.evaluator import Evaluator
 from art.training.methods import Learner, LearnerParts, Method
 from art.training.plan import needs_teacher
 from art.training.progress import MetricsLog
 from art.training.run_data import RunData, open_data
 from art.training.run_files import RunQuestions, cache_folder
 from art.training.run_folder import RunFolder
-from art.training.selection import Evaluator
+from art.training.selection import needs_judge
 from art.training.state import TrainState
 from art.training.trainer import Limits, Trainer
 
@@ -46,8 +47,9 @@ class _Models:
         retriever: on its device.
         teacher: None where nothing has to be scored.
         corpus: with the token ids that the passage tower reads; None where the run reads none.
-        bm25: None where the method has no use for it, or where words find nothing for most
-            questions.
+        bm25: serves the steps; None where they have no use for it, or where words find nothing for
+            most questions.
+        judging_bm25: of the same words, where questions without labels are to be judged.
         blended: those that soft labels are blended of besides the teacher.
     """
 
@@ -55,6 +57,7 @@ class _Models:
     teacher: Teacher | None
     corpus: RunCorpus | None
     bm25: BM25 | None
+    judging_bm25: BM25 | None
     blended: BlendModels
 
 
@@ -120,7 +123,7 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Trainer:
         optimizer=optimizer,
         learner=learner,
         corpus=models.corpus,
-        evaluator=_evaluator(config, data, pool, past.teacher),
+        evaluator=_evaluator(config, data, models.judging_bm25, pool, past.teacher),
         teacher=past.teacher,
         reranker=past.reranker,
         metrics=past.metrics,
@@ -167,16 +170,19 @@ def _load_models(
     if needs_teacher(config, method, files.questions):
         teacher = _teacher(config, files.questions, state, device)
     if files.store is None:
-        return _Models(retriever, teacher, None, None, BlendModels())
-    tokens = bm25 = None
+        return _Models(retriever, teacher, None, None, None, BlendModels())
+    tokens = bm25 = judging_bm25 = None
     if method.encodes_corpus or data.schedule.refresh_steps is not None:
         tokens = _tokens_of(config)(files.store, retriever.passage_template)
-    if method.searches_words or "bm25" in method.blended:
+    judges = needs_judge(config, files.questions.evaluation)
+    blends, searches = "bm25" in method.blended, method.searches_words
+    if searches or blends or judges:
         language = config.data.language
-        bm25 = BM25.build(files.store, language=language, cache=cache_folder(config))
-        needed = not method.searches_index or "bm25" in method.blended
-        if not bm25.check_use(files.questions.training, alone=needed):
-            bm25 = None
+        words = BM25.build(files.store, language=language, cache=cache_folder(config))
+        judging_bm25 = words if judges else None
+        needed = blends or not method.searches_index
+        if (searches or blends) and words.check_use(files.questions.training, alone=needed):
+            bm25 = words
     settings = config.index
     corpus = RunCorpus(
         files.store,
@@ -186,7 +192,7 @@ def _load_models(
         dtype=settings.dtype,
     )
     blended = _blended(config, run, method, retriever if state is None else None, device)
-    return _Models(retriever, teacher, corpus, bm25, blended)
+    return _Models(retriever, teacher, corpus, bm25, judging_bm25, blended)
 
 
 def _blended(
@@ -305,7 +311,11 @@ def _pool(config: Config, data: RunData, retriever: Retriever, learner: Learner)
 
 
 def _evaluator(
-    config: Config, data: RunData, pool: Pool | None, teacher: CachedTeacher | None
+    config: Config,
+    data: RunData,
+    bm25: BM25 | None,
+    pool: Pool | None,
+    teacher: CachedTeacher | None,
 ) -> Evaluator:
     settings, files = config.evaluation, data.files
     return Evaluator(
@@ -314,6 +324,8 @@ def _evaluator(
         store=files.store,
         pool=pool,
         teacher=teacher,
+        labelled=not needs_judge(config, files.questions.evaluation),
+        bm25=bm25,
         ks=settings.top_k,
         regex_answers=settings.regex_answers,
         drop_self_hits=settings.drop_self_hits,
@@ -330,8 +342,8 @@ def _notes(config: Config, data: RunData, pool: Pool | None) -> Iterator[str]:
         yield f"note: {note}"
     if files.questions.held_out:
         yield (
-            f"choosing on {len(files.questions.evaluation)} training questions held out "
-            "(evaluation.questions is empty)"
+            f"{len(files.questions.evaluation)} training questions held out: half of them choose, "
+            "half say whether the choice is better than the start (evaluation.questions is empty)"
         )
     elif pool is not None and not config.evaluation.supervised:
         yield (

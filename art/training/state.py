@@ -8,7 +8,7 @@ from art.config import Manifest
 from art.training.schedule import Action
 from art.training.selection import Selection
 
-FORMAT = 3
+FORMAT = 4
 
 
 class EpochPairs(Manifest):
@@ -45,6 +45,8 @@ class TrainState(Manifest):
         index: name under `index/` of the last finished index; None before the first.
         selection: which checkpoint is kept so far.
         epoch_pairs: asked for in the epoch under way.
+        agreed: rows of the passages that held-out questions are judged by, see
+            `art.training.agreement`; None where labels judge, or nothing was evaluated yet.
         skipped_steps: steps so far whose gradient was not finite.
         skipped_in_a_row: of those, the ones at the end.
         is_prefetching: whether scoring the pairs of coming steps is under way.
@@ -69,6 +71,7 @@ class TrainState(Manifest):
     index: str | None = None
     selection: Selection = Selection()
     epoch_pairs: EpochPairs = EpochPairs()
+    agreed: tuple[int, ...] | None = None
     skipped_steps: int = 0
     skipped_in_a_row: int = 0
     is_prefetching: bool = False

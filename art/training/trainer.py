@@ -21,13 +21,13 @@ from art.teacher.cached import CachedTeacher
 from art.teacher.grouped import Block, score_grouped
 from art.training import checkpoints, collapse
 from art.training.corpus import RunCorpus
+from art.training.evaluator import Evaluator
 from art.training.interruption import Interrupted, Interruption
 from art.training.methods import Learner
 from art.training.progress import MetricsLog, PhaseTimer, ProgressLine
 from art.training.run_data import RunData
 from art.training.run_folder import RunFolder
 from art.training.schedule import Action, Schedule
-from art.training.selection import Evaluator
 from art.training.state import EpochPairs, TrainState
 from art.training.statistics import StepStatistics
 
@@ -237,7 +237,10 @@ class Trainer:
     def evaluate(self) -> None:
         """Evaluate the current weights; keep them if they are the best so far."""
         start, step = time.perf_counter(), self.state.step
-        evaluated = self.evaluator(self.retriever, self.corpus.index if self.corpus else None)
+        index = self.corpus.index if self.corpus else None
+        if step == 0:  # with the weights of the start
+            self.state = self.state.changed(agreed=self.evaluator.agree(self.retriever, index))
+        evaluated = self.evaluator(self.retriever, index, self.state.agreed)
         seconds = time.perf_counter() - start
         found, metrics = evaluated.found, evaluated.metrics
         selection = self.state.selection.after(step, metrics)

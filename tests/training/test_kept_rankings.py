@@ -11,7 +11,7 @@ from killed_run import KilledError
 from tiny_run import moved, tiny_run
 
 from art.evaluation.rankings import read_rankings
-from art.training import selection, trainer
+from art.training import evaluator, trainer
 from art.training.loop import train
 from art.training.run_folder import RunFolder
 from art.training.selection import primary_metric
@@ -25,14 +25,14 @@ def config(tiny_bert, tiny_t5, corpus, tmp_path_factory) -> Any:
 @pytest.fixture
 def always_better(monkeypatch) -> None:
     """Let each evaluation be the best so far, so that there is something to prune."""
-    original, values = selection.evaluate, iter(range(10**6))
+    original, values = evaluator.evaluate, iter(range(10**6))
 
     def rising(*args: Any, **kwargs: Any) -> Any:
         result = original(*args, **kwargs)
         name = primary_metric(list(result.metrics))
         return replace(result, metrics={**result.metrics, name: float(next(values))})
 
-    monkeypatch.setattr(selection, "evaluate", rising)
+    monkeypatch.setattr(evaluator, "evaluate", rising)
 
 
 def kept(folder: Path) -> dict[str, bytes]:

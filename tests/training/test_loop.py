@@ -265,18 +265,6 @@ def test_one_process_that_fails_ends_all_with_one_message(settings, tmp_path) ->
     assert not any("Traceback" in said for _, said in statuses)
 
 
-def test_without_labels_the_teacher_chooses_on_held_out_questions(settings, tmp_path) -> None:
-    config = configure(
-        settings,
-        tmp_path,
-        evaluation={"questions": []},
-        training={"max_steps": 1, "questions_per_step": 4, "candidates": "both"},
-    )
-    result = train(config)
-    assert result.metric == "teacher_log_likelihood"
-    assert result.before["teacher_log_likelihood"] < 0
-
-
 def test_patience_stops_a_run_that_does_not_get_better(settings, tmp_path) -> None:
     config = configure(
         settings,

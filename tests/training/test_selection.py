@@ -16,6 +16,7 @@ CHOSEN = {
     "mrr@10": ["map", "mrr@10"],
     "pooled_mrr": [*reversed(POOLED), "teacher_log_likelihood"],
     "pooled_top_1": ["pooled_top_1", "teacher_log_likelihood"],
+    "agreed_reciprocal_rank": ["teacher_log_likelihood", "agreed_reciprocal_rank"],
     "teacher_log_likelihood": ["of_another_version", "teacher_log_likelihood"],
     "of_another_version": ["of_another_version", "of_a_third"],
 }

@@ -5,6 +5,7 @@
     top_k     share of questions answered within the first k passages, by their own labels
     judged    trec_eval's metrics, by relevance judgements
     pooled    rank of the positive in a pool of passages
+    agreed    rank of the passage that several judges agreed on
     teacher   the teacher's score of the first passage
 
 A metric is added by one call of `METRICS.add`, in one of these modules or in a new one beside them:

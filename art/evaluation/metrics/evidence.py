@@ -20,7 +20,7 @@ class Evidence:
             of which only the name is known.
     """
 
-    priority: ClassVar[int] = 4
+    priority: ClassVar[int] = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +75,21 @@ class PooledRanks(Evidence):
 
 
 @dataclass(frozen=True, eq=False)
+class Agreement(Evidence):
+    """A ranking, and a passage of each question that several judges agreed on; needs no label.
+
+    Attributes:
+        rows: best passage first, [Q, K].
+        agreed: [Q].
+    """
+
+    priority: ClassVar[int] = 3
+
+    rows: NDArray[np.int64]
+    agreed: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
 class FirstPassages(Evidence):
     """What the teacher says of the first passage of each question; needs no label.
 
@@ -82,6 +97,6 @@ class FirstPassages(Evidence):
         scores: the teacher's, [Q] float64.
     """
 
-    priority: ClassVar[int] = 3
+    priority: ClassVar[int] = 4
 
     scores: NDArray[np.float64]

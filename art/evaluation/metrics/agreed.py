@@ -1,0 +1,25 @@
+"""How far in front a passage stands that several judges agreed on, where no question has labels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from art.evaluation.metrics.base import METRICS, Metric, Values
+from art.evaluation.metrics.evidence import Agreement
+
+
+def _reciprocal_rank(agreement: Agreement) -> Values:
+    stands = agreement.rows == agreement.agreed[:, None]  # [Q, K], once in a row at most
+    return np.where(stands.any(axis=1), 1.0 / (stands.argmax(axis=1) + 1.0), 0.0)
+
+
+METRICS.add(
+    Metric(
+        "agreed_reciprocal_rank",
+        "reciprocal rank of the agreed passage",
+        "the reciprocal rank of the passage that start, BM25 and teacher agree on; no labels",
+        Agreement,
+        _reciprocal_rank,
+        preference=0,
+    )
+)

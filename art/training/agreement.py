@@ -1,0 +1,76 @@
+"""The passage that stands for a label, for each held-out question that has none.
+
+A teacher that judges what it taught would praise itself. So three judges name a passage of each
+question before the first step: the retriever as it starts, BM25, and the teacher, which puts the
+best passages of the other two into its own order. Their rankings are fused by reciprocal ranks, and
+checkpoints are judged by how far in front the first passage of the fused ranking stands.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from art.evaluation.rerank import in_order, score_rows
+from art.retriever.fusion import DEPTH, add_values, reciprocal_ranks
+from art.training.candidates import half_and_half
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from art.retriever.bm25 import BM25
+    from art.retriever.encoders import Retriever
+    from art.retriever.index import Index
+    from art.teacher.cached import CachedTeacher
+
+    Rows = NDArray[np.int64]
+
+NUM_SCORED = 16
+"""Passages of each question that the teacher puts into order, at most: half of them BM25's."""
+
+
+def agreed_passages(
+    questions: Sequence[str],
+    *,
+    retriever: Retriever,
+    index: Index,
+    bm25: BM25,
+    teacher: CachedTeacher,
+) -> Rows:
+    """Return the passage of each question that retriever, BM25 and teacher agree on most.
+
+    Every process of the job must call it, with the same arguments.
+
+    Args:
+        questions: Q texts.
+        retriever: as it starts.
+        index: of the same weights.
+        bm25: of the same passages.
+        teacher: of the run; its scores go into the log like all others.
+
+    Returns:
+        Rows of the store, [Q].
+    """
+    _, dense = index.search(retriever.embed_questions(list(questions)), min(DEPTH, len(index)))
+    values, found = bm25.search(questions, DEPTH)
+    sparse = np.where(values > 0, found, -1)
+    pairs = zip(dense[:, :NUM_SCORED], sparse[:, :NUM_SCORED], strict=True)
+    both = np.stack([half_and_half(first, second) for first, second in pairs])
+    judged, _ = in_order(both, score_rows(teacher, questions, both))
+    return first_of_all([dense, sparse, judged])
+
+
+def first_of_all(rankings: Sequence[Rows]) -> Rows:
+    """Return the first passage of several rankings fused by reciprocal ranks, the lowest of equals.
+
+    Args:
+        rankings: rows of each question, best first, [Q, K_i] each; -1 behind the last.
+
+    Returns:
+        Rows [Q].
+    """
+    _, best = add_values([(reciprocal_ranks(rows), rows) for rows in rankings], 1)
+    return best[:, 0]

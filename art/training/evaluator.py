@@ -1,0 +1,129 @@
+"""Judges checkpoints: by questions asked of the corpus, in a pool of passages, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from art.data.formats import Question
+from art.evaluation.evaluate import Evaluation, evaluate
+from art.evaluation.metrics import means
+from art.evaluation.pooled import Pool, evaluate_pool
+from art.training.agreement import agreed_passages
+from art.training.selection import Qrels
+
+if TYPE_CHECKING:
+    from art.data.passages import PassageStore
+    from art.evaluation.rankings import KeptRanking
+    from art.retriever.bm25 import BM25
+    from art.retriever.encoders import Retriever
+    from art.retriever.index import Index
+    from art.teacher.cached import CachedTeacher
+
+_CHOOSING, _DECIDING = slice(0, None, 2), slice(1, None, 2)  # of questions without labels
+
+
+@dataclass(frozen=True)
+class EvaluatedStep:
+    """What an evaluation of a checkpoint found.
+
+    Attributes:
+        metrics: name → value, over the questions that choose.
+        num_questions: that choose.
+        found: what all questions found in the corpus; None where it was not searched.
+    """
+
+    metrics: dict[str, float]
+    num_questions: int
+    found: Evaluation | None
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Evaluates checkpoints: questions asked of the corpus, a pool, or both.
+
+    Attributes:
+        questions: asked of the corpus; none where only the pool judges.
+        qrels: their relevance judgements; None without.
+        store: the corpus; None where it is not searched.
+        pool: None where there is none.
+        teacher: judges questions without labels; None where there is none.
+        labelled: whether some of the questions have a label, or all are asked of the pool alone.
+        bm25: of the corpus; None where no question has to be judged without labels.
+        ks: depths of the top-k accuracy.
+        regex_answers: the answers are regular expressions.
+        drop_self_hits: leave out a passage whose id is its question's.
+    """
+
+    questions: Sequence[Question]
+    qrels: Qrels | None
+    store: PassageStore | None
+    pool: Pool | None
+    teacher: CachedTeacher | None
+    labelled: bool
+    bm25: BM25 | None
+    ks: Sequence[int]
+    regex_answers: bool
+    drop_self_hits: bool
+
+    def __call__(
+        self, retriever: Retriever, index: Index | None, agreed: Sequence[int] | None
+    ) -> EvaluatedStep:
+        """Evaluate a retriever; every process of the job must call it.
+
+        Args:
+            retriever: with the weights to judge.
+            index: of these weights; None where the corpus is not searched.
+            agreed: from `agree`; None where the questions have labels.
+        """
+        found = self._search(retriever, index, agreed) if self.questions else None
+        metrics = {} if self.pool is None else evaluate_pool(retriever, self.pool)
+        if found is None:
+            assert (
+                self.pool is not None
+            )  # where nothing is given to judge on, something is held out
+            return EvaluatedStep(metrics, self.pool.num_questions, None)
+        if self.labelled:
+            return EvaluatedStep(found.metrics | metrics, found.num_questions, found)
+        chose = {name: values[_CHOOSING] for name, values in found.per_question.items()}
+        return EvaluatedStep(means(chose) | metrics, len(found.questions[_CHOOSING]), found)
+
+    def agree(self, retriever: Retriever, index: Index | None) -> tuple[int, ...] | None:
+        """Return the passage of each question that stands for its label; None where none has to.
+
+        Args:
+            retriever: as it starts.
+            index: of the same weights.
+        """
+        if self.labelled:
+            return None
+        assert index is not None and self.bm25 is not None and self.teacher is not None
+        texts = [question.text for question in self.questions]
+        rows = agreed_passages(
+            texts, retriever=retriever, index=index, bm25=self.bm25, teacher=self.teacher
+        )
+        return tuple(rows.tolist())
+
+    def deciding(self, rankings: Sequence[KeptRanking]) -> Sequence[KeptRanking]:
+        """Return what those questions found that decide whether the choice is an improvement."""
+        return rankings if self.labelled else rankings[_DECIDING]
+
+    def _search(
+        self, retriever: Retriever, index: Index | None, agreed: Sequence[int] | None
+    ) -> Evaluation:
+        assert index is not None and self.store is not None  # a refresh always comes before
+        return evaluate(
+            retriever,
+            index,
+            self.store,
+            self.questions,
+            qrels=self.qrels,
+            ks=self.ks,
+            teacher=self.teacher,
+            agreed=None if agreed is None else np.array(agreed, dtype=np.int64),
+            regex_answers=self.regex_answers,
+            drop_self_hits=self.drop_self_hits,
+        )
