@@ -27,7 +27,7 @@ from art.evaluation.labels import (
 )
 from art.evaluation.metrics import compute_all, means, metric
 from art.evaluation.metrics.evidence import (
-    Agreement,
+    AgreedPassages,
     Evidence,
     FirstPassages,
     Hits,
@@ -316,7 +316,7 @@ class _Criteria:
         self, questions: Sequence[Question], rows: NDArray[np.int64]
     ) -> Iterator[Evidence]:
         if self.agreed is not None:
-            yield Agreement(rows, self.agreed)
+            yield AgreedPassages(rows, self.agreed)
         if self.teacher is not None:
             texts = [question.text for question in questions]
             first = score_rows(self.teacher, texts, rows[:, :1])[:, 0]

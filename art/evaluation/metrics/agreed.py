@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from art.evaluation.metrics.base import METRICS, Metric, Values
-from art.evaluation.metrics.evidence import Agreement
+from art.evaluation.metrics.evidence import AgreedPassages
 
 
-def _reciprocal_rank(agreement: Agreement) -> Values:
-    stands = agreement.rows == agreement.agreed[:, None]  # [Q, K], once in a row at most
+def _reciprocal_rank(evidence: AgreedPassages) -> Values:
+    stands = evidence.rows == evidence.agreed[:, None]  # [Q, K], once in a row at most
     return np.where(stands.any(axis=1), 1.0 / (stands.argmax(axis=1) + 1.0), 0.0)
 
 
@@ -18,7 +18,7 @@ METRICS.add(
         "agreed_reciprocal_rank",
         "reciprocal rank of the agreed passage",
         "the reciprocal rank of the passage that start, BM25 and teacher agree on; no labels",
-        Agreement,
+        AgreedPassages,
         _reciprocal_rank,
         preference=0,
     )

@@ -75,7 +75,7 @@ class PooledRanks(Evidence):
 
 
 @dataclass(frozen=True, eq=False)
-class Agreement(Evidence):
+class AgreedPassages(Evidence):
     """A ranking, and a passage of each question that several judges agreed on; needs no label.
 
     Attributes:
