@@ -24,8 +24,9 @@ from art.planning.work import (
     flops_by_phase,
     seconds_by_phase,
 )
+from art.training.agreement import NUM_SCORED
 from art.training.plan import schedule_of
-from art.training.selection import num_held_out
+from art.training.selection import num_held_out_questions
 from art.training.settings import check_config
 
 UNIT = UnitFlops(
@@ -45,6 +46,7 @@ def work(**changes) -> Work:
         "num_evaluations": 2,
         "questions_per_evaluation": 40,
         "pairs_per_evaluation": 40,
+        "pairs_to_agree": 0,
         "pairs_least": 6400,
         "pairs_most": 12800,
         "passages_least": 1600,
@@ -88,7 +90,7 @@ def run(tiny_bert, tiny_t5, corpus, tmp_path_factory) -> tuple[Config, Path]:
 
 def test_counted_work_is_what_a_run_does(run) -> None:
     config, folder = run
-    num_evaluated = num_held_out(30)
+    num_evaluated = num_held_out_questions(30)
     planned = count_work(
         config,
         schedule_of(config, 30 - num_evaluated),
@@ -102,7 +104,8 @@ def test_counted_work_is_what_a_run_does(run) -> None:
     assert planned.num_refreshes == kinds.count("refresh")
     assert planned.num_evaluations == kinds.count("evaluation")
     (asked,) = {line["num_questions"] for line in lines if line["kind"] == "evaluation"}
-    assert planned.questions_per_evaluation == asked
+    assert planned.questions_per_evaluation == asked * 2 - 1  # half of them choose
+    assert planned.pairs_to_agree == num_evaluated * NUM_SCORED
     scored = sum(1 - line["known_share"] for line in lines if line["kind"] == "train") * 4 * 3
     assert planned.pairs_least <= round(scored) <= planned.pairs_most
 
@@ -192,7 +195,10 @@ def test_operations_are_pieces_times_what_each_takes() -> None:
     assert flops["score"] == 12800 * 5e11
     assert flops["learn"] == 100 * 8 * 1e13
     assert flops["refresh"] == 3 * 1000 * 2e10
-    assert flops["evaluate"] == 2 * (40 * 2e9 + search_flops(40, 1000, 768) + 40 * 5e11)
+    evaluations = 2 * (40 * 2e9 + search_flops(40, 1000, 768) + 40 * 5e11)
+    assert flops["evaluate"] == evaluations
+    agreeing = flops_by_phase(work(pairs_to_agree=640), UNIT)
+    assert agreeing["evaluate"] == evaluations + 640 * 5e11
 
 
 def test_processes_share_everything_but_the_reading_of_the_index() -> None:
