@@ -80,7 +80,7 @@ def test_a_signal_keeps_the_scores_made_ahead_and_the_run_goes_on_to_the_same_bi
     [
         ("art.training.setup", "create_retriever", 1),
         ("art.retriever.embedding", "write_shard", 5),
-        ("art.training.selection", "evaluate", 2),
+        ("art.training.evaluator", "evaluate", 2),
     ],
     ids=["setting up", "refreshing", "evaluating"],
 )

@@ -77,7 +77,7 @@ def test_a_killed_run_with_every_kind_of_teacher_goes_on_to_its_end(
     settings = document(files, tiny_bert, tmp_path / "run", questions, **teachers[name])
     kill(check_config(settings, source="test"), 2)
     result = train(check_config(settings, source="test"))
-    assert result.metric == "teacher_log_likelihood"  # what else judges questions without labels
+    assert result.metric == "agreed_reciprocal_rank"  # what else judges questions without labels
     assert load_retriever(tmp_path / "run" / "retriever").settings.passage_length == 64
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     trained = [one for line in lines if (one := json.loads(line))["kind"] == "train"]
