@@ -38,43 +38,66 @@ def compare(
     questions: Sequence[Question],
     *,
     teacher: CachedTeacher,
+    fusion: Fusion,
+    qrels: Qrels | None = None,
     ks: Sequence[int] = (1, 5, 20),
     depth: int = 20,
     cache: Path | None = None,
 ) -> dict[str, Evaluation]:
-    """Evaluate BM25, some retrievers, and the teacher re-ordering BM25's best passages.
+    """Evaluate BM25, some retrievers, each fused with BM25, and the teacher re-ordering the first.
 
     Args:
-        retrievers: name → retriever and the store's token ids under its passage template.
+        retrievers: name → retriever and the store's token ids under its passage template; one or
+            more.
         store: the passages.
         questions: labelled ones.
-        teacher: the frozen language model that re-orders BM25's ranking. It is asked only about
-            questions that one of BM25's passages answers: the others miss in any order.
-        ks: depths of the top-k accuracy, `depth` at most.
-        depth: how many of BM25's passages the teacher re-orders.
+        teacher: the frozen language model that re-orders the first retriever's best passages. It is
+            asked only about questions that one of them answers: the others miss in any order.
+        fusion: how a retriever's ranking and BM25's are made one.
+        qrels: question id → passage id → relevance, in place of the questions' own labels.
+        ks: depths of the top-k accuracy.
+        depth: how many passages the teacher re-orders, `ks` at least.
         cache: where BM25's index is kept; `files.cache_folder()` when None.
 
     Returns:
-        Name → evaluation, over the same questions in the same order: `BM25`, the names given, and
-        `teacher re-ordering BM25's top <depth>`.
+        Name → evaluation, over the same questions in the same order: `BM25`, each name given and
+        `<name>, fused`, and `teacher re-ordering <depth> of <first name>`.
     """
-    bm25 = evaluate_bm25(store, questions, ks=ks, depth=depth, cache=cache)
+    judged: dict[str, Any] = {"qrels": qrels, "ks": ks}
+    bm25 = evaluate_bm25(store, questions, depth=DEPTH, cache=cache, **judged)
     results = {"BM25": bm25}
     for name, (retriever, tokens) in retrievers.items():
         with tempfile.TemporaryDirectory() as folder:
             index = embed_passages(retriever, tokens, Path(folder), store=store, progress=False)
-            results[name] = evaluate(retriever, index, store, questions, ks=ks)
-    # What no order answers stays as BM25 has it, with BM25's scores.
-    rows, scores = bm25.rows.copy(), bm25.scores.copy()
-    answered = answered_somewhere(bm25)
-    texts = [bm25.questions[position].text for position in answered]
-    likelihoods = grouped_scores(
-        teacher, texts, rows[answered], description="re-ordering BM25's best"
-    )
-    rows[answered], scores[answered] = in_order(rows[answered], likelihoods)
-    name = f"teacher re-ordering BM25's top {rows.shape[1]}"
-    results[name] = evaluate_rows(rows, scores, store, bm25.questions, ks=ks)
+            found = evaluate(retriever, index, store, questions, depth=DEPTH, **judged)
+        results[name] = found
+        results[f"{name}, fused"] = evaluate_fused(found, bm25, store, fusion=fusion, **judged)
+    first = next(iter(retrievers))
+    name = f"teacher re-ordering {depth} of {first}"
+    results[name] = _reordered(results[first], store, teacher=teacher, depth=depth, **judged)
     return results
+
+
+def _reordered(
+    found: Evaluation,
+    store: PassageStore,
+    *,
+    teacher: CachedTeacher,
+    depth: int,
+    **judged: Any,
+) -> Evaluation:
+    # What no order answers stays as it was found, with the scores that found it.
+    rows, scores = found.rows.copy(), found.scores.copy()
+    answered = answered_somewhere(found, depth)
+    texts = [found.questions[position].text for position in answered]
+    likelihoods = grouped_scores(
+        teacher, texts, rows[answered, :depth], description="re-ordering by the teacher"
+    )
+    order, likely = in_order(rows[answered, :depth], likelihoods)
+    rows[answered, :depth], scores[answered, :depth] = order, likely
+    # What stands behind them keeps its place, below the last of them.
+    scores[answered, depth:] = np.minimum(scores[answered, depth:], likely[:, -1:])
+    return evaluate_rows(rows, scores, store, found.questions, whole=found.whole, **judged)
 
 
 def compare_fused(
@@ -165,6 +188,7 @@ def evaluate_bm25(
     store: PassageStore,
     questions: Sequence[Question],
     *,
+    qrels: Qrels | None = None,
     ks: Sequence[int] = (1, 5, 20),
     depth: int = 20,
     cache: Path | None = None,
@@ -176,13 +200,14 @@ def evaluate_bm25(
     Args:
         store: the passages.
         questions: labelled ones.
+        qrels: question id → passage id → relevance, in place of the questions' own labels.
         ks: depths of the top-k accuracy, `depth` at most.
         depth: passages found for each question.
         cache: where BM25's index is kept; `files.cache_folder()` when None.
     """
     with distributed.fail_together():
         bm25 = BM25.build(store, cache=cache)
-    return _evaluate_words(bm25, store, questions, depth=depth, ks=ks)
+    return _evaluate_words(bm25, store, questions, depth=depth, qrels=qrels, ks=ks)
 
 
 def _evaluate_words(
@@ -201,10 +226,26 @@ def _evaluate_words(
     return evaluate_rows(rows, scores, store, questions, drop_self_hits=drop_self_hits, **judged)
 
 
-def answered_somewhere(ranking: Evaluation) -> NDArray[np.int64]:
-    """Return the positions of a labelled ranking's questions that one of their passages answers."""
+def answered_somewhere(ranking: Evaluation, depth: int) -> NDArray[np.int64]:
+    """Return the positions of a ranking's questions that its first passages answer.
+
+    All of them where judgements stand for labels: there more than one passage may count.
+    """
+    if ranking.hits is None:
+        return np.arange(ranking.num_questions)
+    return np.flatnonzero(ranking.hits[:, :depth].any(axis=1))
+
+
+def reciprocal_ranks(ranking: Evaluation, depth: int) -> NDArray[np.float64]:
+    """Return 1 / rank of the first passage that answers each question of a labelled ranking, [Q].
+
+    Args:
+        ranking: `depth` passages a question or more.
+        depth: passages looked at; 0 for a question that none of them answers.
+    """
     assert ranking.hits is not None  # labelled
-    return np.flatnonzero(ranking.hits.any(axis=1))
+    hits = ranking.hits[:, :depth]
+    return np.where(hits.any(axis=1), 1.0 / (hits.argmax(axis=1) + 1.0), 0.0)
 
 
 def paired_test(first: Evaluation, second: Evaluation, name: str) -> PairedTest:

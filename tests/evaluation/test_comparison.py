@@ -17,16 +17,20 @@ from art.evaluation.comparison import (
     compare_fused,
     evaluate_bm25,
     paired_test,
+    reciprocal_ranks,
 )
-from art.evaluation.evaluate import evaluate, evaluate_rows
+from art.evaluation.evaluate import Evaluation, evaluate, evaluate_rows
 from art.evaluation.rerank import in_order, score_rows
 from art.retriever.bm25 import BM25
+from art.retriever.embedding import embed_passages
+from art.retriever.encoders import Retriever
 from art.retriever.fusion import FusedSearch, Fusion
+from art.retriever.loading import create_retriever
 from art.teacher.cached import CachedTeacher
 from art.teacher.registry import load_teacher
 
 DEPTH = 5
-ROW = f"teacher re-ordering BM25's top {DEPTH}"
+ROW = f"teacher re-ordering {DEPTH} of start"
 
 
 @pytest.fixture
@@ -52,8 +56,25 @@ def asked(teacher_folder: Path, store: PassageStore) -> CachedTeacher:
     return CachedTeacher(teacher, None, TokenStore.open_or_build(store, teacher.template))
 
 
-def test_scoring_only_what_bm25_answers_gives_the_metrics_of_scoring_everything(
-    store, tiny_llama, tmp_path: Path
+@pytest.fixture
+def start(tiny_bert, store) -> dict[str, tuple[Retriever, TokenStore]]:
+    retriever = create_retriever(str(tiny_bert), pooling="mean", passage_length=64)
+    return {"start": (retriever, TokenStore.open_or_build(store, retriever.passage_template))}
+
+
+Start = dict[str, tuple[Retriever, TokenStore]]
+
+
+def found_by(
+    start: Start, store: PassageStore, questions: list[Question], folder: Path
+) -> Evaluation:
+    retriever, tokens = start["start"]
+    index = embed_passages(retriever, tokens, folder, store=store, progress=False)
+    return evaluate(retriever, index, store, questions, ks=(1, 3, 5), depth=len(store))
+
+
+def test_scoring_only_what_the_start_answers_gives_the_metrics_of_scoring_everything(
+    store, start, tiny_llama, tmp_path: Path
 ) -> None:
     questions = [
         *questions_of(store, range(6), away=0),
@@ -61,31 +82,42 @@ def test_scoring_only_what_bm25_answers_gives_the_metrics_of_scoring_everything(
         Question("unlabelled", "who built the bridge"),
     ]
     teacher = asked(tiny_llama, store)
-    results = compare({}, store, questions, teacher=teacher, ks=(1, 3, 5), depth=DEPTH)
+    compared = {"teacher": teacher, "fusion": Fusion(), "ks": (1, 3, 5), "depth": DEPTH}
+    results = compare(start, store, questions, **compared)
+    assert list(results) == ["BM25", "start", "start, fused", ROW]
 
-    texts = [question.text for question in questions]
-    _, rows = BM25.build(store).search(texts, DEPTH)
+    rows = found_by(start, store, questions, tmp_path / "index").rows[:, :DEPTH]
+    texts = [question.text for question in questions[:-1]]  # the one without a label is left out
     every = score_rows(asked(tiny_llama, store), texts, rows)
-    expected = evaluate_rows(*in_order(rows, every), store, questions, ks=(1, 3, 5))
+    expected = evaluate_rows(*in_order(rows, every), store, questions[:-1], ks=(1, 3, 5))
     assert results[ROW].table() == expected.table()
-    assert results[ROW].table() != results["BM25"].table()  # the teacher does move something
-    num_answered = len(answered_somewhere(results["BM25"]))
+    assert results[ROW].table() != results["start"].table()  # the teacher does move something
+    num_answered = len(answered_somewhere(results["start"], DEPTH))
     assert 0 < num_answered < len(questions) - 1
     assert teacher.num_scores == num_answered * DEPTH
 
 
-def test_where_bm25_finds_no_answer_the_teacher_is_not_asked(store, tiny_llama) -> None:
-    found = evaluate_bm25(store, questions_of(store, range(8), away=0), depth=len(store))
-    never = [row for row in range(len(store)) if row not in found.rows[:, :DEPTH]]
-    gold = store[never[0]].passage_id
-    questions = [
-        Question(str(i), q.text, positive_passage_ids=(gold,))
-        for i, q in enumerate(found.questions)
-    ]
+def test_where_the_start_finds_no_answer_the_teacher_is_not_asked(
+    store, start, tiny_llama, tmp_path: Path
+) -> None:
+    asking = questions_of(store, range(8), away=0)
+    rows = found_by(start, store, asking, tmp_path / "index").rows[:, :DEPTH]
+    never = next(row for row in range(len(store)) if row not in rows)
+    gold = (store[never].passage_id,)
+    questions = [Question(one.question_id, one.text, positive_passage_ids=gold) for one in asking]
     teacher = asked(tiny_llama, store)
-    results = compare({}, store, questions, teacher=teacher, ks=(1, 5), depth=DEPTH)
+    compared = {"teacher": teacher, "fusion": Fusion(), "ks": (1, 5), "depth": DEPTH}
+    results = compare(start, store, questions, **compared)
     assert teacher.num_scores == 0
-    np.testing.assert_array_equal(results[ROW].rows, results["BM25"].rows)
+    np.testing.assert_array_equal(results[ROW].rows, results["start"].rows)
+
+
+def test_a_reciprocal_rank_is_that_of_the_first_answer_within_the_depth(store) -> None:
+    questions = questions_of(store, range(4), away=0)
+    rows = np.array([[0, 9, 8], [9, 1, 1], [7, 8, 2], [9, 8, 7]])
+    found = evaluate_rows(rows, -np.arange(12.0).reshape(4, 3), store, questions, ks=(1,))
+    assert reciprocal_ranks(found, 3).tolist() == [1, 1 / 2, 1 / 3, 0]
+    assert reciprocal_ranks(found, 2).tolist() == [1, 1 / 2, 0, 0]
 
 
 class VectorIndex:
