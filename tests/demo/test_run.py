@@ -33,6 +33,7 @@ def tiny_demo(tiny_bert, tiny_llama, monkeypatch) -> None:
     def tiny(folder: Path) -> Config:
         document = original(folder).model_dump(mode="json")
         document["retriever"] |= {"model": str(tiny_bert), "passage_length": 32}
+        document["retriever"] |= {"train_layers": 1, "dtype": "float32"}
         document["teacher"] |= {"model": str(tiny_llama), "dtype": "float32", "max_length": 96}
         document["training"] |= {"max_steps": 1, "questions_per_step": 4, "top_k": 4}
         document["training"] |= {"questions_per_micro_batch": 4}
@@ -44,10 +45,12 @@ def tiny_demo(tiny_bert, tiny_llama, monkeypatch) -> None:
 def test_the_demonstration_prints_an_honest_table_and_goes_on(tiny_demo, tmp_path, capsys) -> None:
     run.run_demo(tmp_path / "demo")
     printed = capsys.readouterr().out
-    for line in ("BM25", "before training", "after training", "teacher re-ordering BM25's top 20"):
-        assert f"\n{line} " in printed
+    for start in ("before training", "after training"):
+        for line in ("BM25", start, f"{start}, fused", "teacher re-ordering 20 of before training"):
+            assert f"\n{line} " in printed
     assert re.search(r"On this machine that takes \d+ to \d+ minutes", printed)
-    assert "390 questions: % answered within the first k (95 % interval)" in printed
+    assert "400 questions: % answered within the first k (95 % interval)" in printed
+    assert "reciprocal rank within 20, after training against before training: " in printed
     assert "top-5, after training against before training: " in printed
     assert "What training won most (" in printed or "No question's first answer has" in printed
     assert (tmp_path / "demo" / "retriever" / "retriever.json").exists()
@@ -69,7 +72,13 @@ def test_the_shipped_settings_are_those_of_the_command(tmp_path, monkeypatch) ->
 
     monkeypatch.chdir(tmp_path)
     shipped = read_config(Path(run.__file__).parent / "demo.yaml")
+    monkeypatch.setattr(run, "automatic_dtype", lambda device: "bfloat16")
     assert differences(shipped, run.demo_config(Path("runs/demo"))) == []
+
+
+def test_where_bfloat16_is_slow_the_demonstration_computes_in_float32(monkeypatch) -> None:
+    monkeypatch.setattr(run, "automatic_dtype", lambda device: "float32")
+    assert run.demo_config(Path("runs/demo")).retriever.dtype == "float32"
 
 
 def test_questions_that_changed_are_shown_side_by_side() -> None:
