@@ -3,8 +3,10 @@
 common     options that several commands share, and the processes of a job
 screen     what is printed, in any encoding and to anybody
 training   train, init
-searching  embed, search, evaluate, mine
 vectors    vectors made elsewhere, for search and evaluate
+opening    a retriever, its index and its passages, opened together
+searching  embed, search, evaluate
+mining     mine
 fusing     BM25 beside the retriever, for search and evaluate
 scoring    score, diagnose
 reporting  report
@@ -24,9 +26,10 @@ from art.cli import screen
 from art.cli.common import SkipBadRows, read_rows
 from art.cli.exporting import WithTargets, export
 from art.cli.importing import import_checkpoint
+from art.cli.mining import mine
 from art.cli.reporting import report
 from art.cli.scoring import WithKinds, diagnose, score
-from art.cli.searching import embed, evaluate, mine, search
+from art.cli.searching import embed, evaluate, search
 from art.cli.training import init, train
 from art.errors import ArtError
 from art.training.interruption import Interrupted, Interruption

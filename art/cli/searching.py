@@ -1,4 +1,4 @@
-"""`art embed`, `search`, `evaluate` and `mine`: a retriever, its index, and questions."""
+"""`art embed`, `search` and `evaluate`: a retriever, its index, and questions."""
 
 from __future__ import annotations
 
@@ -28,22 +28,12 @@ from art.cli.fusing import (
     shown_and_kept,
     words_of,
 )
+from art.cli.opening import open_any, open_with_retriever, say_what_is_used
 from art.cli.vectors import QuestionVectors, RetrieverChoice, VectorFiles, VectorIds, source_of
-from art.errors import ArtError, notify, say
+from art.errors import ArtError, notify
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
-    import torch
-    from numpy.typing import NDArray
-
-    from art.data.formats import Question
-    from art.data.passages import PassageStore
-    from art.mining import Search
-    from art.retriever.encoders import Retriever
     from art.retriever.fusion import Fusion
-    from art.retriever.index import Index
 
 VectorType = Literal["float32", "float16"]
 RetrieverFolder = Annotated[
@@ -94,7 +84,7 @@ def embed(
             store = PassageStore.open_or_build(passages, skip_bad_rows=skip_bad_rows)
             notify_skipped(store.bad_rows)
             tokens = TokenStore.open_or_build(store, model.passage_template)
-            _say_what_is_used(model)
+            say_what_is_used(model)
             if distributed.is_main():
                 for note in cut_passages(model.passage_template, tokens, store):
                     notify(note)
@@ -158,9 +148,7 @@ def search(
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
     check_run_ids(output, (question.question_id for question in asked), ())
     with processes(cpu) as device:
-        asking, opened, store = _open_any(
-            source, len(asked), index, passages, skip_bad_rows, device
-        )
+        asking, opened, store = open_any(source, len(asked), index, passages, skip_bad_rows, device)
         with distributed.fail_together():
             if distributed.is_main():
                 check_run_ids(output, (), filter(None, [store.spaced_id()]))
@@ -220,9 +208,7 @@ def evaluate(
         "drop_self_hits": drop_self_hits,
     }
     with processes(cpu) as device:
-        asking, opened, store = _open_any(
-            source, len(asked), index, passages, skip_bad_rows, device
-        )
+        asking, opened, store = open_any(source, len(asked), index, passages, skip_bad_rows, device)
         cut = say_what_is_cut(asking, [question.text for question in asked])
         compared: dict[str, Any] = {}  # what a file of metrics says besides
         if fusion is None:
@@ -251,145 +237,6 @@ def evaluate(
                 print(shown)
 
 
-@takes_retriever_settings
-def mine(
-    questions: QuestionsFile,
-    output: Annotated[
-        Path, typer.Option(help="DPR JSON lines, which `art train` reads; written atomically.")
-    ],
-    retriever: Annotated[
-        str | None, typer.Option(help="A retriever's folder, with --index; or give --bm25.")
-    ] = None,
-    index: Annotated[Path | None, typer.Option(help="The index that `art embed` made.")] = None,
-    bm25: Annotated[
-        bool, typer.Option("--bm25", help="Search --passages by words, without a retriever.")
-    ] = False,
-    passages: Annotated[
-        Path | None,
-        typer.Option(help="The corpus: for --bm25, or where the index no longer finds it."),
-    ] = None,
-    language: BM25Language = None,
-    num_negatives: Annotated[int, typer.Option(min=1, help="Of a question, at most.")] = 30,
-    skip_top: Annotated[int, typer.Option(min=0, help="Best ranks left out.")] = 0,
-    depth: Annotated[int, typer.Option(min=1, help="The last rank that is looked at.")] = 100,
-    margin: Annotated[
-        float | None,
-        typer.Option(help="Leave out what scores higher than the positive less this; off."),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(min=0, help="Draw from the ranks; without, the best-ranked are taken."),
-    ] = None,
-    skip_bad_rows: SkipBadRows = False,
-    cpu: OnCpu = False,
-    *,
-    settings: dict[str, Any],
-) -> None:
-    """Find hard negatives: high in the ranking, not named as a positive, without an answer."""
-    from art import distributed, mining
-    from art.data.formats import read_questions
-
-    choice = mining.NegativeChoice(num_negatives, skip_top, depth, margin, seed)
-    mining.check_output(output)
-    asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
-    with processes(cpu) as device:
-        search_in, store = _searched(
-            retriever, settings, index, bm25, passages, language, asked, skip_bad_rows, device
-        )
-        with distributed.fail_together():
-            if distributed.is_main():
-                mined = mining.mine(search_in, store, asked, output, choice=choice)
-                print(
-                    f"{output}: {mined.num_questions:,} questions, "
-                    f"{mined.num_negatives:,} hard negatives"
-                )
-                for note in mined.notes():
-                    print(f"note: {note}")
-
-
-def _searched(
-    retriever: str | None,
-    settings: dict[str, Any],
-    index: Path | None,
-    bm25: bool,
-    passages: Path | None,
-    language: str | None,
-    asked: Sequence[Question],
-    skip_bad_rows: bool,
-    device: torch.device,
-) -> tuple[Search, PassageStore]:
-    """Open what `art mine` searches: an index with its retriever, or the words of a corpus."""
-    from art import distributed
-    from art.data.passages import PassageStore
-    from art.mining import bm25_search, retriever_search
-    from art.retriever.bm25 import BM25
-
-    if language is not None and not bm25:
-        raise ArtError("--language is of BM25's words", hint="give it with --bm25")
-    if retriever is not None and index is not None and not bm25:
-        model, opened, store = _open(
-            RetrieverChoice(retriever, settings), index, passages, skip_bad_rows, device
-        )
-        say_what_is_cut(model, [question.text for question in asked])
-        return retriever_search(model, opened), store
-    if not (bm25 and passages) or retriever is not None or index is not None or settings:
-        raise ArtError(
-            "nothing to search, or two things",
-            hint="give --retriever with its --index, or --bm25 with --passages",
-        )
-    with distributed.fail_together():
-        store = PassageStore.open_or_build(passages, skip_bad_rows=skip_bad_rows)
-        notify_skipped(store.bad_rows)
-        words = BM25.build(store, language=language)
-        words.check_use([question.text for question in asked])
-        return bm25_search(words), store
-
-
-def _open_any(
-    source: RetrieverChoice | VectorFiles,
-    num_questions: int,
-    index: Path,
-    passages: Path | None,
-    skip_bad_rows: bool,
-    device: torch.device,
-) -> tuple[Retriever | NDArray[np.float32], Index, PassageStore]:
-    """Open an index with what embeds the questions, or with vectors of theirs made elsewhere."""
-    from art import distributed
-
-    if not isinstance(source, VectorFiles):
-        return _open(source, index, passages, skip_bad_rows, device)
-    with distributed.fail_together():
-        return source.open(num_questions, index, passages, skip_bad_rows)
-
-
-def _open(
-    source: RetrieverChoice,
-    index: Path,
-    passages: Path | None,
-    skip_bad_rows: bool,
-    device: torch.device,
-) -> tuple[Retriever, Index, PassageStore]:
-    """Open what belongs together: the retriever, the index it built, and the index's passages."""
-    from art import distributed
-    from art.retriever.index import Index
-    from art.retriever.loading import create_retriever
-
-    with distributed.fail_together():
-        model = create_retriever(source.model, **source.settings).to(device)
-        opened = Index.open(index, retriever_fingerprint=model.fingerprint())
-        store = opened.open_store(passages, skip_bad_rows=skip_bad_rows)
-        notify_skipped(store.bad_rows)
-    _say_what_is_used(model)
-    return model, opened, store
-
-
-def _say_what_is_used(model: Retriever) -> None:
-    from art import distributed
-
-    if distributed.is_main():
-        say(f"retriever: {model.settings.in_words()}")
-
-
 def _answer_questions(
     source: RetrieverChoice,
     index: Path,
@@ -407,7 +254,7 @@ def _answer_questions(
     with processes(cpu) as device:
         if distributed.world_size() > 1:
             raise ArtError("one process can ask for questions", hint="start `art search` alone")
-        model, opened, store = _open(source, index, passages, skip_bad_rows, device)
+        model, opened, store = open_with_retriever(source, index, passages, skip_bad_rows, device)
         find = finder(opened, store, fusion, language=language)
         typed = repl.is_interactive()
         if typed:

@@ -1,0 +1,88 @@
+"""What belongs together, opened: a retriever, or vectors of questions, an index, its passages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from art.cli.common import notify_skipped
+from art.cli.vectors import RetrieverChoice, VectorFiles
+from art.errors import say
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from art.data.passages import PassageStore
+    from art.retriever.encoders import Retriever
+    from art.retriever.index import Index
+
+
+def open_any(
+    source: RetrieverChoice | VectorFiles,
+    num_questions: int,
+    index: Path,
+    passages: Path | None,
+    skip_bad_rows: bool,
+    device: torch.device,
+) -> tuple[Retriever | NDArray[np.float32], Index, PassageStore]:
+    """Open an index with what embeds the questions, or with vectors of theirs made elsewhere.
+
+    Args:
+        source: the retriever, or files of vectors.
+        num_questions: that are asked.
+        index: its folder, or a matrix of vectors.
+        passages: the corpus, where it is not where the index found it.
+        skip_bad_rows: of the corpus, where it is read again.
+        device: of the retriever.
+
+    Raises:
+        ArtError: they do not belong together, or cannot be read.
+    """
+    from art import distributed
+
+    if not isinstance(source, VectorFiles):
+        return open_with_retriever(source, index, passages, skip_bad_rows, device)
+    with distributed.fail_together():
+        return source.open(num_questions, index, passages, skip_bad_rows)
+
+
+def open_with_retriever(
+    source: RetrieverChoice,
+    index: Path,
+    passages: Path | None,
+    skip_bad_rows: bool,
+    device: torch.device,
+) -> tuple[Retriever, Index, PassageStore]:
+    """Open what belongs together: the retriever, the index it built, and the index's passages.
+
+    Args:
+        source: the retriever.
+        index: its folder.
+        passages: the corpus, where it is not where the index found it.
+        skip_bad_rows: of the corpus, where it is read again.
+        device: of the retriever.
+
+    Raises:
+        ArtError: they do not belong together, or cannot be read.
+    """
+    from art import distributed
+    from art.retriever.index import Index
+    from art.retriever.loading import create_retriever
+
+    with distributed.fail_together():
+        model = create_retriever(source.model, **source.settings).to(device)
+        opened = Index.open(index, retriever_fingerprint=model.fingerprint())
+        store = opened.open_store(passages, skip_bad_rows=skip_bad_rows)
+        notify_skipped(store.bad_rows)
+    say_what_is_used(model)
+    return model, opened, store
+
+
+def say_what_is_used(model: Retriever) -> None:
+    """Say once what the retriever does with a text."""
+    from art import distributed
+
+    if distributed.is_main():
+        say(f"retriever: {model.settings.in_words()}")
