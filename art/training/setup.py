@@ -2,63 +2,33 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
 from art import distributed
 from art.config import Config
-from art.data.tokens import TokenStore
 from art.distributed import is_main
 from art.evaluation.pooled import Pool
 from art.retriever.bm25 import BM25
 from art.retriever.encoders import Retriever
-from art.retriever.loading import create_retriever
-from art.teacher.base import Teacher
 from art.teacher.cached import CachedTeacher
 from art.teacher.log_file import Records, read_known
-from art.teacher.registry import load_teacher
 from art.teacher.score_log import ScoreLog
 from art.training import checkpoints, recovery
 from art.training.acceleration import new_optimizer, start_accelerator
-from art.training.blend_sources import BlendModels, open_sources
+from art.training.blend_sources import open_sources
 from art.training.contrastive import labelled_pool
-from art.training.corpus import RunCorpus
 from art.training.evaluator import Evaluator
-from art.training.methods import Learner, LearnerParts, Method
-from art.training.plan import needs_teacher
+from art.training.methods import Learner, LearnerParts
+from art.training.models import RunModels, load_models, student_at, tokens_of
 from art.training.progress import MetricsLog
 from art.training.run_data import RunData, open_data
-from art.training.run_files import RunQuestions, cache_folder
 from art.training.run_folder import RunFolder
 from art.training.selection import needs_judge
 from art.training.state import TrainState
 from art.training.trainer import Limits, Trainer
-
-
-@dataclass(frozen=True)
-class _Models:
-    """What learns and what teaches.
-
-    Attributes:
-        retriever: on its device.
-        teacher: None where nothing has to be scored.
-        corpus: with the token ids that the passage tower reads; None where the run reads none.
-        bm25: serves the steps; None where they have no use for it, or where words find nothing for
-            most questions.
-        judging_bm25: of the same words, where questions without labels are to be judged.
-        blended: those that soft labels are blended of besides the teacher.
-    """
-
-    retriever: Retriever
-    teacher: Teacher | None
-    corpus: RunCorpus | None
-    bm25: BM25 | None
-    judging_bm25: BM25 | None
-    blended: BlendModels
 
 
 @dataclass(frozen=True)
@@ -91,7 +61,7 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Trainer:
     with distributed.fail_together():
         data = open_data(config)
         state = _last_state(run)
-        models = _load_models(config, run, data, state, device)
+        models = load_models(config, run, data, state, device)
         accelerator = start_accelerator(config, run)
         optimizer = new_optimizer(models.retriever, config)
         past = _resume(config, run, data, models, optimizer, state)
@@ -100,7 +70,7 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Trainer:
         notes = [*_notes(config, data, pool)]
         if is_main():
             embeds = data.method.encodes_corpus or data.schedule.refresh_steps is not None
-            cut = data.files.cut(models.retriever, _tokens_of(config), embeds=embeds)
+            cut = data.files.cut(models.retriever, tokens_of(config), embeds=embeds)
             notes += [f"note: {note}" for note in cut]
     # What talks to the other processes
     if past.teacher is not None and (num_taken_over := past.teacher.log.take_over(past.known)):
@@ -111,7 +81,7 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Trainer:
             state,
             corpus=models.corpus,
             retriever=models.retriever,
-            weights_at=lambda step: _student(config, run, step).to(device),
+            weights_at=lambda step: student_at(config, run, step).to(device),
         )
     with distributed.noticing_lost_processes():
         model = accelerator.prepare_model(models.retriever)
@@ -156,71 +126,11 @@ def _first_state(config: Config, data: RunData, past: _Past) -> TrainState:
     )
 
 
-def _load_models(
-    config: Config,
-    run: RunFolder,
-    data: RunData,
-    state: TrainState | None,
-    device: torch.device,
-) -> _Models:
-    """Load the models at the step from which the run goes on, and encode what they read."""
-    method, files = data.method, data.files
-    retriever = _student(config, run, state.step if state else None).to(device)
-    teacher = None
-    if needs_teacher(config, method, files.questions):
-        teacher = _teacher(config, files.questions, state, device)
-    if files.store is None:
-        return _Models(retriever, teacher, None, None, None, BlendModels())
-    tokens = bm25 = judging_bm25 = None
-    if method.encodes_corpus or data.schedule.refresh_steps is not None:
-        tokens = _tokens_of(config)(files.store, retriever.passage_template)
-    judges = needs_judge(config, files.questions.evaluation)
-    blends, searches = "bm25" in method.blended, method.searches_words
-    if searches or blends or judges:
-        language = config.data.language
-        words = BM25.build(files.store, language=language, cache=cache_folder(config))
-        judging_bm25 = words if judges else None
-        needed = blends or not method.searches_index
-        if (searches or blends) and words.check_use(files.questions.training, alone=needed):
-            bm25 = words
-    settings = config.index
-    corpus = RunCorpus(
-        files.store,
-        tokens,
-        shard_rows=settings.shard_rows,
-        batch_tokens=settings.batch_tokens,
-        dtype=settings.dtype,
-    )
-    blended = _blended(config, run, method, retriever if state is None else None, device)
-    return _Models(retriever, teacher, corpus, bm25, judging_bm25, blended)
-
-
-def _blended(
-    config: Config, run: RunFolder, method: Method, new: Retriever | None, device: torch.device
-) -> BlendModels:
-    """Return the models of a blend; the start as it was just created, where this run begins."""
-    start = reranker = None
-    if "start" in method.blended:
-        start = _student(config, run, None) if new is None else copy.deepcopy(new)
-        start = start.to(device).requires_grad_(False).eval()
-    if "reranker" in method.blended:
-        assert config.teacher is not None and config.teacher.reranker is not None  # checked
-        shared = config.teacher.model_dump(include={"dtype", "max_length", "batch_tokens"})
-        reranker = load_teacher(
-            config.teacher.reranker,
-            kind="cross-encoder",
-            **shared,
-            device=device,
-            cache=cache_folder(config),
-        )
-    return BlendModels(start, reranker)
-
-
 def _resume(
     config: Config,
     run: RunFolder,
     data: RunData,
-    models: _Models,
+    models: RunModels,
     optimizer: torch.optim.Optimizer,
     state: TrainState | None,
 ) -> _Past:
@@ -250,8 +160,8 @@ def _resume(
         length=state.num_scores if state else 0,
         mark=state.score_mark if state else None,
     )
-    tokens_of = _tokens_of(config)
-    cached = CachedTeacher(teacher, log, tokens_of(store, teacher.template))
+    tokens = tokens_of(config)
+    cached = CachedTeacher(teacher, log, tokens(store, teacher.template))
     cached.num_scored = state.num_scored if state else 0
     reranker = None
     if (model := models.blended.reranker) is not None:
@@ -260,20 +170,15 @@ def _resume(
             fingerprint=model.fingerprint,
             length=state.num_reranker_scores if state else 0,
         )
-        reranker = CachedTeacher(model, log, tokens_of(store, model.template))
+        reranker = CachedTeacher(model, log, tokens(store, model.template))
     return _Past(fingerprints, metrics, cached, reranker, known)
-
-
-def _tokens_of(config: Config) -> Callable[..., TokenStore]:
-    """Return what opens the token ids of a store under a template."""
-    return partial(TokenStore.open_or_build, cache=cache_folder(config), progress=is_main())
 
 
 def _learner(
     config: Config,
     run: RunFolder,
     data: RunData,
-    models: _Models,
+    models: RunModels,
     past: _Past,
     state: TrainState | None,
 ) -> Learner:
@@ -291,7 +196,7 @@ def _learner(
         files=data.files,
         schedule=data.schedule,
         retriever=models.retriever,
-        tokens_of=_tokens_of(config),
+        tokens_of=tokens_of(config),
         corpus=models.corpus,
         teacher=past.teacher,
         bm25=models.bm25,
@@ -306,7 +211,7 @@ def _pool(config: Config, data: RunData, retriever: Retriever, learner: Learner)
     labelled = data.files.evaluated_pool
     if learner.held_out_pool is not None or labelled is None:
         return learner.held_out_pool
-    tokens = _tokens_of(config)(labelled.contexts, retriever.passage_template)
+    tokens = tokens_of(config)(labelled.contexts, retriever.passage_template)
     return labelled_pool(labelled, tokens, retriever)
 
 
@@ -350,29 +255,3 @@ def _notes(config: Config, data: RunData, pool: Pool | None) -> Iterator[str]:
             f"choosing on {pool.num_questions} questions held out, each asked of the "
             f"passages of all of them ({pool.num_passages:,}): evaluation is given none"
         )
-
-
-def _student(config: Config, run: RunFolder, step: int | None) -> Retriever:
-    settings = config.retriever.model_dump()
-    if step is not None:
-        weights = run.checkpoint_folder(step) / "retriever"
-        settings.update(model=str(weights), passage_model=None)
-    return create_retriever(**settings, seed=config.training.seed, cache=cache_folder(config))
-
-
-def _teacher(
-    config: Config,
-    questions: RunQuestions,
-    state: TrainState | None,
-    device: torch.device,
-) -> Teacher:
-    assert config.teacher is not None  # checked with the settings
-    settings = config.teacher.model_dump(exclude={"temperature", "known_scores"})
-    if state is not None and config.teacher.chat_template:
-        # As it was rendered when the run began, whatever date the template would insert today.
-        settings.update(
-            passage_prompt=state.teacher_prompt, question_prefix="", chat_template=False
-        )
-    return load_teacher(
-        **settings, answers=questions.answers, device=device, cache=cache_folder(config)
-    )

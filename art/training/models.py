@@ -1,0 +1,153 @@
+"""What learns and what teaches, loaded at the step from which a run goes on."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from art.config import Config
+from art.data.tokens import TokenStore
+from art.distributed import is_main
+from art.retriever.bm25 import BM25
+from art.retriever.encoders import Retriever
+from art.retriever.loading import create_retriever
+from art.teacher.base import Teacher
+from art.teacher.registry import load_teacher
+from art.training.blend_sources import BlendModels
+from art.training.corpus import RunCorpus
+from art.training.methods import Method
+from art.training.plan import needs_teacher
+from art.training.run_data import RunData
+from art.training.run_files import RunQuestions, cache_folder
+from art.training.run_folder import RunFolder
+from art.training.selection import needs_judge
+from art.training.state import TrainState
+
+
+@dataclass(frozen=True)
+class RunModels:
+    """What learns and what teaches.
+
+    Attributes:
+        retriever: on its device.
+        teacher: None where nothing has to be scored.
+        corpus: with the token ids that the passage tower reads; None where the run reads none.
+        bm25: serves the steps; None where they have no use for it, or where words find nothing for
+            most questions.
+        judging_bm25: of the same words, where questions without labels are to be judged.
+        blended: those that soft labels are blended of besides the teacher.
+    """
+
+    retriever: Retriever
+    teacher: Teacher | None
+    corpus: RunCorpus | None
+    bm25: BM25 | None
+    judging_bm25: BM25 | None
+    blended: BlendModels
+
+
+def load_models(
+    config: Config,
+    run: RunFolder,
+    data: RunData,
+    state: TrainState | None,
+    device: torch.device,
+) -> RunModels:
+    """Load the models at the step from which the run goes on, and encode what they read.
+
+    Args:
+        config: the settings.
+        run: its folder.
+        data: what it learns from.
+        state: at that step; None where the run begins.
+        device: of the models.
+
+    Raises:
+        ArtError: a model cannot be loaded, or words find nothing where they are needed.
+    """
+    method, files = data.method, data.files
+    retriever = student_at(config, run, state.step if state else None).to(device)
+    teacher = None
+    if needs_teacher(config, method, files.questions):
+        teacher = _teacher(config, files.questions, state, device)
+    if files.store is None:
+        return RunModels(retriever, teacher, None, None, None, BlendModels())
+    tokens = bm25 = judging_bm25 = None
+    if method.encodes_corpus or data.schedule.refresh_steps is not None:
+        tokens = tokens_of(config)(files.store, retriever.passage_template)
+    judges = needs_judge(config, files.questions.evaluation)
+    blends, searches = "bm25" in method.blended, method.searches_words
+    if searches or blends or judges:
+        language = config.data.language
+        words = BM25.build(files.store, language=language, cache=cache_folder(config))
+        judging_bm25 = words if judges else None
+        needed = blends or not method.searches_index
+        if (searches or blends) and words.check_use(files.questions.training, alone=needed):
+            bm25 = words
+    settings = config.index
+    corpus = RunCorpus(
+        files.store,
+        tokens,
+        shard_rows=settings.shard_rows,
+        batch_tokens=settings.batch_tokens,
+        dtype=settings.dtype,
+    )
+    blended = _blended(config, run, method, retriever if state is None else None, device)
+    return RunModels(retriever, teacher, corpus, bm25, judging_bm25, blended)
+
+
+def _blended(
+    config: Config, run: RunFolder, method: Method, new: Retriever | None, device: torch.device
+) -> BlendModels:
+    """Return the models of a blend; the start as it was just created, where this run begins."""
+    start = reranker = None
+    if "start" in method.blended:
+        start = student_at(config, run, None) if new is None else copy.deepcopy(new)
+        start = start.to(device).requires_grad_(False).eval()
+    if "reranker" in method.blended:
+        assert config.teacher is not None and config.teacher.reranker is not None  # checked
+        shared = config.teacher.model_dump(include={"dtype", "max_length", "batch_tokens"})
+        reranker = load_teacher(
+            config.teacher.reranker,
+            kind="cross-encoder",
+            **shared,
+            device=device,
+            cache=cache_folder(config),
+        )
+    return BlendModels(start, reranker)
+
+
+def tokens_of(config: Config) -> Callable[..., TokenStore]:
+    """Return what opens the token ids of a store under a template."""
+    return partial(TokenStore.open_or_build, cache=cache_folder(config), progress=is_main())
+
+
+def student_at(config: Config, run: RunFolder, step: int | None) -> Retriever:
+    """Return the retriever with the weights of a step's checkpoint; of the start where None."""
+    settings = config.retriever.model_dump()
+    if step is not None:
+        weights = run.checkpoint_folder(step) / "retriever"
+        settings.update(model=str(weights), passage_model=None)
+    return create_retriever(**settings, seed=config.training.seed, cache=cache_folder(config))
+
+
+def _teacher(
+    config: Config,
+    questions: RunQuestions,
+    state: TrainState | None,
+    device: torch.device,
+) -> Teacher:
+    assert config.teacher is not None  # checked with the settings
+    settings = config.teacher.model_dump(exclude={"temperature", "known_scores"})
+    if state is not None and config.teacher.chat_template:
+        # As it was rendered when the run began, whatever date the template would insert today.
+        settings.update(
+            passage_prompt=state.teacher_prompt, question_prefix="", chat_template=False
+        )
+    return load_teacher(
+        **settings, answers=questions.answers, device=device, cache=cache_folder(config)
+    )
