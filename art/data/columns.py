@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 PREFIX = "hf:"
 PARQUET = ".parquet"
-DESCRIPTION = "file or folder, a folder of datasets' save_to_disk, hf:NAME[:CONFIG]/SPLIT"
 _BATCH_ROWS = 256
 _BUFFER_BYTES = 1 << 20
 _SPLITS = "dataset_dict.json"
@@ -42,6 +41,17 @@ def dataset_files(source: str | Path) -> list[Path]:
     if _is_parquet(source):
         return _parquet_files(Path(source))
     return [Path(file["filename"]) for file in _dataset(source).cache_files]
+
+
+# What every format of rows with named columns says of itself, whatever its rows mean.
+FORMAT: dict[str, Any] = {
+    "endings": (PARQUET,),
+    "description": "file or folder, a folder of datasets' save_to_disk, hf:NAME[:CONFIG]/SPLIT",
+    "gzipped": False,
+    "takes_folder": is_dataset_folder,
+    "prefix": PREFIX,
+    "files": dataset_files,
+}
 
 
 def dataset_rows(source: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:

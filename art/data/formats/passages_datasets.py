@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from art.data.columns import (
-    DESCRIPTION,
-    PARQUET,
-    PREFIX,
-    dataset_files,
-    dataset_rows,
-    is_dataset_folder,
-)
+from art.data.columns import FORMAT, dataset_rows
 from art.data.formats.base import FORMATS, PassageFormat
 from art.data.records import Passage, passage_of
 from art.data.rows import BadRows, converted
@@ -22,15 +15,4 @@ def _read(source: str | Path, bad_rows: BadRows | None) -> Iterator[tuple[int, P
     return converted(dataset_rows(source), passage_of, source, bad_rows)
 
 
-FORMATS.add(
-    PassageFormat(
-        name="passages-datasets",
-        endings=(PARQUET,),
-        description=DESCRIPTION,
-        gzipped=False,
-        read=_read,
-        takes_folder=is_dataset_folder,
-        prefix=PREFIX,
-        files=dataset_files,
-    )
-)
+FORMATS.add(PassageFormat(name="passages-datasets", read=_read, **FORMAT))

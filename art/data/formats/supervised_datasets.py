@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from art.data.columns import (
-    DESCRIPTION,
-    PARQUET,
-    PREFIX,
-    dataset_files,
-    dataset_rows,
-    is_dataset_folder,
-)
+from art.data.columns import FORMAT, dataset_rows
 from art.data.formats.base import FORMATS, SupervisedFormat
 from art.data.labelled_rows import labelled_of
 from art.data.records import SupervisedExample
@@ -24,15 +17,4 @@ def _read(source: str | Path, bad_rows: BadRows | None) -> Iterator[tuple[str, S
     return ((f"{source}:{number}", example) for number, example in examples)
 
 
-FORMATS.add(
-    SupervisedFormat(
-        name="supervised-datasets",
-        endings=(PARQUET,),
-        description=DESCRIPTION,
-        gzipped=False,
-        read=_read,
-        takes_folder=is_dataset_folder,
-        prefix=PREFIX,
-        files=dataset_files,
-    )
-)
+FORMATS.add(SupervisedFormat(name="supervised-datasets", read=_read, **FORMAT))
