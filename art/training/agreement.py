@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from art.evaluation.rerank import in_order, score_rows
+from art.evaluation.rerank import in_order
 from art.retriever.fusion import DEPTH, add_values, reciprocal_ranks
+from art.teacher.grouped import grouped_scores
 from art.training.candidates import half_and_half
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def agreed_passages(
     sparse = np.where(values > 0, found, -1)
     pairs = zip(dense[:, :NUM_SCORED], sparse[:, :NUM_SCORED], strict=True)
     both = np.stack([half_and_half(first, second) for first, second in pairs])
-    judged, _ = in_order(both, score_rows(teacher, questions, both))
+    scores = grouped_scores(teacher, questions, both, description="ordering for agreement")
+    judged, _ = in_order(both, scores)
     return first_of_all([dense, sparse, judged])
 
 
