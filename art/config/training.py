@@ -121,8 +121,8 @@ class EvaluationConfig(Section):
     questions: Files = Field(
         [],
         description="Questions to choose on. Answers or positive_passage_ids make the metric "
-        "top-20 accuracy; without them it is the reciprocal rank of the passage that the start, "
-        "BM25 and the teacher agree on, half of the questions choose, and the others say whether "
+        "top-20 accuracy; without them it is the reciprocal rank of the passage that BM25 and "
+        "the teacher agree on, half of the questions choose, and the others say whether "
         "the choice is better than the start, which is kept where it is not. Empty, like "
         "`supervised`: some of what is trained on is held out, 25 % of questions (16 to 200), 5 % "
         "of labelled ones or passages (16 to 500).",

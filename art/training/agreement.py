@@ -1,9 +1,10 @@
 """The passage that stands for a label, for each held-out question that has none.
 
-A teacher that judges what it taught would praise itself. So three judges name a passage of each
-question before the first step: the retriever as it starts, BM25, and the teacher, which puts the
-best passages of the other two into its own order. Their rankings are fused by reciprocal ranks, and
-checkpoints are judged by how far in front the first passage of the fused ranking stands.
+A teacher that judges what it taught would praise itself. So BM25, which neither teaches nor is
+taught, judges as well: before the first step the best passages of the retriever and of BM25 are put
+into the teacher's order, this ranking and BM25's are fused by reciprocal ranks, and checkpoints are
+judged by how far in front the first passage of the fused ranking stands. The start's own ranking is
+no judge: it has its own first passage in front, and so prefers itself to whatever is learned.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ def agreed_passages(
     bm25: BM25,
     teacher: CachedTeacher,
 ) -> Rows:
-    """Return the passage of each question that retriever, BM25 and teacher agree on most.
+    """Return the passage of each question that BM25 and the teacher agree on most.
 
     Every process of the job must call it, with the same arguments.
 
     Args:
         questions: Q texts.
-        retriever: as it starts.
+        retriever: as it starts; finds half of the passages that the teacher orders.
         index: of the same weights.
         bm25: of the same passages.
         teacher: of the run; its scores go into the log like all others.
@@ -55,14 +56,15 @@ def agreed_passages(
     Returns:
         Rows of the store, [Q].
     """
-    _, dense = index.search(retriever.embed_questions(list(questions)), min(DEPTH, len(index)))
+    num_scored = min(NUM_SCORED, len(index))
+    _, dense = index.search(retriever.embed_questions(list(questions)), num_scored)
     values, found = bm25.search(questions, DEPTH)
     sparse = np.where(values > 0, found, -1)
-    pairs = zip(dense[:, :NUM_SCORED], sparse[:, :NUM_SCORED], strict=True)
+    pairs = zip(dense, sparse[:, :num_scored], strict=True)
     both = np.stack([half_and_half(first, second) for first, second in pairs])
     scores = grouped_scores(teacher, questions, both, description="ordering for agreement")
     judged, _ = in_order(both, scores)
-    return first_of_all([dense, sparse, judged])
+    return first_of_all([sparse, judged])
 
 
 def first_of_all(rankings: Sequence[Rows]) -> Rows:

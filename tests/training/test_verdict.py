@@ -50,7 +50,7 @@ def test_a_quarter_of_the_questions_is_held_out_within_bounds() -> None:
     assert len(set(some.tolist())) == 100 and all(a < b for a, b in pairwise(some))
 
 
-def test_three_rankings_agree_on_what_stands_in_front_of_most() -> None:
+def test_rankings_agree_on_what_stands_in_front_of_most() -> None:
     first = [[5, 1, 2], [8, 9, -1], [4, 3, 2]]
     second = [[1, 5, 3], [9, 7, 8], [2, 3, 4]]
     third = [[1, 2, 3], [7, 9, 8], [3, 4, 2]]
@@ -58,7 +58,7 @@ def test_three_rankings_agree_on_what_stands_in_front_of_most() -> None:
     assert first_of_all([np.array(one) for one in (first, second, third)]).tolist() == [1, 9, 3]
 
 
-def test_half_of_the_held_out_questions_choose_and_the_start_knows_all_of_them(finished) -> None:
+def test_half_of_the_held_out_questions_choose_and_all_are_judged(finished) -> None:
     run, result = finished
     assert result.metric == "agreed_reciprocal_rank"
     assert result.before["teacher_log_likelihood"] < 0

@@ -17,7 +17,7 @@ METRICS.add(
     Metric(
         "agreed_reciprocal_rank",
         "reciprocal rank of the agreed passage",
-        "the reciprocal rank of the passage that start, BM25 and teacher agree on; no labels",
+        "the reciprocal rank of the passage that BM25 and the teacher agree on; no labels",
         AgreedPassages,
         _reciprocal_rank,
         preference=0,
