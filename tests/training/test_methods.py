@@ -12,7 +12,7 @@ from tiny_run import tiny_run
 
 from art.config import Config
 from art.errors import ConfigFaults, MismatchError, RowError
-from art.training import setup, sources
+from art.training import models, sources
 from art.training.loop import train
 from art.training.selection import TrainingSplit
 from art.training.settings import check_config
@@ -51,7 +51,7 @@ def lines(config: Config, kind: str) -> list[dict[str, Any]]:
 def test_each_method_learns_what_it_is_taught_without_index_or_teacher(
     edit, configure, monkeypatch
 ) -> None:
-    monkeypatch.setattr(setup, "load_teacher", lambda **_: pytest.fail("a teacher was loaded"))
+    monkeypatch.setattr(models, "load_teacher", lambda **_: pytest.fail("a teacher was loaded"))
     # Means of shared word vectors: a tiny encoder without training can learn from those.
     easy = {"retriever": {"pooling": "mean", "normalize": True, "tied": True, "dropout": 0.0}}
     config = configure(
