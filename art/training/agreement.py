@@ -41,6 +41,7 @@ def agreed_passages(
     index: Index,
     bm25: BM25,
     teacher: CachedTeacher,
+    own: Rows | None = None,
 ) -> Rows:
     """Return the passage of each question that BM25 and the teacher agree on most.
 
@@ -52,9 +53,11 @@ def agreed_passages(
         index: of the same weights.
         bm25: of the same passages.
         teacher: of the run; its scores go into the log like all others.
+        own: the row of each question's own passage, which no evaluation may find, [Q]; -1 where
+            there is none. None where none has one.
 
     Returns:
-        Rows of the store, [Q].
+        Rows of the store, [Q]; -1 where nothing but the own passage was found.
     """
     num_scored = min(NUM_SCORED, len(index))
     _, dense = index.search(retriever.embed_questions(list(questions)), num_scored)
@@ -64,7 +67,10 @@ def agreed_passages(
     both = np.stack([half_and_half(first, second) for first, second in pairs])
     scores = grouped_scores(teacher, questions, both, description="ordering for agreement")
     judged, _ = in_order(both, scores)
-    return first_of_all([sparse, judged])
+    rankings = [sparse, judged]
+    if own is not None:
+        rankings = [np.where(rows == own[:, None], -1, rows) for rows in rankings]
+    return first_of_all(rankings)
 
 
 def first_of_all(rankings: Sequence[Rows]) -> Rows:

@@ -16,6 +16,8 @@ from art.training.agreement import agreed_passages
 from art.training.selection import Qrels
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from art.data.passages import PassageStore
     from art.evaluation.rankings import KeptRanking
     from art.retriever.bm25 import BM25
@@ -103,9 +105,19 @@ class Evaluator:
         assert index is not None and self.bm25 is not None and self.teacher is not None
         texts = [question.text for question in self.questions]
         rows = agreed_passages(
-            texts, retriever=retriever, index=index, bm25=self.bm25, teacher=self.teacher
+            texts,
+            retriever=retriever,
+            index=index,
+            bm25=self.bm25,
+            teacher=self.teacher,
+            own=self._own_rows() if self.drop_self_hits else None,
         )
         return tuple(rows.tolist())
+
+    def _own_rows(self) -> NDArray[np.int64]:
+        assert self.store is not None  # it is searched
+        rows = [self.store.row_of(question.question_id) for question in self.questions]
+        return np.array([-1 if row is None else row for row in rows], dtype=np.int64)
 
     def deciding(self, rankings: Sequence[KeptRanking]) -> Sequence[KeptRanking]:
         """Return what those questions found that decide whether the choice is an improvement."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,25 @@ def test_the_start_is_kept_unless_questions_that_did_not_choose_see_a_gain(
     published = load_retriever(tmp_path / "run" / "retriever").fingerprint()
     assert (published == start) == (kept == 0)
     assert result.after == (result.before if kept == 0 else result.after)
+
+
+def test_a_passage_that_is_the_question_itself_judges_nothing_where_it_is_not_to_be_found(
+    config, corpus, tmp_path
+) -> None:
+    """Each question is a passage of the corpus under the passage's own id, as in ArguAna."""
+    rows = [{"id": name, "question": text} for name, _, text in corpus[:30]]
+    (tmp_path / "questions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    document = moved(config, tmp_path / "run").model_dump(mode="json")
+    document["data"]["questions"] = str(tmp_path / "questions.jsonl")
+    document["evaluation"]["drop_self_hits"] = True
+    document["training"]["max_steps"] = 1
+    train(type(config).model_validate(document))
+    run = RunFolder(tmp_path / "run")
+    agreed = load_state(run, run.steps()[-1]).agreed
+    names = [name for name, _, _ in corpus]
+    asked = [one.id for one in read_rankings(run.rankings_file(0))]
+    assert agreed is not None and len(agreed) == len(asked)
+    assert not [name for row, name in zip(agreed, asked, strict=True) if names[row] == name]
 
 
 def test_a_verdict_has_the_interval_of_the_paired_differences() -> None:
