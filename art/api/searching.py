@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from art import distributed
 from art.api.calls import DATA_FOLDER, briefly, join
@@ -60,16 +60,16 @@ class Searcher:
         top_k: int = 5,
         *,
         fused: bool = False,
-        fused_weight: float | None = None,
+        fused_weight: float | Literal["ranks"] | None = None,
     ) -> list[list[Hit]]:
         """Return for each question the passages with the largest inner products, best first.
 
         Args:
             questions: one text, or several as for `train`.
             top_k: how many passages each.
-            fused: fuse what the retriever finds with what BM25 finds, by reciprocal ranks.
-            fused_weight: fuse by scores in place of ranks: the retriever's weight, above 0 and
-                below 1.
+            fused: fuse what the retriever finds with what BM25 finds, by their scores.
+            fused_weight: the retriever's weight, above 0 and below 1; or `ranks`, for reciprocal
+                ranks. None: each question's own, the more of its words BM25 found, the less.
 
         Raises:
             ArtError: a question is malformed, `top_k` below 1, or a weight makes no sense.
@@ -106,7 +106,7 @@ class Searcher:
         questions: str | Path | Rows,
         *,
         fused: bool = False,
-        fused_weight: float | None = None,
+        fused_weight: float | Literal["ranks"] | None = None,
     ) -> dict[str, float]:
         """Return the share of questions that the first 1, 5, 20, 50 and 100 passages answer.
 

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     Find = Callable[[list[str], NDArray[np.float32], int], Found]
 
 Fused = Annotated[
-    bool, typer.Option("--fused", help="Fuse the results with BM25's, by reciprocal ranks.")
+    bool, typer.Option("--fused", help="Fuse the results with BM25's, by their scores.")
 ]
 FusedWeight = Annotated[
-    float | None,
+    str | None,
     typer.Option(
         "--fused-weight",
-        help="Fuse by scores in place of ranks: the retriever's weight, above 0 and below 1.",
+        help="The retriever's weight, above 0 and below 1; or `ranks`, for reciprocal ranks. "
+        "Without, each question's own: the more of its words BM25 found, the less.",
     ),
 ]
 

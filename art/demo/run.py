@@ -45,8 +45,6 @@ _BEFORE, _AFTER = "before training", "after training"
 _NUM_WON, _NUM_LOST = 3, 2  # questions shown at the end
 _COMPARED_DEPTH = 20  # passages of the start, which the teacher re-orders
 _ANSWERED_SHARE = 2 / 3  # of questions, about, that the start answers within them
-# Chosen on the choosing questions: tests/benchmarks/README.md#fused-search
-FUSION = Fusion(0.7)
 
 
 def run_demo(folder: Path, *, interruption: Interruption | None = None) -> None:
@@ -148,7 +146,7 @@ def compare_run(config: Config, questions_file: Path) -> dict[str, Evaluation]:
         store,
         questions,
         teacher=CachedTeacher(teacher, None, tokens(teacher.template)),
-        fusion=FUSION,
+        fusion=Fusion(),
         depth=_COMPARED_DEPTH,
         cache=cache,
     )

@@ -64,14 +64,17 @@ def compare(
         `<name>, fused`, and `teacher re-ordering <depth> of <first name>`.
     """
     judged: dict[str, Any] = {"qrels": qrels, "ks": ks}
-    bm25 = evaluate_bm25(store, questions, depth=DEPTH, cache=cache, **judged)
-    results = {"BM25": bm25}
+    with distributed.fail_together():
+        bm25 = BM25.build(store, cache=cache)
+    words = _evaluate_words(bm25, store, questions, depth=DEPTH, **judged)
+    results = {"BM25": words}
     for name, (retriever, tokens) in retrievers.items():
         with tempfile.TemporaryDirectory() as folder:
             index = embed_passages(retriever, tokens, Path(folder), store=store, progress=False)
             found = evaluate(retriever, index, store, questions, depth=DEPTH, **judged)
         results[name] = found
-        results[f"{name}, fused"] = evaluate_fused(found, bm25, store, fusion=fusion, **judged)
+        fused = evaluate_fused(found, words, bm25, store, fusion=fusion, **judged)
+        results[f"{name}, fused"] = fused
     first = next(iter(retrievers))
     name = f"teacher re-ordering {depth} of {first}"
     results[name] = _reordered(results[first], store, teacher=teacher, depth=depth, **judged)
@@ -139,13 +142,14 @@ def compare_fused(
     found = evaluate(
         retriever, index, store, questions, depth=DEPTH, drop_self_hits=drop_self_hits, **judged
     )
-    fused = evaluate_fused(found, words, store, fusion=fusion, **judged)
+    fused = evaluate_fused(found, words, bm25, store, fusion=fusion, **judged)
     return {"BM25": words, "retriever": found, "fused": fused}
 
 
 def evaluate_fused(
     retriever: Evaluation,
-    bm25: Evaluation,
+    words: Evaluation,
+    bm25: BM25,
     store: PassageStore,
     *,
     fusion: Fusion,
@@ -157,7 +161,8 @@ def evaluate_fused(
 
     Args:
         retriever: of the retriever; `DEPTH` passages or more a question, but for a smaller store.
-        bm25: of BM25, over the same questions in the same order, equally deep.
+        words: of BM25, over the same questions in the same order, equally deep.
+        bm25: which found them.
         store: the passages.
         fusion: how the two rankings are made one.
         qrels: what both were evaluated with, as all that follow.
@@ -166,7 +171,10 @@ def evaluate_fused(
     """
     # What is not to be found is in neither list: nothing is dropped here.
     scores, rows = fusion(
-        (retriever.scores, retriever.rows), (bm25.scores, bm25.rows), retriever.rows.shape[1]
+        (retriever.scores, retriever.rows),
+        (words.scores, words.rows),
+        retriever.rows.shape[1],
+        most=bm25.most([question.text for question in retriever.questions]),
     )
     result = evaluate_rows(
         rows,
@@ -179,7 +187,7 @@ def evaluate_fused(
         whole=retriever.whole,
     )
     # What both say is of the questions, such as how many were left out before.
-    of_both = [note for note in retriever.notes if note in bm25.notes]
+    of_both = [note for note in retriever.notes if note in words.notes]
     own = [note for note in result.notes if note not in of_both]
     return replace(result, notes=[*of_both, *own])
 

@@ -18,6 +18,7 @@ or two at the top and loses two at 50; titles stay, as elsewhere they name what 
 from __future__ import annotations
 
 import errno
+import math
 import os
 from array import array
 from collections.abc import Sequence
@@ -166,6 +167,29 @@ class BM25:
             rows[position] = _best(every, width)
             scores[position] = every[rows[position]]
         return scores, rows
+
+    def most(self, questions: Sequence[str]) -> NDArray[np.float64]:
+        """Return the score of a passage that holds every word of a question any number of times.
+
+        A word that no passage has counts with the weight that BM25 gives to the rarest.
+
+        Args:
+            questions: Q texts.
+
+        Returns:
+            [Q]; no score of `search` is above it. 0 for a question without words.
+        """
+        num_passages = self._inner.scores["num_docs"]
+        starts = self._inner.scores["indptr"]  # of each word's passages, in one list
+        known = self._inner.vocab_dict
+
+        def rarity(word: str) -> float:
+            at = known.get(word)
+            num_with = 0 if at is None else int(starts[at + 1]) - int(starts[at])
+            # Lucene's, as the index was made
+            return math.log(1 + (num_passages - num_with + 0.5) / (num_with + 0.5))
+
+        return np.array([sum(map(rarity, self._words(one))) for one in questions], np.float64)
 
     def _scores(self, question: str) -> NDArray[np.float32]:
         known = self._inner.get_tokens_ids(self._words(question))

@@ -1,19 +1,25 @@
-"""The retriever's ranking and BM25's made one: by their ranks, or by their weighted scores.
+"""The retriever's ranking and BM25's made one: by their weighted scores, or by their ranks.
 
-By ranks a passage gets 1 / (60 + rank) from each list that holds it, ranks from 1. By scores each
-list is brought to the range from 0 to 1 for every question, and the retriever's values count with
-the weight, BM25's with what is left of 1. A passage gets nothing from a list that does not hold it.
+By scores each list is brought to the range from 0 to 1 for every question, and the retriever's
+values count with a weight, BM25's with what is left of 1. By ranks a passage gets 1 / (60 + rank),
+ranks from 1. From a list that does not hold it a passage gets nothing.
+
+No weight suits all questions: BM25 is to be trusted where a passage shares the question's words.
+So, unless a weight is given, each question has its own: with m the share of the question's words,
+counted by their rarity, that BM25's best passage holds, BM25's values count (m / 0.45)² times as
+much as the retriever's. Both numbers were chosen on the demonstration's choosing questions.
 
 Sources: Cormack, Clarke and Büttcher 2009, "Reciprocal Rank Fusion outperforms Condorcet and
 individual Rank Learning Methods"; Bruch, Gai and Ingber 2023, "An Analysis of Fusion Functions for
-Hybrid Retrieval" (convex combination).
+Hybrid Retrieval" (convex combination; BM25's scores against the most that they can be).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +39,8 @@ Found = tuple[NDArray[Any], Rows]
 # are asked for and where 100 are.
 DEPTH = 100
 _RANK_CONSTANT = 60
+_EVEN_SHARE = 0.45  # of a question's words in BM25's best passage: both lists count the same
+_STEEPNESS = 2  # twice that share, four times the weight
 
 
 @dataclass(frozen=True)
@@ -40,59 +48,77 @@ class Fusion:
     """How two rankings are made one.
 
     Args:
-        weight: of the retriever's scores, the rest of 1 being BM25's; None for reciprocal ranks.
+        weight: of the retriever's scores, the rest of 1 being BM25's; `ranks` for reciprocal ranks;
+            None for a weight of each question's own, by the share of its words that BM25 found.
 
     Raises:
         ArtError: the weight is not between 0 and 1.
     """
 
-    weight: float | None = None
+    weight: float | Literal["ranks"] | None = None
 
     def __post_init__(self) -> None:
-        if self.weight is not None and not 0 < self.weight < 1:
+        if isinstance(self.weight, str):
+            if self.weight != "ranks":
+                raise ArtError(
+                    f"the retriever's weight is {self.weight!r}",
+                    hint="a number between 0 and 1, or ranks",
+                )
+        elif self.weight is not None and not 0 < self.weight < 1:
             raise ArtError(
                 f"the retriever's weight is {self.weight}, it must be between 0 and 1",
                 hint="with 0 or 1 there is nothing to fuse",
             )
 
     @classmethod
-    def chosen(cls, fused: bool, weight: float | None) -> Fusion | None:
+    def chosen(cls, fused: bool, weight: float | str | None) -> Fusion | None:
         """Return what a user's two options say together; None where nothing is fused.
 
         Raises:
-            ArtError: there is a weight, but nothing to fuse; or it is not between 0 and 1.
+            ArtError: there is a weight, but nothing to fuse; or it is neither `ranks` nor a number
+                between 0 and 1.
         """
         if weight is not None and not fused:
             raise ArtError(
                 "a weight for results that are not fused", hint="add --fused, in Python fused=True"
             )
-        return cls(weight) if fused else None
+        if isinstance(weight, str):
+            with suppress(ValueError):
+                weight = float(weight)
+        return cls(weight) if fused else None  # type: ignore[arg-type]  # checked there
 
-    def __call__(self, retriever: Found, bm25: Found, top_k: int) -> tuple[Floats, Rows]:
+    def __call__(
+        self, retriever: Found, bm25: Found, top_k: int, *, most: Floats
+    ) -> tuple[Floats, Rows]:
         """Fuse the two rankings of the same questions.
 
         Args:
             retriever: scores and rows, [Q, K1] each, best first.
             bm25: scores and rows, [Q, K2] each, best first; where the score is 0 nothing was found.
             top_k: K.
+            most: what BM25's scores of each question can be at most, [Q], see `BM25.most`.
 
         Returns:
             Scores and rows, [Q, K] each, ordered by (score descending, row ascending); score 0 and
             row -1 behind the last where both lists together hold fewer.
         """
         scores, rows = bm25
-        lists = (retriever, (scores, np.where(scores > 0, rows, -1)))
-        if self.weight is None:
-            valued = [(reciprocal_ranks(rows), rows) for _, rows in lists]
+        words = np.where(scores > 0, rows, -1)
+        if self.weight == "ranks":
+            lists = [(reciprocal_ranks(rows), rows) for rows in (retriever[1], words)]
         else:
-            weights = (self.weight, 1 - self.weight)
-            pairs = zip(weights, lists, strict=True)
-            valued = [(weight * scaled_scores(*found), found[1]) for weight, found in pairs]
-        return add_values(valued, top_k)
+            weight = own_weights(scores, most) if self.weight is None else self.weight
+            lists = [
+                (weight * scaled_scores(*retriever), retriever[1]),
+                ((1 - weight) * scaled_scores(scores, words), words),
+            ]
+        return add_values(lists, top_k)
 
     def in_words(self) -> str:
         """Return how rankings are fused, for a person."""
         if self.weight is None:
+            return "scores, BM25's by the share of a question's words that it found"
+        if isinstance(self.weight, str):
             return "reciprocal ranks"
         return f"scores, {self.weight:g} the retriever's and {1 - self.weight:g} BM25's"
 
@@ -130,9 +156,25 @@ class FusedSearch:
         """
         depth = max(top_k, DEPTH) if top_k > 0 else top_k  # what is no depth is refused by both
         found = self._index.search(question_vectors, depth)
-        return self._fusion(
-            found, self._bm25.search(questions, depth), min(top_k, len(self._index))
-        )
+        words = self._bm25.search(questions, depth)
+        most = self._bm25.most(questions)
+        return self._fusion(found, words, min(top_k, len(self._index)), most=most)
+
+
+def own_weights(scores: NDArray[Any], most: Floats) -> Floats:
+    """Return the weight of the retriever's scores for each question, the rest of 1 being BM25's.
+
+    Args:
+        scores: BM25's, best first, [Q, K].
+        most: what they can be at most, [Q]; 0 for a question without words.
+
+    Returns:
+        [Q, 1]; 1/2 where BM25's best passage has 0.45 of that, nearer to 1 where it has less.
+    """
+    best = scores[:, 0] if scores.shape[1] else np.zeros(len(scores))
+    share = np.divide(best, most, out=np.zeros(len(scores)), where=most > 0)
+    times: Floats = (share[:, None] / _EVEN_SHARE) ** _STEEPNESS
+    return 1 / (1 + times)
 
 
 def reciprocal_ranks(rows: Rows) -> Floats:

@@ -19,6 +19,7 @@ import argparse
 import gzip
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,12 @@ from art.config import Config
 from art.data.formats import read_qrels, read_questions
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
-from art.demo.run import FUSION, demo_config, write_data
+from art.demo.run import demo_config, write_data
 from art.evaluation.comparison import compare
 from art.evaluation.evaluate import Evaluation
 from art.evaluation.statistics import paired_difference
 from art.files import write_json
+from art.retriever.fusion import Fusion
 from art.retriever.loading import create_retriever, load_retriever
 from art.teacher.cached import CachedTeacher
 from art.teacher.models import automatic_dtype
@@ -121,12 +123,20 @@ def corpora(words: argparse.Namespace) -> list[Corpus]:
     return found
 
 
-def settings(corpus: Corpus, folder: Path, seed: int) -> Config:
-    """Return the demonstration's settings with a corpus's own in their place, and no labels."""
+def settings(corpus: Corpus, folder: Path, seed: int, before: Sequence[Path] = ()) -> Config:
+    """Return the demonstration's settings with a corpus's own in their place, and no labels.
+
+    Args:
+        corpus: whose.
+        folder: of the run.
+        seed: of the run.
+        before: runs of the same corpus that are finished by then, whose scores are taken over.
+    """
     document = yaml.safe_load(demo_config(folder).to_yaml())
     document["data"] |= {"passages": str(corpus.passages), "questions": str(corpus.questions)}
     document["evaluation"] |= {"questions": []}
     document["training"] |= {"seed": seed}
+    document["teacher"] |= {"known_scores": [str(one) for one in before]}
     for section, values in corpus.changes.items():
         document[section] |= values
     return check_config(document, source="strong_start.py")
@@ -136,7 +146,11 @@ def measure(corpus: Corpus, out: Path, seeds: list[int]) -> dict[str, Any]:
     """Train with each seed and compare on the labelled questions; return what the table shows."""
     path = out / f"compared-{'-'.join(map(str, seeds))}.json"
     if not path.exists():
-        runs = {seed: settings(corpus, out / f"seed-{seed}", seed) for seed in seeds}
+        folders = [out / f"seed-{seed}" for seed in seeds]
+        runs = {
+            seed: settings(corpus, folders[position], seed, folders[:position])
+            for position, seed in enumerate(seeds)
+        }
         results = {seed: train(config) for seed, config in runs.items()}
         write_json(path, compared(corpus, runs, results))
     kept = json.loads(path.read_text(encoding="utf-8"))
@@ -169,7 +183,7 @@ def compared(
         store,
         read_questions(corpus.asked),
         teacher=CachedTeacher(teacher, None, tokens(teacher.template)),
-        fusion=FUSION,
+        fusion=Fusion(),
         qrels=read_qrels(corpus.qrels) if corpus.qrels else None,
         cache=cache,
     )

@@ -140,7 +140,7 @@ def vectors_of(questions: list[Question]) -> np.ndarray:
     return np.random.default_rng(1).integers(-3, 4, (len(questions), 4)).astype(np.float32)
 
 
-@pytest.mark.parametrize("weight", [None, 0.6])
+@pytest.mark.parametrize("weight", [None, "ranks", 0.6])
 @pytest.mark.parametrize("depth", [7, 100])  # less than the store has, and more
 def test_three_rows_are_those_of_three_searches_of_the_same_questions(
     store, weight, depth, monkeypatch

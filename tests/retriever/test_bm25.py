@@ -80,6 +80,25 @@ def test_scores_are_those_of_the_formula(store, tmp_path):
         assert sorted(order) == list(range(60))
 
 
+def test_no_score_is_above_what_a_passage_full_of_the_questions_words_approaches(tmp_path) -> None:
+    texts = [
+        "bridge " * 3000 + "stone",
+        "bridge over the river",
+        "the river",
+        "stone river",
+        "moon",
+    ]
+    bm25 = BM25.build(Store([("", text) for text in texts]), cache=tmp_path)
+    questions = ["bridge", "bridge river", "bridge comet", "river", "what is the"]
+    most = bm25.most(questions)
+    best = bm25.search(questions, 1)[0][:, 0]
+    assert (best <= most).all() and most[4] == 0
+    assert best[0] == pytest.approx(most[0], rel=1e-3)  # it is that word almost alone
+    assert most[1] == pytest.approx(most[0] + most[3])
+    rarest = math.log(1 + (5 + 0.5) / 0.5)  # Lucene's, of a word that no passage has
+    assert most[2] == pytest.approx(most[0] + rarest)
+
+
 def test_ties_are_ordered_by_row_and_padded_by_the_lowest_unused_rows(tmp_path):
     texts = ["common words"] * 10 + ["rare thing"] + ["common words"] * 10
     bm25 = BM25.build(Store([("", text) for text in texts]), cache=tmp_path)

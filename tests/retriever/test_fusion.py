@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from art.errors import ArtError
 from art.retriever import fusion as module
-from art.retriever.fusion import FusedSearch, Fusion, scaled_scores
+from art.retriever.fusion import FusedSearch, Fusion, own_weights, scaled_scores
 
 List = list[tuple[float, int]]  # score and row, best first
 
@@ -42,16 +42,22 @@ def arrays(lists: list[List], width: int) -> tuple[np.ndarray, np.ndarray]:
     return scores, rows
 
 
-def reference(weight: float | None, dense: List, words: List, width: int) -> List:
+MOST = 10.0  # that BM25 gives
+
+
+def reference(weight: float | str | None, dense: List, words: List, width: int) -> List:
     """Fuse as the papers say, passage by passage."""
     matching = [(score, row) for score, row in words if score > 0]
+    if weight is None:
+        best = matching[0][0] if matching else 0.0
+        weight = 1 / (1 + (best / MOST / 0.45) ** 2)
     totals: dict[int, float] = {}
     for share, found, full in (
         (weight, dense, True),
-        (None if weight is None else 1 - weight, matching, len(matching) == width),
+        (weight if weight == "ranks" else 1 - weight, matching, len(matching) == width),
     ):
         for rank, (score, row) in enumerate(found, start=1):
-            if share is None:
+            if share == "ranks":
                 value = 1 / (60 + rank)
             else:
                 low, high = found[-1][0] if full else 0.0, found[0][0]
@@ -60,15 +66,19 @@ def reference(weight: float | None, dense: List, words: List, width: int) -> Lis
     return sorted_list(totals)
 
 
+def fused(weight, dense, words, top_k) -> tuple[np.ndarray, np.ndarray]:
+    return Fusion(weight)(dense, words, top_k, most=np.full(len(words[0]), MOST))
+
+
 @given(
     st.lists(st.tuples(DENSE, WORDS), min_size=1, max_size=3),
-    st.sampled_from([None, 0.3, 0.5, 0.8]),
+    st.sampled_from([None, "ranks", 0.3, 0.5, 0.8]),
     st.integers(1, 25),
 )
 def test_fused_is_the_plain_sum_over_lists_to_the_bit(questions, weight, top_k) -> None:
     for dense, words in questions:  # each question alone: the dense lists differ in length
         width = max(1, len(words))
-        alone = Fusion(weight)(arrays([dense], len(dense)), arrays([words], width), top_k)
+        alone = fused(weight, arrays([dense], len(dense)), arrays([words], width), top_k)
         expected = reference(weight, dense, words, width)[:top_k]
         num_found = len(expected)
         assert alone[1][0, :num_found].tolist() == [row for _, row in expected]
@@ -76,32 +86,32 @@ def test_fused_is_the_plain_sum_over_lists_to_the_bit(questions, weight, top_k) 
         assert (alone[1][0, num_found:] == -1).all() and (alone[0][0, num_found:] == 0).all()
     # BM25's lists of different lengths in one call, beside a dense list for all of them
     dense, every = questions[0][0], [words for _, words in questions]
-    scores, rows = Fusion(weight)(arrays([dense] * len(every), len(dense)), arrays(every, 9), top_k)
+    scores, rows = fused(weight, arrays([dense] * len(every), len(dense)), arrays(every, 9), top_k)
     for position, words in enumerate(every):
         expected = reference(weight, dense, words, 9)[:top_k]
         assert rows[position, : len(expected)].tolist() == [row for _, row in expected]
         assert scores[position, : len(expected)].tolist() == [score for score, _ in expected]
 
 
-@given(DENSE, st.sampled_from([None, 0.3, 0.9]), st.integers(1, 8))
+@given(DENSE, st.sampled_from([None, "ranks", 0.3, 0.9]), st.integers(1, 8))
 def test_where_no_word_matches_the_order_is_the_retrievers(dense, weight, top_k) -> None:
     words = np.zeros((1, 5)), np.arange(5)[None]  # the first rows with score 0, as BM25 returns
-    _, rows = Fusion(weight)(arrays([dense], len(dense)), words, top_k)
+    _, rows = fused(weight, arrays([dense], len(dense)), words, top_k)
     assert rows[0, : len(dense)].tolist() == [row for _, row in dense][:top_k]
 
 
-@pytest.mark.parametrize("weight", [None, 0.5])
+@pytest.mark.parametrize("weight", ["ranks", 0.5])
 def test_passages_that_swap_ranks_are_ordered_by_row(weight) -> None:
     first = np.array([[3.0, 2.0, 0.0]]), np.array([[8, 4, 1]])
     second = np.array([[3.0, 2.0, 0.0]]), np.array([[4, 8, 1]])
-    scores, rows = Fusion(weight)(first, second, 3)
+    scores, rows = fused(weight, first, second, 3)
     assert rows.tolist() == [[4, 8, 1]] and scores[0, 0] == scores[0, 1]
 
 
 def test_the_published_example_of_reciprocal_ranks() -> None:
     dense = np.array([[0.9, 0.8]]), np.array([[0, 1]])
     words = np.array([[5.0, 4.0]]), np.array([[1, 2]])
-    scores, rows = Fusion()(dense, words, 5)
+    scores, rows = fused("ranks", dense, words, 5)
     assert rows.tolist() == [[1, 0, 2, -1, -1]]
     np.testing.assert_array_equal(scores, [[1 / 62 + 1 / 61, 1 / 61, 1 / 62, 0, 0]])
 
@@ -119,9 +129,18 @@ def test_a_weight_that_leaves_nothing_to_fuse_is_refused(weight) -> None:
         Fusion(weight)
 
 
+def test_bm25_counts_the_more_the_more_of_a_questions_words_it_found() -> None:
+    scores = np.array([[9.0, 1.0], [4.5, 0.0], [2.25, 2.0], [0.0, 0.0], [0.0, 0.0]])
+    weights = own_weights(scores, np.array([10.0, 10, 10, 10, 0]))
+    np.testing.assert_allclose(weights, [[1 / 5], [1 / 2], [4 / 5], [1], [1]])
+
+
 def test_a_weight_without_fusing_is_refused() -> None:
     assert Fusion.chosen(False, None) is None
-    assert Fusion.chosen(True, 0.25) == Fusion(0.25)
+    assert Fusion.chosen(True, 0.25) == Fusion.chosen(True, "0.25") == Fusion(0.25)
+    assert Fusion.chosen(True, "ranks") == Fusion("ranks")
+    with pytest.raises(ArtError, match=r"weight is 'much'.*a number between 0 and 1, or ranks"):
+        Fusion.chosen(True, "much")
     with pytest.raises(ArtError, match="add --fused, in Python fused=True"):
         Fusion.chosen(False, 0.25)
 
@@ -143,9 +162,12 @@ class PlainSearch:
         rows = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
         return np.take_along_axis(scores, rows, 1), rows
 
+    def most(self, questions: Any) -> np.ndarray:
+        return np.full(len(questions), 50.0)
+
 
 @pytest.mark.parametrize("num_passages", [3, 30])
-@pytest.mark.parametrize("weight", [None, 0.4])
+@pytest.mark.parametrize("weight", [None, "ranks", 0.4])
 def test_how_many_are_asked_for_does_not_change_their_order(
     num_passages, weight, monkeypatch
 ) -> None:
