@@ -9,8 +9,9 @@ what each run kept, its last step, each fused with BM25, and the teacher re-orde
 finds. Killed, the same command goes on; what is finished in OUT is not done again.
 
 Settings were chosen on the demonstration's choosing questions; what differs between the corpora
-follows from the lengths of their texts. What a run scored the runs after it take over. Prints a table with 95 % intervals and paired tests against
-the start for each corpus, and ends with one line of JSON.
+follows from the lengths of their texts. What a run scored the runs after it take over. Prints a
+table with 95 % intervals and paired tests against the start for each corpus, and ends with one line
+of JSON.
 """
 
 from __future__ import annotations
