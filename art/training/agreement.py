@@ -19,7 +19,7 @@ from art.teacher.grouped import grouped_scores
 from art.training.candidates import half_and_half
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -42,6 +42,7 @@ def agreed_passages(
     bm25: BM25,
     teacher: CachedTeacher,
     own: Rows | None = None,
+    after_block: Callable[[], None] = lambda: None,
 ) -> Rows:
     """Return the passage of each question that BM25 and the teacher agree on most.
 
@@ -55,6 +56,7 @@ def agreed_passages(
         teacher: of the run; its scores go into the log like all others.
         own: the row of each question's own passage, which no evaluation may find, [Q]; -1 where
             there is none. None where none has one.
+        after_block: called whenever the teacher's log holds the scores of another block.
 
     Returns:
         Rows of the store, [Q]; -1 where nothing but the own passage was found.
@@ -65,7 +67,9 @@ def agreed_passages(
     sparse = np.where(values > 0, found, -1)
     pairs = zip(dense, sparse[:, :num_scored], strict=True)
     both = np.stack([half_and_half(first, second) for first, second in pairs])
-    scores = grouped_scores(teacher, questions, both, description="ordering for agreement")
+    scores = grouped_scores(
+        teacher, questions, both, after_block=after_block, description="ordering for agreement"
+    )
     judged, _ = in_order(both, scores)
     rankings = [sparse, judged]
     if own is not None:

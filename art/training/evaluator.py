@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -93,12 +93,15 @@ class Evaluator:
         chose = {name: values[_CHOOSING] for name, values in found.per_question.items()}
         return EvaluatedStep(means(chose) | metrics, len(found.questions[_CHOOSING]), found)
 
-    def agree(self, retriever: Retriever, index: Index | None) -> tuple[int, ...] | None:
+    def agree(
+        self, retriever: Retriever, index: Index | None, *, after_block: Callable[[], None]
+    ) -> tuple[int, ...] | None:
         """Return the passage of each question that stands for its label; None where none has to.
 
         Args:
             retriever: as it starts.
             index: of the same weights.
+            after_block: see `agreed_passages`.
         """
         if self.labelled:
             return None
@@ -111,6 +114,7 @@ class Evaluator:
             bm25=self.bm25,
             teacher=self.teacher,
             own=self._own_rows() if self.drop_self_hits else None,
+            after_block=after_block,
         )
         return tuple(rows.tolist())
 

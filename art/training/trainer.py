@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, TypeVar
@@ -149,7 +149,7 @@ class Trainer:
                         self.refresh()
                 case Action.EVALUATE:
                     with self.interruption.at_once():
-                        self.evaluate()
+                        self.evaluate(due[position:])
                 case Action.PREFETCH:
                     self.prefetch()
 
@@ -234,12 +234,17 @@ class Trainer:
         kept = sum(len(set(old) & set(new)) for old, new in pairs)
         return 1.0 - kept / after.size
 
-    def evaluate(self) -> None:
-        """Evaluate the current weights; keep them if they are the best so far."""
+    def evaluate(self, due: Sequence[Action]) -> None:
+        """Evaluate the current weights; keep them if they are the best so far.
+
+        Args:
+            due: this, and what comes after it at this step.
+        """
         start, step = time.perf_counter(), self.state.step
         index = self.corpus.index if self.corpus else None
         if step == 0:  # with the weights of the start
-            self.state = self.state.changed(agreed=self.evaluator.agree(self.retriever, index))
+            agreed = self.evaluator.agree(self.retriever, index, after_block=self._keeping(due))
+            self.state = self.state.changed(agreed=agreed)
         evaluated = self.evaluator(self.retriever, index, self.state.agreed)
         seconds = time.perf_counter() - start
         found, metrics = evaluated.found, evaluated.metrics
@@ -287,20 +292,36 @@ class Trainer:
         blocks: Iterator[Block] = score_grouped(teacher, *pairs, description=description)
         if self.reranker is not None and self.learner.awaits_calibration:
             blocks = chain(blocks, score_grouped(self.reranker, *pairs, description="reranking"))
-        saved = time.perf_counter()
+        after_block = self._keeping([Action.PREFETCH])
         while True:
             with self.timer("score"):
                 if next(blocks, None) is None:
                     break
-            elapsed, *_ = self.exchange(time.perf_counter() - saved)
-            if self.stop_signal is not None:
-                self.leave([Action.PREFETCH])
-            if elapsed > _SECONDS_BETWEEN_SAVES:
-                self.save([Action.PREFETCH])
-                saved = time.perf_counter()
+            after_block()
         if self.learner.awaits_calibration and pairs[0]:
             self.calibrate(teacher, *pairs)
         self.state = self.state.changed(is_prefetching=False)
+
+    def _keeping(self, due: Sequence[Action]) -> Callable[[], None]:
+        """Return what keeps the scores so far, called whenever the log holds another block of them.
+
+        It saves now and then, and raises Interrupted where a signal came and saves before.
+
+        Args:
+            due: what a checkpoint in the middle of the scoring lists: that, and what comes after.
+        """
+        saved = time.perf_counter()
+
+        def after_block() -> None:
+            nonlocal saved
+            elapsed, *_ = self.exchange(time.perf_counter() - saved)
+            if self.stop_signal is not None:
+                self.leave(due)
+            if elapsed > _SECONDS_BETWEEN_SAVES:
+                self.save(due)
+                saved = time.perf_counter()
+
+        return after_block
 
     def calibrate(self, teacher: CachedTeacher, questions: list[str], rows: np.ndarray) -> None:
         """Find the scales and the temperature of the soft labels from prefetched scores.

@@ -9,17 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from killed_run import KilledError
+from counted_training import train_and_count
+from killed_run import KilledError, kill
 from tiny_run import moved, tiny_run
 from whole_run import weights
 
 from art.evaluation.rankings import KeptRanking, read_rankings
 from art.retriever.loading import load_retriever
+from art.teacher import grouped
 from art.training import evaluator, trainer
 from art.training.agreement import first_of_all
 from art.training.checkpoints import TrainingResult, load_state
 from art.training.loop import train
 from art.training.run_folder import RunFolder
+from art.training.schedule import Action
 from art.training.selection import hold_out_questions, num_held_out_questions
 from art.training.verdict import verdict_of
 
@@ -77,10 +80,10 @@ def test_a_run_killed_before_it_evaluates_agrees_on_the_same_passages(
 ) -> None:
     cut, original = moved(config, tmp_path / "cut"), trainer.Trainer.evaluate
 
-    def killing(self: trainer.Trainer) -> None:
+    def killing(self: trainer.Trainer, due: Any) -> None:
         if self.state.step == step:
             raise KilledError
-        original(self)
+        original(self, due)
 
     with monkeypatch.context() as patched:
         patched.setattr(trainer.Trainer, "evaluate", killing)
@@ -93,6 +96,22 @@ def test_a_run_killed_before_it_evaluates_agrees_on_the_same_passages(
     assert last.agreed == load_state(finished[0], run.steps()[-1]).agreed
     for name, values in weights(run.path).items():
         np.testing.assert_array_equal(values, weights(finished[0].path)[name])
+
+
+def test_a_kill_while_questions_are_ordered_costs_the_scores_since_the_last_save(
+    config, finished, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(grouped, "_groups_at_once", lambda *_: 16)  # so that there are some blocks
+    whole = train_and_count(moved(config, tmp_path / "whole"))
+    cut, run = moved(config, tmp_path / "cut"), RunFolder(tmp_path / "cut")
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer, "_SECONDS_BETWEEN_SAVES", 0.0)
+        kill(cut, 3, owner=grouped, name="_share")
+    state = load_state(run, 0)
+    assert state.due[0] == Action.EVALUATE and state.agreed is None and state.num_scored > 0
+    rest = train_and_count(cut)
+    assert len(rest.scored) == len(whole.scored) - state.num_scored
+    assert load_state(run, 6).agreed == load_state(finished[0], 6).agreed
 
 
 @pytest.mark.parametrize(("gain", "kept"), [(0.4, 6), (-0.4, 0), (0.0, 0)])
