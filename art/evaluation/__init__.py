@@ -5,6 +5,7 @@
     statistics  intervals, paired tests, rank correlation, ranks, scores that fall strictly
     runs        result files written, with what their formats ask of a ranking
     labels      which passages answer which question: by the ids it names, else by its answers
+    self_hits   passages with the id of the question that finds them, which BEIR leaves out
     sharing     questions dealt out to the processes and their results gathered
     evaluate    retriever + index + questions → metrics, and the metrics of a given ranking
     pooled      retriever + labelled questions, without a corpus → metrics of the positives' ranks

@@ -27,13 +27,16 @@ from art.evaluation.labels import (
 )
 from art.evaluation.metrics import compute_all, means, metric
 from art.evaluation.metrics.evidence import (
+    JUDGED,
     AgreedPassages,
     Evidence,
     FirstPassages,
     Hits,
     Judgements,
 )
+from art.evaluation.metrics.judged import depth_of
 from art.evaluation.rerank import score_rows
+from art.evaluation.self_hits import self_hits, self_hits_note, without_self_hits
 from art.evaluation.sharing import gather_shares, my_share
 from art.evaluation.statistics import wilson
 
@@ -46,7 +49,6 @@ if TYPE_CHECKING:
     from art.teacher.cached import CachedTeacher
 
 DEFAULT_KS = (1, 5, 20, 50, 100)
-_JUDGED_DEPTH = 100  # Recall@100 looks deepest
 _EMBED_BLOCK = 256  # fixed, so that a question's vector does not depend on the number of processes
 
 
@@ -109,6 +111,7 @@ def evaluate(
     agreed: NDArray[np.int64] | None = None,
     regex_answers: bool = False,
     drop_self_hits: bool = False,
+    judged: Sequence[str] = JUDGED,
     depth: int = 1,
 ) -> Evaluation:
     """Search an index with the questions and return how good the ranking is.
@@ -127,18 +130,19 @@ def evaluate(
         agreed: a passage of each question that stands for a label when no question has one, [Q].
         regex_answers: the answers are regular expressions (CuratedTREC).
         drop_self_hits: leave out a passage whose id is its question's, as BEIR does.
+        judged: metrics of judgements, by name; the search is as deep as they look.
         depth: passages found for each question at least, where the metrics do not look so deep.
 
     Raises:
         ArtError: no questions, no labels and no teacher, or labels of which none could be found.
     """
-    criteria = _Criteria(store, qrels, ks, teacher, regex_answers, drop_self_hits, agreed)
+    criteria = _Criteria(store, qrels, ks, teacher, regex_answers, drop_self_hits, judged, agreed)
     chosen = criteria.choose(questions)
     if isinstance(retriever, np.ndarray):
         vectors = retriever[chosen.positions]
     else:
         vectors = _embed(retriever, [question.text for question in chosen.questions])
-    wanted = max(*ks, depth, _JUDGED_DEPTH if qrels else 1) + drop_self_hits
+    wanted = max(*ks, depth, depth_of(judged) if qrels else 1) + drop_self_hits
     with distributed.fail_together():
         mine = my_share(len(vectors))
         part = index.search(vectors[mine], min(wanted, len(store)))
@@ -157,6 +161,7 @@ def evaluate_rows(
     teacher: CachedTeacher | None = None,
     regex_answers: bool = False,
     drop_self_hits: bool = False,
+    judged: Sequence[str] = JUDGED,
     whole: bool = False,
 ) -> Evaluation:
     """Return how good a given ranking is (BM25, a re-ranked list), by `evaluate`'s own measure.
@@ -172,13 +177,14 @@ def evaluate_rows(
         teacher: judges the first passage when no question has labels.
         regex_answers: the answers are regular expressions.
         drop_self_hits: leave out a passage whose id is its question's.
+        judged: metrics of judgements, by name.
         whole: the ranking is of all passages though it has fewer than the store: some were left out
             on purpose.
 
     Raises:
         ArtError: as `evaluate`, or every k is beyond K.
     """
-    criteria = _Criteria(store, qrels, ks, teacher, regex_answers, drop_self_hits)
+    criteria = _Criteria(store, qrels, ks, teacher, regex_answers, drop_self_hits, judged)
     chosen = criteria.choose(questions)
     return criteria(chosen, rows[chosen.positions], scores[chosen.positions], whole=whole)
 
@@ -243,20 +249,6 @@ def _embed(retriever: Retriever, texts: list[str]) -> NDArray[np.float32]:
     return gather_shares(np.concatenate([none, *mine]))  # [Q, D]
 
 
-def _without_self(
-    questions: Sequence[Question],
-    rows: NDArray[np.int64],
-    scores: NDArray[Any],
-    store: PassageStore,
-) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Drop each question's own passage, or its last one where that was not found: [Q, K - 1]."""
-    own = [store.row_of(question.question_id) for question in questions]
-    dropped = rows == np.array([-1 if row is None else row for row in own])[:, None]
-    dropped[~dropped.any(axis=1), -1] = True
-    shape = (len(rows), rows.shape[1] - 1)
-    return rows[~dropped].reshape(shape), scores[~dropped].reshape(shape)
-
-
 @dataclass(frozen=True)
 class _Criteria:
     """What rankings are judged with; the attributes are the arguments of `evaluate`."""
@@ -267,6 +259,7 @@ class _Criteria:
     teacher: CachedTeacher | None
     regex_answers: bool
     drop_self_hits: bool
+    judged: Sequence[str]
     agreed: NDArray[np.int64] | None = None
 
     def choose(self, questions: Sequence[Question]) -> _Chosen:
@@ -286,8 +279,11 @@ class _Criteria:
         questions, notes = chosen.questions, [*chosen.notes]
         # A ranking of the whole store answers every depth: there is nothing deeper to look for.
         whole = whole or rows.shape[1] >= len(self.store)
+        if self.drop_self_hits or self.qrels:
+            own = self_hits(questions, rows, self.store)
+            notes += self_hits_note(int(own.sum()), dropped=self.drop_self_hits)
         if self.drop_self_hits:
-            rows, scores = _without_self(questions, rows, scores, self.store)
+            rows, scores = without_self_hits(own, rows, scores)
         depth = None if whole else rows.shape[1]
         labels = Labels(questions, self.store, regex_answers=self.regex_answers)
         notes += labels.notes
@@ -334,7 +330,9 @@ class _Criteria:
     ) -> Judgements:
         assert self.qrels is not None
         asked = [question.question_id for question in questions]
-        return Judgements(asked, [self.store.ids(of) for of in rows], self.qrels, depth)
+        return Judgements(
+            asked, [self.store.ids(of) for of in rows], self.qrels, depth, self.judged
+        )
 
     def _missing(self, questions: Sequence[Question]) -> list[str]:
         """Return a note on relevant passages that the store lacks."""

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from art.errors import ArtError
 from art.evaluation.metrics import METRICS, compute_all, means, metric
-from art.evaluation.metrics.evidence import Hits, Judgements, PooledRanks
+from art.evaluation.metrics.evidence import JUDGED, Hits, Judgements, PooledRanks
 from art.evaluation.statistics import spaced_scores
 
 pytestmark = pytest.mark.usefixtures("known_metrics")
@@ -47,9 +47,9 @@ def ranking_and_qrels(seed: int, num_questions: int = 20, depth: int = 130):
     return ranking, qrels
 
 
-def judged(qrels, ranking, depth: int | None = None) -> dict[str, dict[str, float]]:
+def judged(qrels, ranking, depth=None, wanted=JUDGED) -> dict[str, dict[str, float]]:
     """Metric → question → value, of the questions that have judgements."""
-    values = compute_all(Judgements(list(ranking), list(ranking.values()), qrels, depth))
+    values = compute_all(Judgements(list(ranking), list(ranking.values()), qrels, depth, wanted))
     return {
         name: {
             question: value
@@ -60,24 +60,35 @@ def judged(qrels, ranking, depth: int | None = None) -> dict[str, dict[str, floa
     }
 
 
-def test_judged_metrics_follow_their_formulas():
+@pytest.mark.parametrize("k", [1, 10, 100, 1000])
+def test_judged_metrics_follow_their_formulas_at_every_depth(k: int):
     ranking, qrels = ranking_and_qrels(0)
-    metrics = judged(qrels, ranking)
-    assert list(metrics) == ["ndcg@10", "mrr@10", "recall@100", "map"]
+    names = ("ndcg", "mrr", "recall", "recall_cap", "map")
+    metrics = judged(qrels, ranking, wanted=[f"{name}@{k}" for name in names])
+    assert list(metrics) == [f"{name}@{k}" for name in names]
     for name in metrics:
         assert metrics[name].keys() == ranking.keys() & qrels.keys()
-    for question, values in metrics["ndcg@10"].items():
-        gains = [max(qrels[question].get(p, 0), 0) for p in ranking[question]]
-        best = sorted((max(g, 0) for g in qrels[question].values()), reverse=True)
-        discounts = 1 / np.log2(np.arange(2, 12))
-        assert values == pytest.approx(gains[:10] @ discounts / (best[:10] @ discounts))
-        ranks = np.flatnonzero(np.array(gains) > 0) + 1
+    for question in metrics[f"ndcg@{k}"]:
+        gains = np.array([max(qrels[question].get(p, 0), 0) for p in ranking[question][:k]])
+        best = np.array(sorted((max(g, 0) for g in qrels[question].values()), reverse=True)[:k])
+        ideal = best @ (1 / np.log2(np.arange(len(best)) + 2))
+        ranks = np.flatnonzero(gains > 0) + 1
         relevant = sum(g > 0 for g in qrels[question].values())
-        first = ranks[0] if len(ranks) else 999
-        assert metrics["mrr@10"][question] == pytest.approx(1 / first if first <= 10 else 0)
-        assert metrics["recall@100"][question] == pytest.approx((ranks <= 100).sum() / relevant)
-        precisions = (np.arange(len(ranks)) + 1) / ranks
-        assert metrics["map"][question] == pytest.approx(precisions.sum() / relevant)
+        expected = [
+            gains @ (1 / np.log2(np.arange(len(gains)) + 2)) / ideal,
+            1 / ranks[0] if len(ranks) else 0,
+            len(ranks) / relevant,
+            len(ranks) / min(relevant, k),
+            ((np.arange(len(ranks)) + 1) / ranks).sum() / relevant,
+        ]
+        found = [metrics[f"{name}@{k}"][question] for name in names]
+        assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_an_empty_ranking_counts_as_nothing_found_and_no_relevant_passage_gives_nothing():
+    wanted = ("ndcg@10", "recall_cap@10", "map@1000")
+    values = judged({"a": {"x": 1}, "b": {"x": 0}}, {"a": [], "b": ["x"]}, wanted=wanted)
+    assert values == {name: {"a": 0.0, "b": 0.0} for name in wanted}
 
 
 def test_trec_eval_on_the_written_scores_sees_our_order_even_with_ties():
@@ -88,7 +99,7 @@ def test_trec_eval_on_the_written_scores_sees_our_order_even_with_ties():
         question: dict(zip(names, map(float, scores), strict=True))
         for (question, names), scores in zip(ranking.items(), spaced_scores(tied), strict=True)
     }
-    measures = [ir_measures.parse_measure(name) for name in ("nDCG@10", "RR@10", "R@100", "AP")]
+    measures = [ir_measures.parse_measure(name) for name in ("nDCG@10", "RR@10", "R@100", "AP@100")]
     asked = {question: qrels[question] for question in run if question in qrels}
     theirs = ir_measures.calc_aggregate(measures, asked, run)
     ours = {name: np.mean(list(values.values())) for name, values in judged(qrels, ranking).items()}
@@ -97,7 +108,7 @@ def test_trec_eval_on_the_written_scores_sees_our_order_even_with_ties():
 
 def test_metrics_deeper_than_the_ranking_are_left_out():
     ranking, qrels = ranking_and_qrels(3, depth=20)
-    assert list(judged(qrels, ranking, depth=20)) == ["ndcg@10", "mrr@10", "map"]
+    assert list(judged(qrels, ranking, depth=20)) == ["ndcg@10", "mrr@10"]
 
 
 def test_a_passage_that_stands_twice_is_refused():
@@ -106,7 +117,7 @@ def test_a_passage_that_stands_twice_is_refused():
 
 
 def test_nothing_judged_gives_no_values():
-    assert judged({"other": {"a": 1}}, {"q": ["a"]})["map"] == {}
+    assert judged({"other": {"a": 1}}, {"q": ["a"]})["map@100"] == {}
 
 
 def test_metrics_deeper_than_the_ranking_are_not_computed_by_labels_either():
@@ -131,7 +142,8 @@ def test_pooled_metrics_are_the_plain_means_to_the_bit(ranks: np.ndarray):
 SHOWN = {
     "top_5": ("top-5", "25.0", "top-5, %"),
     "ndcg@10": ("ndcg@10", "25.0", "ndcg@10, %"),
-    "map": ("map", "25.0", "map, %"),
+    "map@1000": ("map@1000", "25.0", "map@1000, %"),
+    "recall_cap@100": ("capped recall@100", "25.0", "capped recall@100, %"),
     "pooled_mrr": ("pooled MRR", "25.0", "pooled MRR, %"),
     "pooled_top_1": ("pooled top-1", "25.0", "pooled top-1, %"),
     "pooled_average_rank": ("pooled average rank", "0.250", "pooled average rank"),

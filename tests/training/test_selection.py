@@ -6,14 +6,14 @@ import pytest
 
 from art.training.selection import primary_metric
 
-JUDGED = ["ndcg@10", "mrr@10", "recall@100", "map"]
+JUDGED = ["ndcg@10", "mrr@10", "recall@100", "map@100"]
 POOLED = ["pooled_mrr", "pooled_top_1", "pooled_average_rank"]
 CHOSEN = {
     "top_20": ["top_1", "top_5", "top_20", "top_50", *JUDGED, *POOLED],
     "top_19": ["top_1", "top_19", "top_21"],
     "top_21": ["top_100", "top_21", "top_50"],
     "ndcg@10": [*POOLED, *JUDGED],
-    "mrr@10": ["map", "mrr@10"],
+    "mrr@10": ["map@100", "mrr@10"],
     "pooled_mrr": [*reversed(POOLED), "teacher_log_likelihood"],
     "pooled_top_1": ["pooled_top_1", "teacher_log_likelihood"],
     "agreed_reciprocal_rank": ["teacher_log_likelihood", "agreed_reciprocal_rank"],

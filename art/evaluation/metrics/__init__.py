@@ -3,7 +3,7 @@
     base      `Metric`, families such as `top_<k>`, the registry, the look-up by name
     evidence  what metrics are computed from, the most trusted first
     top_k     share of questions answered within the first k passages, by their own labels
-    judged    trec_eval's metrics, by relevance judgements
+    judged    trec_eval's metrics within the first k, and capped recall, by relevance judgements
     pooled    rank of the positive in a pool of passages
     agreed    rank of the passage that several judges agreed on
     teacher   the teacher's score of the first passage

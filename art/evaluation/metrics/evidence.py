@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from art.errors import ArtError
+
 Qrels = Mapping[str, Mapping[str, int]]
+
+# What BEIR reports, and MS MARCO; with a search of 100 passages, so deep and no deeper.
+JUDGED = ("ndcg@10", "mrr@10", "recall@100", "map@100")
 
 
 class Evidence:
@@ -51,6 +57,7 @@ class Judgements(Evidence):
         passage_ids: of each question, best first.
         qrels: question id → passage id → relevance, above 0 when relevant.
         depth: as in `Hits`.
+        wanted: names of the metrics asked for, such as `ndcg@10`.
     """
 
     priority: ClassVar[int] = 1
@@ -59,6 +66,25 @@ class Judgements(Evidence):
     passage_ids: Sequence[list[str]]
     qrels: Qrels
     depth: int | None = None
+    wanted: Sequence[str] = JUDGED
+
+    @cached_property
+    def by_falling_score(self) -> dict[str, dict[str, float]]:
+        """Question id → passage id → a score that gives every trec_eval this order.
+
+        Raises:
+            ArtError: a passage stands twice in one ranking.
+        """
+        pairs = zip(self.question_ids, self.passage_ids, strict=True)
+        return {question: _falling(question, passages) for question, passages in pairs}
+
+
+def _falling(question: str, passages: Sequence[str]) -> dict[str, float]:
+    # trec_eval orders by score (float32) and then by id: whole numbers falling by 1 are our order.
+    scored = {passage: float(-rank) for rank, passage in enumerate(passages)}
+    if len(scored) != len(passages):
+        raise ArtError("a passage stands twice in the ranking", where=f"question {question}")
+    return scored
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,66 +1,96 @@
-"""nDCG@10, MRR@10, Recall@100 and MAP by relevance judgements, as trec_eval computes them."""
+"""nDCG, MRR, recall, MAP within the first k, by relevance judgements, as trec_eval computes them.
+
+Capped recall, which trec_eval lacks, divides by k where more passages than that are relevant: else
+no ranking of k passages could reach 1 (Thakur et al. 2021, BEIR, for TREC-COVID).
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import ir_measures
 import numpy as np
 
-from art.errors import ArtError
-from art.evaluation.metrics.base import METRICS, Metric, Values
+from art.evaluation.metrics.base import METRICS, Family, Metric, Values
 from art.evaluation.metrics.evidence import Judgements
 
+Measure = Callable[[Judgements, int], Values]
 
-def _add(name: str, measure: Any, *, depth: int, cut: int | None = None, preference: int) -> None:
-    """Add a metric of trec_eval.
+_DEPTH = re.compile(r"@([0-9]+)$")
+
+
+def depth_of(names: Iterable[str]) -> int:
+    """Return how many passages of a ranking judged metrics of these names look at, 1 at least."""
+    return max((int(found[1]) for name in names if (found := _DEPTH.search(name))), default=1)
+
+
+def _add(name: str, title: str, measure: Measure, preference: int) -> None:
+    """Add a family of metrics, one for each depth that is asked for.
 
     Args:
-        name: of the metric, which is its title too.
-        measure: what trec_eval computes.
-        depth: of the ranking that it needs.
-        cut: length that the ranking is cut to before; None for none.
+        name: of the family, before `@<k>`.
+        title: of it, for a person.
+        measure: judgements and k → values [Q].
         preference: see `Metric`.
     """
 
-    def compute(judgements: Judgements) -> Values | None:
-        if judgements.depth is not None and judgements.depth < depth:
-            return None
-        return _by_trec_eval(measure, judgements, cut)
+    def member(k: int) -> Metric[Judgements]:
+        def compute(judgements: Judgements) -> Values | None:
+            if judgements.depth is not None and judgements.depth < k:
+                return None
+            return measure(judgements, k)
 
-    meaning = f"{name} of labelled questions"
-    METRICS.add(Metric(name, name, meaning, Judgements, compute, preference=preference))
+        shown = f"{title}@{k}"
+        meaning = f"{shown} of labelled questions"
+        return Metric(f"{name}@{k}", shown, meaning, Judgements, compute, preference=preference)
+
+    family = f"{name}@<k>"
+
+    def wanted(judgements: Judgements) -> list[int]:
+        return [depth_of([one]) for one in judgements.wanted if METRICS[family].member(one)]
+
+    METRICS.add(Family(family, source=Judgements, make=member, numbers=wanted))
 
 
-# trec_eval knows no reciprocal rank at a depth: the ranking is cut for it.
-_add("ndcg@10", ir_measures.nDCG @ 10, depth=10, preference=0)
-_add("mrr@10", ir_measures.RR, depth=10, cut=10, preference=1)
-_add("recall@100", ir_measures.R @ 100, depth=100, preference=2)
-_add("map", ir_measures.AP, depth=1, preference=3)
-
-
-def _by_trec_eval(measure: Any, judgements: Judgements, cut: int | None) -> Values:
-    """Return the values [Q], NaN for a question without judgements.
-
-    Raises:
-        ArtError: a passage stands twice in one ranking.
-    """
-    pairs = zip(judgements.question_ids, judgements.passage_ids, strict=True)
+def _by_trec_eval(measure: Any, judgements: Judgements, cut: int | None = None) -> Values:
+    """Return the values [Q], NaN for a question without judgements."""
     run = {
-        question: _descending(question, passages[:cut])
-        for question, passages in pairs
+        question: _first(passages, cut)
+        for question, passages in judgements.by_falling_score.items()
         if question in judgements.qrels
     }
+    # Where nothing was found, trec_eval would leave the question out of its means.
+    values = dict.fromkeys(run, 0.0)
     asked = {question: dict(judgements.qrels[question]) for question in run}
     # One back end, because they differ on ties.
     found = ir_measures.pytrec_eval.iter_calc([measure], asked, run) if asked else ()
-    values = {one.query_id: float(one.value) for one in found}
+    values |= {one.query_id: float(one.value) for one in found}
     return np.array([values.get(question, np.nan) for question in judgements.question_ids], float)
 
 
-def _descending(question: str, passages: list[str]) -> dict[str, float]:
-    # trec_eval orders by score (float32) and then by id: whole numbers falling by 1 are our order.
-    scored = {passage: float(-rank) for rank, passage in enumerate(passages)}
-    if len(scored) != len(passages):
-        raise ArtError("a passage stands twice in the ranking", where=f"question {question}")
-    return scored
+def _first(passages: Mapping[str, float], cut: int | None) -> Mapping[str, float]:
+    return passages if cut is None else dict(list(passages.items())[:cut])
+
+
+def _capped_recall(judgements: Judgements, k: int) -> Values:
+    relevant = np.array([_num_relevant(judgements, one) for one in judgements.question_ids])
+    recall = _by_trec_eval(ir_measures.R @ k, judgements)
+    return np.asarray(recall * (relevant / np.clip(relevant, 1, k)), float)
+
+
+def _num_relevant(judgements: Judgements, question: str) -> int:
+    return sum(grade > 0 for grade in judgements.qrels.get(question, {}).values())
+
+
+def _trec_eval(measure: Any) -> Measure:
+    return lambda judgements, k: _by_trec_eval(measure @ k, judgements)
+
+
+_add("ndcg", "ndcg", _trec_eval(ir_measures.nDCG), preference=0)
+# trec_eval knows no reciprocal rank at a depth: the ranking is cut for it.
+_add("mrr", "mrr", lambda judged, k: _by_trec_eval(ir_measures.RR, judged, cut=k), preference=1)
+_add("recall", "recall", _trec_eval(ir_measures.R), preference=2)
+_add("recall_cap", "capped recall", _capped_recall, preference=3)
+_add("map", "map", _trec_eval(ir_measures.AP), preference=4)
