@@ -6,6 +6,7 @@ training   train, init
 vectors    vectors made elsewhere, for search and evaluate
 opening    a retriever, its index and its passages, opened together
 searching  embed, search, evaluate
+comparing  compare, and evaluate for a result file
 mining     mine
 fusing     BM25 beside the retriever, for search and evaluate
 scoring    score, diagnose
@@ -24,6 +25,7 @@ import typer
 
 from art.cli import screen
 from art.cli.common import SkipBadRows, read_rows
+from art.cli.comparing import compare
 from art.cli.exporting import WithTargets, export
 from art.cli.importing import import_checkpoint
 from art.cli.mining import mine
@@ -119,6 +121,7 @@ app.command()(init)
 app.command()(embed)
 app.command()(search)
 app.command()(evaluate)
+app.command()(compare)
 app.command()(mine)
 app.command(cls=WithKinds)(score)
 app.command(cls=WithKinds)(diagnose)

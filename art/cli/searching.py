@@ -12,13 +12,19 @@ from art.cli.common import (
     BM25Language,
     OnCpu,
     PassagesFile,
-    QuestionsFile,
     SkipBadRows,
     notify_skipped,
     processes,
     read_rows,
     say_what_is_cut,
     takes_retriever_settings,
+)
+from art.cli.comparing import (
+    DropSelfHits,
+    JudgementsFile,
+    LabelFiles,
+    RegexAnswers,
+    evaluate_file,
 )
 from art.cli.fusing import (
     Fused,
@@ -43,8 +49,19 @@ AnyRetriever = Annotated[
     str | None,
     typer.Option("--retriever", help="A retriever's folder, or any model to start from."),
 ]
+AnyQuestions = Annotated[
+    Path | None,
+    typer.Option("--questions", help="Questions: .txt, .csv, .tsv, .jsonl, .json, a dataset."),
+]
 IndexOrVectors = Annotated[
     Path,
+    typer.Option(
+        "--index",
+        help="An index that `art embed` made; or a .npy or FAISS matrix, with --question-vectors.",
+    ),
+]
+AnyIndex = Annotated[
+    Path | None,
     typer.Option(
         "--index",
         help="An index that `art embed` made; or a .npy or FAISS matrix, with --question-vectors.",
@@ -165,19 +182,17 @@ def search(
 
 @takes_retriever_settings
 def evaluate(
-    index: IndexOrVectors,
-    questions: QuestionsFile,
+    index: AnyIndex = None,
+    questions: AnyQuestions = None,
     retriever: AnyRetriever = None,
-    qrels: Annotated[
-        Path | None, typer.Option(help="Relevance judgements: BEIR .tsv or TREC.")
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Judge this result file of any program; no model and no index."),
     ] = None,
+    qrels: JudgementsFile = None,
     output: Annotated[Path | None, typer.Option(help="Write the metrics here as JSON.")] = None,
-    regex_answers: Annotated[
-        bool, typer.Option("--regex-answers", help="Answers are regular expressions (TREC).")
-    ] = False,
-    drop_self_hits: Annotated[
-        bool, typer.Option("--drop-self-hits", help="Ignore a hit with the question's id (BEIR).")
-    ] = False,
+    regex_answers: RegexAnswers = False,
+    drop_self_hits: DropSelfHits = False,
     fused: Fused = False,
     fused_weight: FusedWeight = None,
     language: BM25Language = None,
@@ -189,7 +204,23 @@ def evaluate(
     *,
     settings: dict[str, Any],
 ) -> None:
-    """Search an index with labelled questions and print how good the results are."""
+    """Search an index with labelled questions, or read a result file; print how good that is."""
+    if run is not None:
+        if index or retriever or question_vectors or settings or fused or fused_weight or language:
+            raise ArtError("a result file is judged as it is", hint="--run needs no retriever")
+        labels = LabelFiles(
+            questions,
+            qrels,
+            passages,
+            regex_answers=regex_answers,
+            drop_self_hits=drop_self_hits,
+            skip_bad_rows=skip_bad_rows,
+        )
+        evaluate_file(run, labels, output, questions=questions and str(questions))
+        return
+    if index is None or questions is None:
+        missing = "--index" if index is None else "--questions"
+        raise ArtError(f"{missing} is missing", hint="or judge a result file: --run")
     from art import distributed, report
     from art.data.formats import read_qrels, read_questions
     from art.evaluation.comparison import compare_fused

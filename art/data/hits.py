@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from art.data.column_names import (
     QUESTION_ID_KEYS,
     QUESTION_KEYS,
@@ -87,17 +89,34 @@ def listed_hits(contexts: Sequence[Any], where: str) -> tuple[list[tuple[str, fl
     return list(hits.items()), num_scored == len(hits)
 
 
+def by_score(scores: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Return passages in the order in which trec_eval sees them.
+
+    By falling score as float32, which is what it holds them as; among equals by falling id, as the
+    bytes of UTF-8.
+    """
+    return sorted(
+        scores.items(), key=lambda hit: (np.float32(hit[1]), hit[0].encode()), reverse=True
+    )
+
+
 def scored_hits(scores: Mapping[str, Any], where: str) -> list[tuple[str, float]]:
-    """Return the passages of a mapping of ids to scores, highest score first, ties as they stand.
+    """Return the passages of a mapping of ids to scores, in the order of `by_score`.
 
     Raises:
         RowError: an id is empty, or a score is no number.
     """
-    hits = [
-        (id_value(name, "passage id", where), finite_score(score, where))
-        for name, score in scores.items()
-    ]
-    return sorted(hits, key=lambda hit: -hit[1])
+    return by_score(
+        {
+            id_value(name, "passage id", where): finite_score(score, where)
+            for name, score in scores.items()
+        }
+    )
+
+
+def shortest(score: np.float32) -> float:
+    """Return the shortest number that reads back as this score."""
+    return float(str(score))
 
 
 def grade_of(text: str) -> int | None:

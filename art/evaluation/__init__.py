@@ -13,6 +13,8 @@
     rerank      a ranking re-ordered by the teacher's scores
     comparison  retrievers, BM25 and both fused on the same questions, with exact paired tests
     matching    the questions and passages of a result file, found among those given
+    judging     a result file of any program → metrics, without a model
+    paired      two rankings of the same questions: differences, tests, questions won and lost
     rescoring   a result file of any program re-ordered by a teacher; goes on after a kill
 
 `answers`, `metrics`, `statistics` and `runs` load no torch.

@@ -8,7 +8,7 @@ passage.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from art import distributed
 from art.errors import ArtError
 from art.evaluation.labels import (
+    Chosen,
     Labels,
     check_labels,
-    is_labelled,
     missing_passages,
     relevant_passages,
-    some,
 )
 from art.evaluation.metrics import compute_all, means, metric
 from art.evaluation.metrics.evidence import (
@@ -85,18 +84,28 @@ class Evaluation:
 
     def table(self) -> list[dict[str, Any]]:
         """Return a line per metric: name, value, questions counted, 95 % interval or None."""
-        lines = []
-        for name, value in self.metrics.items():
-            values = self.per_question[name]
-            counted = values[~np.isnan(values)]
-            low, high = (
-                wilson(int(counted.sum()), len(counted))
-                if metric(name).has_interval
-                else (None, None)
-            )
-            line = {"metric": name, "value": value, "num_questions": len(counted)}
-            lines.append({**line, "low": low, "high": high})
-        return lines
+        return metric_table(self.metrics, self.per_question)
+
+
+def metric_table(
+    metrics: Mapping[str, float], per_question: Mapping[str, NDArray[np.float64]]
+) -> list[dict[str, Any]]:
+    """Return a line per metric: name, value, questions counted, 95 % interval or None.
+
+    Args:
+        metrics: name → value.
+        per_question: name → [Q], NaN where the metric does not apply to the question.
+    """
+    lines = []
+    for name, value in metrics.items():
+        values = per_question[name]
+        counted = values[~np.isnan(values)]
+        low, high = (
+            wilson(int(counted.sum()), len(counted)) if metric(name).has_interval else (None, None)
+        )
+        line = {"metric": name, "value": value, "num_questions": len(counted)}
+        lines.append({**line, "low": low, "high": high})
+    return lines
 
 
 def evaluate(
@@ -189,56 +198,6 @@ def evaluate_rows(
     return criteria(chosen, rows[chosen.positions], scores[chosen.positions], whole=whole)
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    """The questions that can be evaluated, where they stood, and what to say about the others."""
-
-    questions: list[Question]
-    positions: NDArray[np.int64]
-    notes: list[str]
-
-    @classmethod
-    def of(
-        cls, questions: Sequence[Question], qrels: Qrels | None, teacher: CachedTeacher | None
-    ) -> _Chosen:
-        if not questions:
-            raise ArtError("there are no questions to evaluate")
-        notes = _check_qrels(questions, qrels) if qrels else []
-        judgements = qrels or {}
-        usable = np.array([is_labelled(q) or q.question_id in judgements for q in questions])
-        if not usable.any():
-            if teacher is None:
-                raise ArtError(
-                    "no question has answers, positive_passage_ids or relevance judgements",
-                    hint="give labelled questions or --qrels, or a teacher to judge without labels",
-                )
-            usable[:] = True
-        left_out = [q.question_id for q, used in zip(questions, usable, strict=True) if not used]
-        if left_out:
-            notes.append(
-                f"{len(left_out)} of {len(questions)} questions have no label and are left out "
-                f"({some(left_out)})"
-            )
-        kept = np.flatnonzero(usable)
-        return cls([questions[position] for position in kept.tolist()], kept, notes)
-
-
-def _check_qrels(questions: Sequence[Question], qrels: Qrels) -> list[str]:
-    asked = {question.question_id for question in questions}
-    if len(asked) < len(questions):
-        raise ArtError("two questions have the same id, so judgements cannot be told apart")
-    if not asked & qrels.keys():
-        raise ArtError(
-            "no question id occurs in the relevance judgements",
-            hint=f"questions have ids like {questions[0].question_id!r}, "
-            f"judgements like {next(iter(qrels))!r}",
-        )
-    strangers = [question for question in qrels if question not in asked]
-    if not strangers:
-        return []
-    return [f"{len(strangers)} of {len(qrels)} judged questions are not asked ({some(strangers)})"]
-
-
 def _embed(retriever: Retriever, texts: list[str]) -> NDArray[np.float32]:
     starts = range(0, len(texts), _EMBED_BLOCK)
     mine = [
@@ -262,18 +221,18 @@ class _Criteria:
     judged: Sequence[str]
     agreed: NDArray[np.int64] | None = None
 
-    def choose(self, questions: Sequence[Question]) -> _Chosen:
+    def choose(self, questions: Sequence[Question]) -> Chosen:
         """Return the questions that can be evaluated.
 
         Raises:
             ArtError: there are none, or their labels cannot be found in the store.
         """
-        chosen = _Chosen.of(questions, self.qrels, self.teacher)
+        chosen = Chosen.of(questions, self.qrels, judged_anyway=self.teacher is not None)
         check_labels(chosen.questions, self.store, self.qrels, regex_answers=self.regex_answers)
         return chosen
 
     def __call__(
-        self, chosen: _Chosen, rows: NDArray[np.int64], scores: NDArray[Any], *, whole: bool = False
+        self, chosen: Chosen, rows: NDArray[np.int64], scores: NDArray[Any], *, whole: bool = False
     ) -> Evaluation:
         """Return how good a ranking is, rows and scores [Q, K] each."""
         questions, notes = chosen.questions, [*chosen.notes]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from art import distributed
 from art.data.scripts import scripts_of
-from art.errors import DataError, MismatchError
+from art.errors import ArtError, DataError, MismatchError
 from art.evaluation.answers import matcher_of, sampled_texts
 from art.evaluation.sharing import gather_shares, my_share
 
@@ -21,6 +22,61 @@ if TYPE_CHECKING:
 
 _NUM_SHOWN = 3
 _FEW = 0.01  # of the questions; a single π among English answers says nothing
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The questions that can be evaluated, where they stood, and what to say about the others."""
+
+    questions: list[Question]
+    positions: NDArray[np.int64]
+    notes: list[str]
+
+    @classmethod
+    def of(
+        cls, questions: Sequence[Question], qrels: Qrels | None, *, judged_anyway: bool = False
+    ) -> Self:
+        """Choose those that have a label; where none has one, all that are judged anyway.
+
+        Raises:
+            ArtError: there are none, or the judgements are of others.
+        """
+        if not questions:
+            raise ArtError("there are no questions to evaluate")
+        notes = _check_qrels(questions, qrels) if qrels else []
+        judgements = qrels or {}
+        usable = np.array([is_labelled(q) or q.question_id in judgements for q in questions])
+        if not usable.any():
+            if not judged_anyway:
+                raise ArtError(
+                    "no question has answers, positive_passage_ids or relevance judgements",
+                    hint="give labelled questions or --qrels, or a teacher to judge without labels",
+                )
+            usable[:] = True
+        left_out = [q.question_id for q, used in zip(questions, usable, strict=True) if not used]
+        if left_out:
+            notes.append(
+                f"{len(left_out)} of {len(questions)} questions have no label and are left out "
+                f"({some(left_out)})"
+            )
+        kept = np.flatnonzero(usable)
+        return cls([questions[position] for position in kept.tolist()], kept, notes)
+
+
+def _check_qrels(questions: Sequence[Question], qrels: Qrels) -> list[str]:
+    asked = {question.question_id for question in questions}
+    if len(asked) < len(questions):
+        raise ArtError("two questions have the same id, so judgements cannot be told apart")
+    if not asked & qrels.keys():
+        raise ArtError(
+            "no question id occurs in the relevance judgements",
+            hint=f"questions have ids like {questions[0].question_id!r}, "
+            f"judgements like {next(iter(qrels))!r}",
+        )
+    strangers = [question for question in qrels if question not in asked]
+    if not strangers:
+        return []
+    return [f"{len(strangers)} of {len(qrels)} judged questions are not asked ({some(strangers)})"]
 
 
 class Labels:
@@ -66,7 +122,7 @@ class Labels:
         Every process of the job must call it, with the same rows; each takes a share.
 
         Args:
-            rows: passages of each question, [Q, K].
+            rows: passages of each question, [Q, K]; -1 where there is none.
 
         Returns:
             Hits, [Q, K] bool.
@@ -81,8 +137,9 @@ class Labels:
     def _hits_of(self, position: int, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         if not self._answers[position]:
             return np.isin(rows, self._gold[position])
-        texts = (self._store[row].text for row in rows.tolist())
-        return np.array([self._matcher.matches(position, text) for text in texts], bool)
+        store, matches = self._store, self._matcher.matches
+        found = [row >= 0 and matches(position, store[row].text) for row in rows.tolist()]
+        return np.array(found, bool)
 
 
 def check_labels(

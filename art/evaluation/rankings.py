@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -44,6 +44,11 @@ class KeptPassage(Manifest):
     text: str
     score: float
     hit: bool | None
+
+    @classmethod
+    def of_text(cls, title: str, text: str, **others: Any) -> Self:
+        """Return a passage of whole texts."""
+        return cls(title=_cut(title), text=_cut(text), **others)
 
 
 class KeptRanking(Manifest):
@@ -141,10 +146,10 @@ def _passages(
 ) -> Iterator[KeptPassage]:
     for rank, row in enumerate(result.rows[position, :NUM_PASSAGES].tolist()):
         passage = store[row]
-        yield KeptPassage(
+        yield KeptPassage.of_text(
+            passage.title,
+            passage.text,
             id=passage.passage_id,
-            title=_cut(passage.title),
-            text=_cut(passage.text),
             # The shortest number that reads back as this float32, as in result files.
             score=float(str(np.float32(result.scores[position, rank]))),
             hit=None if hits is None else bool(hits[rank]),

@@ -18,7 +18,17 @@ from art.report.tables import (
     fused,
     hours,
     metrics,
+    paired,
     side_by_side,
 )
 
-__all__ = ["comparison", "diagnosis", "evaluation", "fused", "hours", "metrics", "side_by_side"]
+__all__ = [
+    "comparison",
+    "diagnosis",
+    "evaluation",
+    "fused",
+    "hours",
+    "metrics",
+    "paired",
+    "side_by_side",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from art.evaluation.metrics import metric
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from art.diagnosis.diagnose import Diagnosis
     from art.diagnosis.judging import Agreement
     from art.evaluation.evaluate import Evaluation
+    from art.evaluation.paired import Difference, PairedRankings
     from art.evaluation.rankings import KeptPassage
     from art.evaluation.statistics import PairedTest
     from art.planning.label_entropy import LabelEntropy
@@ -86,6 +88,36 @@ def fused(
 
 def _test_of(name: str) -> str:
     return "McNemar" if metric(name).has_interval else "sign test"
+
+
+def paired(found: PairedRankings) -> str:
+    """Return how the metrics of ranking B differ from those of ranking A, a line each."""
+    counts = {one.num_questions for one in found.differences}
+    heads = ["", "A", "B", "B - A", "95 % interval", "B better", "A better", "exact McNemar p"]
+    lines = [heads + ["questions"] * (len(counts) > 1)]
+    for one in found.differences:
+        lines.append(_difference(one) + [str(one.num_questions)] * (len(counts) > 1))
+    head = f"{len(found.first)} questions; shares in %; B better, A better: questions"
+    return "\n".join([head, _aligned(lines), *(f"note: {note}" for note in found.notes)])
+
+
+def _difference(one: Difference) -> list[str]:
+    its = metric(one.name)
+    interval = (
+        ""
+        if one.low is None or one.high is None
+        else (f"{its.shown_gain(one.low)} to {its.shown_gain(one.high)}")
+    )
+    return [
+        its.title,
+        its.shown(one.first),
+        its.shown(one.second),
+        its.shown_gain(one.second - one.first),
+        interval,
+        str(one.test.only_first),
+        str(one.test.only_second),
+        f"{one.test.p_value:.2g}" if its.has_interval else "",
+    ]
 
 
 def diagnosis(found: Diagnosis) -> str:
@@ -237,11 +269,17 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
     )
 
 
-def side_by_side(changes: Sequence[Change], *, num_passages: int = 3) -> str:
+def side_by_side(
+    changes: Sequence[Change],
+    *,
+    names: tuple[str, str] = ("before", "after"),
+    num_passages: int = 3,
+) -> str:
     """Return questions with the titles that they found before and after training.
 
     Args:
         changes: from `won_and_lost`.
+        names: of both rankings.
         num_passages: titles of each ranking, best first; a passage that answers has an asterisk.
     """
     parts = []
@@ -250,10 +288,12 @@ def side_by_side(changes: Sequence[Change], *, num_passages: int = 3) -> str:
             [_answer(passage) for passage in ranking.passages[:num_passages]]
             for ranking in (change.before, change.after)
         )
-        width = max(map(len, ["before", *before]))
-        pairs = zip(["before", *before], ["after", *after], strict=True)
-        lines = [f"  {first.ljust(width)}  {second}" for first, second in pairs]
-        parts.append("\n".join([f"{change.before.question} ({change.said})", *lines]))
+        width = max(map(len, [names[0], *before]))
+        pairs = zip_longest([names[0], *before], [names[1], *after], fillvalue="")
+        lines = [f"  {first.ljust(width)}  {second}".rstrip() for first, second in pairs]
+        parts.append(
+            "\n".join([f"{change.before.question or change.before.id} ({change.said})", *lines])
+        )
     return "\n\n".join(parts)
 
 

@@ -35,7 +35,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> PassageStore:
     return PassageStore.build(corpus, folder, source="test", progress=False)
 
 
-@pytest.mark.parametrize("ending", [".trec", ".run", ".txt", ".json", ".jsonl", ".JSON"])
+@pytest.mark.parametrize(
+    "ending", [".trec", ".run", ".txt", ".json", ".jsonl", ".JSON", ".pyserini.json"]
+)
 def test_a_written_run_reads_back_in_order_and_to_the_bit(
     ending: str, store: PassageStore, tmp_path: Path
 ):
@@ -47,6 +49,33 @@ def test_a_written_run_reads_back_in_order_and_to_the_bit(
     tenth = np.float32(0.1)
     expected = [[tenth, np.nextafter(tenth, np.float32(0)), np.float32(-1 / 3)], [3e7, 1, 0]]
     assert run.scores.dtype == np.float32 and (run.scores == np.float32(expected)).all()
+
+
+@pytest.mark.parametrize("name", ["run.tsv", "renamed.txt"])
+def test_an_ms_marco_run_reads_back_in_order_whatever_the_order_of_its_lines(
+    name: str, store: PassageStore, tmp_path: Path
+):
+    write_run(tmp_path / "run.tsv", QUESTIONS, ROWS, SCORES, store)
+    lines = (tmp_path / "run.tsv").read_text(encoding="utf-8").splitlines()
+    assert lines[:2] == ["q1\tp2\t1", "q1\tp0\t2"]
+    (tmp_path / name).write_text("\n".join(lines[::-1]), encoding="utf-8")
+    run = read_run(tmp_path / name)
+    assert run.question_ids == ["é2", "q1"]
+    assert run.passage_ids == [["p1", "p2", "p0"], ["p2", "p0", "p1"]]
+    assert run.scores.tolist() == [[-1, -2, -3]] * 2
+
+
+def test_a_pyserini_run_has_its_names_and_which_passages_hold_an_answer(
+    store: PassageStore, tmp_path: Path
+):
+    path = tmp_path / "run.pyserini.json"
+    write_run(path, QUESTIONS, ROWS, SCORES, store)
+    first = json.loads(path.read_text(encoding="utf-8"))["q1"]
+    assert (first["question"], first["answers"]) == ("which word is first?", ["Alpha"])
+    assert first["contexts"][0] == {
+        "docid": "p2", "score": 0.1, "text": "Alpha\ngamma ü", "has_answer": False
+    }  # fmt: skip
+    assert [one["has_answer"] for one in first["contexts"]] == [False, True, False]
 
 
 def test_a_trec_run_has_the_six_columns_and_other_readers_see_the_same(
@@ -112,7 +141,7 @@ def test_a_trec_run_of_others_is_ordered_by_score_and_may_be_ragged(tmp_path: Pa
     path.write_text("b Q0 y 1 2.5 t\na\tQ0\tz\t1\t1\tt\nb Q0 x 2 7 t\n\nb Q0 w 3 2.5 t\n")
     run = read_run(path)
     assert run.question_ids == ["b", "a"]
-    assert run.passage_ids == [["x", "y", "w"], ["z"]]
+    assert run.passage_ids == [["x", "y", "w"], ["z"]]  # equal scores: the last id first
     assert run.scores.tolist() == [[7.0, 2.5, 2.5], [1.0, -np.inf, -np.inf]]
 
 
@@ -141,7 +170,7 @@ def test_result_dicts_of_beir_and_pyserini_are_read(indent: int | None, tmp_path
     beir = {"q2": {"x": 1, "y": "2.5", "z": 1.0}, "q1": {}, "7": {"x": -1e-3}}
     (tmp_path / "beir.json").write_text(json.dumps(beir, indent=indent))
     run = read_run(tmp_path / "beir.json")
-    assert (run.question_ids, run.passage_ids) == (["q2", "q1", "7"], [["y", "x", "z"], [], ["x"]])
+    assert (run.question_ids, run.passage_ids) == (["q2", "q1", "7"], [["y", "z", "x"], [], ["x"]])
     assert run.scores[0].tolist() == [2.5, 1, 1]
     contexts = [{"docid": "x", "score": 2, "text": "t"}, {"docid": "y", "score": 1}]
     entry = {"question": "who?", "answers": ["a"], "contexts": contexts}
@@ -199,6 +228,8 @@ def test_ids_that_a_trec_run_cannot_hold_are_found_before_anything_is_searched(t
         ("r.trec", "q Q0 d 1 high t\n", "r.trec:1: the score 'high'"),
         ("r.trec", "q Q0 d 1 nan t\n", "not a finite number"),
         ("r.trec", "q Q0 d 1 1 t\nq Q0 d 2 0 t\n", "r.trec:2: the passage 'd' stands twice"),
+        ("r.tsv", "q d 1\nq e x\n", "r.tsv:2: not `question<TAB>passage<TAB>rank`"),
+        ("r.tsv", "q d 1\nq d 2\n", "r.tsv:2: the passage 'd' stands twice"),
         ("r.json", "[{", "r.json: entry 1: not JSON"),
         ("r.json", "{}", "r.json:1: not a question with its `ctxs`"),
         ("r.json", '[{"question": "?"}]', "entry 1: not a question with its `ctxs`"),

@@ -162,6 +162,8 @@ class ResultFormat(Format):
             None where the format is only read.
         check_id: takes an id and what it is of (`passage id`), and raises an ArtError where it
             cannot be written; None where any can.
+        written_endings: of files that are written in the format; None for `endings`.
+        written_description: of those files; empty for `description`.
     """
 
     file = "result file"
@@ -169,6 +171,8 @@ class ResultFormat(Format):
     read: Callable[[str | Path, BadRows | None], Iterator[tuple[str, QuestionResult]]]
     write: Callable[[Path, Iterable[Ranking], str], Iterator[str]] | None = None
     check_id: Callable[[str, str], None] | None = None
+    written_endings: tuple[str, ...] | None = None
+    written_description: str = ""
 
 
 FORMATS: Registry[Format] = Registry("file format")

@@ -197,7 +197,8 @@ def read_run(path: str | Path, bad_rows: BadRows | None = None) -> Run:
     """
     wanted = find_format(ResultFormat, Path(path))
     if wanted is None:
-        raise _no_result_file(path, formats_of(ResultFormat))
+        known = ((one.endings or (), one.description) for one in formats_of(ResultFormat))
+        raise _no_result_file(path, known)
     found: dict[str, QuestionResult] = {}
     for where, one in wanted.read(path, bad_rows):
         if one.question_id in found:
@@ -233,15 +234,20 @@ def run_format(path: str | Path) -> ResultFormat:
         ArtError: the ending is none of them.
     """
     written = [one for one in formats_of(ResultFormat) if one.write is not None]
-    wanted = Path(path).suffix.lower()
-    found = next((one for one in written if wanted in (one.endings or ())), None)
-    if found is None:
-        raise _no_result_file(path, written)
-    return found
+    name = Path(path).name.lower()
+    fitting = {end: one for one in written for end in _written(one) if name.endswith(end)}
+    if not fitting:
+        listed = ((_written(one), one.written_description or one.description) for one in written)
+        raise _no_result_file(path, listed)
+    return fitting[max(fitting, key=len)]
 
 
-def _no_result_file(path: str | Path, known: Iterable[ResultFormat]) -> ArtError:
-    listed = (f"{', '.join(one.endings or ())} ({one.description})" for one in known)
+def _written(one: ResultFormat) -> tuple[str, ...]:
+    return one.written_endings or one.endings or ()
+
+
+def _no_result_file(path: str | Path, known: Iterable[tuple[tuple[str, ...], str]]) -> ArtError:
+    listed = (f"{', '.join(endings)} ({description})" for endings, description in known)
     return ArtError(f"a result file ends in {' or '.join(listed)}", where=path)
 
 

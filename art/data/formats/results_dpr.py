@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from art.data.formats.base import FORMATS, QuestionResult, Ranking, ResultFormat
-from art.data.hits import asked_of, contexts_of, listed_hits
+from art.data.hits import asked_of, contexts_of, listed_hits, shortest
 from art.data.json_lists import json_rows
 from art.data.records import Passage
 from art.data.rows import BadRows, converted
@@ -65,7 +65,7 @@ def _context(passage: Passage, score: np.float32, has_answer: bool | None) -> di
         "id": passage.passage_id,
         "title": passage.title,
         "text": passage.text,
-        "score": float(str(score)),  # the shortest number that reads back as this float32
+        "score": shortest(score),
         "has_answer": has_answer,
     }
 

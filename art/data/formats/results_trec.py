@@ -1,7 +1,7 @@
 """Results as a TREC run: six columns, one passage a line.
 
-A run is read into the order of its scores, whatever its rank column says, as trec_eval does; equal
-scores stay in the file's order.
+A run is read into the order of its scores, whatever its rank column says; equal scores are in the
+order of their ids, the last first. Both is what trec_eval does.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from art.data.formats.base import FORMATS, QuestionResult, Ranking, ResultFormat
+from art.data.hits import by_score
 from art.data.records import finite_score, repeated_passage
 from art.data.rows import BadRows, converted, is_word, plain_lines, refuse
 from art.errors import ArtError, RowError
@@ -28,11 +29,7 @@ def _read(path: str | Path, bad_rows: BadRows | None) -> Iterator[tuple[str, Que
         else:
             hits[passage] = score
     for question, hits in found.items():
-        ordered = sorted(hits.items(), key=lambda hit: -hit[1])
-        yield (
-            places[question],
-            QuestionResult(question, ordered),
-        )
+        yield places[question], QuestionResult(question, by_score(hits))
 
 
 def _hit(line: str, where: str) -> tuple[str, str, float]:
@@ -48,20 +45,25 @@ def _hit(line: str, where: str) -> tuple[str, str, float]:
 
 
 def _write(_: Path, rankings: Iterable[Ranking], tag: str) -> Iterator[str]:
-    _check_word(tag, "tag")
+    check_word(tag, "tag")
     for ranking in rankings:
         question_id = ranking.question.question_id
-        _check_word(question_id, "question id")
+        check_word(question_id, "question id")
         hits = zip(ranking.passage_ids, ranking.scores, strict=True)
         for rank, (passage_id, score) in enumerate(hits, start=1):
-            _check_word(passage_id, "passage id")
+            check_word(passage_id, "passage id")
             yield f"{question_id} Q0 {passage_id} {rank} {score!s} {tag}\n"
 
 
-def _check_word(name: str, kind: str) -> None:
+def check_word(name: str, kind: str) -> None:
+    """Refuse an id that columns parted by white space cannot hold.
+
+    Raises:
+        ArtError: it is empty or holds white space.
+    """
     if not is_word(name):
         raise ArtError(
-            f"the {kind} {name!r} is empty or holds white space, which parts a TREC run's columns",
+            f"the {kind} {name!r} is empty or holds white space, which parts a run's columns",
             hint="write a .json file instead, or repair the id",
         )
 
@@ -73,6 +75,6 @@ FORMATS.add(
         description="TREC run",
         read=_read,
         write=_write,
-        check_id=_check_word,
+        check_id=check_word,
     )
 )

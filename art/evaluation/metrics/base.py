@@ -89,6 +89,10 @@ class Metric(Generic[Source]):
         """Return a value for a person, without the unit's sign."""
         return f"{self.unit.factor * value:.{self.unit.decimals}f}"
 
+    def shown_gain(self, difference: float) -> str:
+        """Return a difference of two values for a person, with its sign."""
+        return f"{self.unit.factor * difference:+.{self.unit.decimals}f}"
+
     def gain(self, before: float, after: float) -> float:
         """Return by how much a value has become better; negative where it has become worse."""
         return after - before if self.higher_is_better else before - after
