@@ -225,6 +225,7 @@ def evaluate(
     from art.data.formats import read_qrels, read_questions
     from art.evaluation.comparison import compare_fused
     from art.evaluation.evaluate import evaluate as run_evaluation
+    from art.evaluation.metrics.evidence import JUDGED_DEEP
     from art.files import write_json
     from art.retriever.fusion import Fusion
 
@@ -243,7 +244,7 @@ def evaluate(
         cut = say_what_is_cut(asking, [question.text for question in asked])
         compared: dict[str, Any] = {}  # what a file of metrics says besides
         if fusion is None:
-            result = run_evaluation(asking, opened, store, asked, **judged)
+            result = run_evaluation(asking, opened, store, asked, judged=JUDGED_DEEP, **judged)
             shown = report.evaluation(result.table(), result.notes)
         else:
             with distributed.fail_together():

@@ -20,7 +20,7 @@ from art.evaluation.evaluate import DEFAULT_KS, metric_table
 from art.evaluation.labels import Chosen, Labels, check_labels, is_labelled, some
 from art.evaluation.matching import match_questions, match_run
 from art.evaluation.metrics import compute_all, means
-from art.evaluation.metrics.evidence import Evidence, Hits, Judgements
+from art.evaluation.metrics.evidence import JUDGED_DEEP, Evidence, Hits, Judgements
 from art.evaluation.rankings import NUM_PASSAGES, KeptPassage, KeptRanking
 from art.evaluation.self_hits import self_hits_note
 
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from art.data.formats import Run
     from art.data.passages import PassageStore
     from art.evaluation.metrics.evidence import Qrels
-
-# What BEIR and MS MARCO report; those that look deeper than the file goes are left out.
-_JUDGED = ("ndcg@10", "mrr@10", "recall@100", "map@100", "recall@1000", "map@1000")
 
 
 @dataclass(frozen=True)
@@ -121,7 +118,7 @@ def judge_run(
         evidence.append(Hits(hits, labelled, ks, depth))
     if qrels:
         ids = [one.question_id for one in asked]
-        evidence.append(Judgements(ids, [its.ids for its in lists], qrels, depth, _JUDGED))
+        evidence.append(Judgements(ids, [its.ids for its in lists], qrels, depth, JUDGED_DEEP))
     values = {name: of for one in evidence for name, of in compute_all(one).items()}
     if not values:
         raise ArtError(

@@ -121,6 +121,7 @@ def row_files() -> list[RowFile]:
         RowFile("qrels.tsv", beir, _num_judgements, row_counts.num_judgements),
         RowFile("qrels.txt", b"a 0 p 1\nb 0 p 0\nb 0 q 2\n", _num_judgements, lines),
         RowFile("run.trec", trec, _num_hits, lines),
+        RowFile("run.tsv", b"q1\tp1\t1\nq1\tp2\t2\nq2\tp1\t1\n", _num_hits, lines),
         RowFile("run.jsonl", _json_lines(ranked), _num_ranked, lines),
         RowFile("run.json", _listed(ranked), _num_ranked, row_counts.num_members),
         RowFile("scores.json", json.dumps(scores).encode(), _num_ranked, row_counts.num_members),

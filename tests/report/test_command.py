@@ -85,3 +85,19 @@ def damage(folder: Path, what: str) -> str:
 def test_other_damage_is_one_line_that_names_the_file(what, copy, tmp_path, capsys) -> None:
     where = damage(copy, what)
     assert f"error: {where}" in complaint(capsys, copy, "--output", tmp_path / "r.html")
+
+
+def test_two_runs_are_compared_as_they_were_judged(labelled, copy, unlabelled, capsys) -> None:
+    assert run("compare", labelled, copy) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("its best") == 2 and "gains most" not in printed
+    rows = [line.split() for line in printed.splitlines() if line.startswith("top-")]
+    assert rows and all(row[1] == row[2] and row[3] == "+0.0" for row in rows)
+    assert run("compare", labelled, copy, "--qrels", "qrels.tsv") == 1
+    assert "labels are for result files" in capsys.readouterr().err
+    assert run("compare", labelled, unlabelled) == 1
+    assert "in common" in capsys.readouterr().err
+    for path in (copy / "evaluations").iterdir():
+        path.unlink()
+    assert run("compare", labelled, copy) == 1
+    assert "the run has kept no rankings" in capsys.readouterr().err

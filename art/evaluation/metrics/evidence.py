@@ -16,6 +16,7 @@ Qrels = Mapping[str, Mapping[str, int]]
 
 # What BEIR reports, and MS MARCO; with a search of 100 passages, so deep and no deeper.
 JUDGED = ("ndcg@10", "mrr@10", "recall@100", "map@100")
+JUDGED_DEEP = (*JUDGED, "recall@1000", "map@1000")
 
 
 class Evidence:
