@@ -216,7 +216,7 @@ def evaluate(
             drop_self_hits=drop_self_hits,
             skip_bad_rows=skip_bad_rows,
         )
-        evaluate_file(run, labels, output, questions=questions and str(questions))
+        evaluate_file(run, labels, output, questions=str(questions) if questions else None)
         return
     if index is None or questions is None:
         missing = "--index" if index is None else "--questions"

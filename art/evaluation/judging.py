@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +40,12 @@ class _Found:
     rows: list[int]
 
     def without(self, name: str) -> _Found:
-        kept = [place for place, one in enumerate(self.ids) if one != name]
-        columns = ([column[place] for place in kept] for column in (self.scores, self.rows))
-        return _Found([self.ids[place] for place in kept], *columns)
+        others = [one != name for one in self.ids]
+        return _Found(
+            list(compress(self.ids, others)),
+            list(compress(self.scores, others)),
+            list(compress(self.rows, others)),
+        )
 
 
 @dataclass(frozen=True)
@@ -174,9 +178,11 @@ def _found(
         rows = np.full(run.scores.shape, -1, np.int64)
     else:
         matched, rows = match_run(run, given, store, where=where)
-    columns = zip(run.passage_ids, run.scores.tolist(), rows.tolist(), strict=True)
-    lists = [_Found(ids, scores[: len(ids)], of[: len(ids)]) for ids, scores, of in columns]
-    return dict(zip((one.question_id for one in matched), lists, strict=True))
+    found = {}
+    for position, (question, ids) in enumerate(zip(matched, run.passage_ids, strict=True)):
+        scores, its_rows = (of[position, : len(ids)].tolist() for of in (run.scores, rows))
+        found[question.question_id] = _Found(ids, scores, its_rows)
+    return found
 
 
 def _shortfalls(asked: Sequence[Question], found: dict[str, _Found], depth: int) -> Iterator[str]:

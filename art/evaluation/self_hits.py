@@ -61,6 +61,6 @@ def self_hits_note(count: int, *, dropped: bool) -> list[str]:
     if dropped:
         return [f"{count} questions found a passage with their own id, which is left out (BEIR)"]
     return [
-        f"{count} questions found a passage with their own id, which counts here; BEIR's figures "
+        f"{count} questions found a passage with their own id, which counts here; BEIR's metrics "
         "leave it out (--drop-self-hits)"
     ]

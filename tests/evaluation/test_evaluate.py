@@ -245,7 +245,7 @@ def test_a_questions_own_passage_is_dropped_when_asked(store: PassageStore):
     assert dropped.rows.tolist() == [[4, 5], [4, 3]]
     found = "1 questions found a passage with their own id, which"
     assert [one.notes for one in (kept, dropped)] == [
-        [f"{found} counts here; BEIR's figures leave it out (--drop-self-hits)"],
+        [f"{found} counts here; BEIR's metrics leave it out (--drop-self-hits)"],
         [f"{found} is left out (BEIR)"],
     ]
 
