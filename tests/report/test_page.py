@@ -184,8 +184,9 @@ def test_questions_are_shown_with_what_they_found_before_and_after(labelled, pag
 def test_without_labels_the_teachers_judgement_is_shown(unlabelled) -> None:
     page = page_of(unlabelled)
     found = Page(page)
-    value = records(unlabelled, "evaluation")[0]["teacher_log_likelihood"]
-    assert found.row("before training (step 0)") == [f"{value:.3f}"]
+    start = records(unlabelled, "evaluation")[0]
+    values = [start[name] for name in ("agreed_reciprocal_rank", "teacher_log_likelihood")]
+    assert found.row("before training (step 0)") == [f"{value:.3f}" for value in values]
     assert "McNemar" not in page
     assert "hit</span>" not in page
     assert "(held out of what trains)" in found.text
