@@ -185,8 +185,11 @@ def test_without_labels_the_teachers_judgement_is_shown(unlabelled) -> None:
     page = page_of(unlabelled)
     found = Page(page)
     start = records(unlabelled, "evaluation")[0]
-    values = [start[name] for name in ("agreed_reciprocal_rank", "teacher_log_likelihood")]
-    assert found.row("before training (step 0)") == [f"{value:.3f}" for value in values]
+    values = start["agreed_reciprocal_rank"], start["teacher_log_likelihood"]
+    assert found.row("before training (step 0)") == [
+        f"{100 * values[0]:.1f}",
+        f"{values[1]:.3f}",
+    ]
     assert "McNemar" not in page
     assert "hit</span>" not in page
     assert "(held out of what trains)" in found.text
