@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,7 @@ from filelock import FileLock, Timeout
 from art.errors import ArtError
 
 _COPY_BYTES = 4 << 20
+_MOST_OF_HOST = 32  # characters of a temporary file's name
 
 # What the disk says when it is full, a quota is used up, or a limit on file sizes is reached.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -74,6 +76,16 @@ def fsync_directory(folder: Path) -> None:
         os.close(descriptor)
 
 
+def _writer() -> str:
+    # Nodes that share a disk have the same process ids.
+    return f"{platform.node().partition('.')[0][:_MOST_OF_HOST]}.{os.getpid()}"
+
+
+def _beside(path: Path) -> Path:
+    """Return where this process writes what will be `path`."""
+    return path.with_name(f".{path.name}.{_writer()}.tmp")
+
+
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
     """Open `path` for binary writing such that it appears atomically.
@@ -82,7 +94,7 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
         ArtError: the file cannot be written (full, read-only, no permission); `path` is untouched.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(beside, "wb") as file:
@@ -118,7 +130,7 @@ def write_by_contents(folder: Path, name: str, ending: str, blocks: Iterable[byt
         ArtError: the file cannot be written.
     """
     digest = hashlib.blake2b(digest_size=16)
-    whole = folder / f"{name}.{os.getpid()}{ending}"
+    whole = folder / f"{name}.{_writer()}{ending}"
     with atomic_write(whole) as file:
         for block in blocks:
             digest.update(block)
@@ -197,7 +209,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         ArtError: a file cannot be written; `path` is untouched.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside = _beside(path)
     shutil.rmtree(beside, ignore_errors=True)
     try:
         beside.mkdir(parents=True)
@@ -249,7 +261,7 @@ def link(name: Path, target: Path) -> None:
     Raises:
         ArtError: a file cannot be written.
     """
-    beside = name.with_name(f".{name.name}.{os.getpid()}.tmp")
+    beside = _beside(name)
     try:
         beside.unlink(missing_ok=True)
         beside.symlink_to(os.path.relpath(target, name.parent), target_is_directory=True)
