@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import re
+import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from art.errors import ArtError
+from art.errors import ArtError, first_line
+from art.files import write_text
 
 T = TypeVar("T")
 
@@ -29,6 +33,10 @@ PHASE_TIMEOUT = timedelta(hours=12)
 
 # No longer wait processes that meet, or average the gradient of a step that all have begun.
 STEP_TIMEOUT = timedelta(minutes=10)
+
+# What a launcher says besides WORLD_SIZE. Without LOCAL_RANK all would share the first GPU, and
+# accelerate believe that each is alone.
+_ANNOUNCED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 _LETTING_GO_SECONDS = 0.1
 
@@ -46,6 +54,12 @@ def start(*, cpu: bool) -> torch.device:
         ArtError: the launcher announced several processes but not how they meet.
     """
     announced = int(os.environ.get("WORLD_SIZE", "1"))
+    missing = [name for name in _ANNOUNCED if announced > 1 and name not in os.environ]
+    if missing:
+        raise ArtError(
+            f"WORLD_SIZE is {announced}, but {', '.join(missing)} is not set",
+            hint="start several processes with `accelerate launch`, `torchrun` or launch/slurm.sh",
+        )
     use_cpu = cpu or not torch.cuda.is_available()
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if not use_cpu:
@@ -53,15 +67,11 @@ def start(*, cpu: bool) -> torch.device:
             raise ArtError(
                 f"process {local_rank} of this machine has no GPU: there are "
                 f"{torch.cuda.device_count()}",
-                hint="start as many processes as there are GPUs",
+                hint="start as many processes as there are GPUs; of SLURM ask --gpus-per-node, not "
+                "--gpus-per-task",
             )
         torch.cuda.set_device(local_rank)
     if announced > 1 and not dist.is_initialized():
-        if not {"RANK", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
-            raise ArtError(
-                f"WORLD_SIZE is {announced}, but RANK, MASTER_ADDR or MASTER_PORT is not set",
-                hint="start several processes with `accelerate launch` or `torchrun`",
-            )
         backend = "gloo" if use_cpu else "cpu:gloo,cuda:nccl"
         with noticing_lost_processes():
             dist.init_process_group(backend, timeout=STEP_TIMEOUT)
@@ -102,6 +112,11 @@ def world_size() -> int:
 def is_main() -> bool:
     """Return whether this is the process that writes files and prints."""
     return rank() == 0
+
+
+def is_local_main() -> bool:
+    """Return whether this is the first process of its machine, which builds what all of it read."""
+    return world_size() == 1 or int(os.environ["LOCAL_RANK"]) == 0
 
 
 def gather_objects(value: T) -> list[T]:
@@ -163,8 +178,8 @@ def noticing_lost_processes() -> Iterator[None]:
     """Say it in one line where another process of the job has ended while this one talks to it.
 
     Raises:
-        ArtError: it has; without a launcher, which ends all of them, each process raises it at its
-            own next exchange with the others.
+        ArtError: it has, with the first line of what the backend said; without a launcher, which
+            ends all of them, each process raises it at its own next exchange with the others.
     """
     try:
         yield
@@ -172,7 +187,7 @@ def noticing_lost_processes() -> Iterator[None]:
         if not isinstance(error, dist.DistError) and not _LOSS.search(str(error)):
             raise
         raise ArtError(
-            "another process of this job has ended or cannot be reached",
+            f"another process of this job has ended or cannot be reached: {first_line(error)}",
             hint="see what it said, or whether the system killed it; then the same command goes on "
             "from the last checkpoint",
         ) from error
@@ -203,6 +218,50 @@ def fail_together() -> Iterator[None]:
     if isinstance(failure, ArtError):
         failure.reported_elsewhere = first != rank()
     raise failure
+
+
+def first_on_each_machine(compute: Callable[[], T]) -> T:
+    """Compute a value on the first process of every machine, then on its others.
+
+    What it builds in a cache is then built once and found by the others, which wait in a gather and
+    not on a lock. Every process calls it; `compute` must hold no collective.
+
+    Raises:
+        ArtError: it raised on some process, as for `fail_together`.
+    """
+    values: list[T] = []
+    for turn in (True, False):
+        with fail_together():
+            if is_local_main() is turn:
+                values.append(compute())
+    return values[0]
+
+
+def require_shared(folder: Path) -> None:
+    """Check that what rank 0 writes into a folder is there for every process; each calls it.
+
+    Raises:
+        ArtError: some machine has a folder of its own by that name.
+    """
+    if world_size() == 1:
+        return
+    # A name that no machine has looked for: network file systems remember what was not there.
+    name = broadcast_object(f".seen-by-all.{secrets.token_hex(8)}.tmp")
+    try:
+        with fail_together():
+            if is_main():
+                write_text(folder / name, "")
+        with fail_together():
+            if not (folder / name).exists():
+                raise ArtError(
+                    f"process {rank()}, on {platform.node()}, does not see what process 0 writes "
+                    "there",
+                    where=folder.resolve(),
+                    hint="choose a folder on a disk that all nodes share",
+                )
+    finally:
+        if is_main():
+            (folder / name).unlink(missing_ok=True)
 
 
 _gloo_group: Any = None

@@ -27,6 +27,11 @@ def one_line(text: str) -> str:
     return text if text.isprintable() else "".join(map(_printable, text))
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line that an error says, without a full stop."""
+    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), "")
+
+
 def _printable(character: str) -> str:
     return character if character.isprintable() else repr(character)[1:-1]
 

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from art import files
-from art.errors import ArtError, shown
+from art.errors import ArtError, first_line, shown
 from art.network import cache_unless_reachable
 
 PACKAGE_PREFIX = "pip:"
@@ -261,9 +261,8 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
 
 
 def _model_fault(source: str, error: Exception, hint: str) -> ArtError:
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     kind = "" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: "
-    return ArtError(f"cannot load the model {source!r}: {kind}{reason.rstrip('.')}", hint=hint)
+    return ArtError(f"cannot load the model {source!r}: {kind}{first_line(error)}", hint=hint)
 
 
 def fingerprint_tensors(named_tensors: Iterable[tuple[str, Tensor]]) -> str:

@@ -19,8 +19,8 @@ from transformers import (
 
 from art import files
 from art.data.prompts import Family
-from art.errors import ArtError, ConfigError
-from art.teacher.quantization import FAULTS, first_line, quantization_config, quantizing
+from art.errors import ArtError, ConfigError, first_line
+from art.teacher.quantization import FAULTS, quantization_config, quantizing
 from art.weights import check_size, fingerprint_folder, load_tokenizer, loading_model, resolve_model
 
 # RoBERTa and its kin count positions from behind the padding token's id.

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers.quantizers.auto import AutoQuantizationConfig
 
-from art.errors import ConfigError
+from art.errors import ConfigError, first_line
 
 _WHERE = "teacher.quantization"
 # What transformers raises for an option that does not suit the method, the model or the machine.
@@ -66,8 +66,3 @@ def _refusals() -> Iterator[None]:
         raise ConfigError(first_line(error), where=_WHERE, hint=hint) from error
     except FAULTS as error:
         raise ConfigError(first_line(error), where=_WHERE) from error
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line that an error says, without a full stop."""
-    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), "")

@@ -42,6 +42,7 @@ def train(config: Config, *, interruption: Interruption | None = None) -> Traini
     device = distributed.start(cpu=config.training.cpu)
     run = RunFolder(Path(config.output.folder))
     with run.held_by_main():
+        distributed.require_shared(run.path)
         with distributed.fail_together():
             run.claim(config)
         if distributed.broadcast_object(run.result_file.exists()):

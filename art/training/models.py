@@ -11,7 +11,7 @@ import torch
 
 from art.config import Config
 from art.data.tokens import TokenStore
-from art.distributed import is_main
+from art.distributed import is_local_main
 from art.retriever.bm25 import BM25
 from art.retriever.encoders import Retriever
 from art.retriever.loading import create_retriever
@@ -123,7 +123,7 @@ def _blended(
 
 def tokens_of(config: Config) -> Callable[..., TokenStore]:
     """Return what opens the token ids of a store under a template."""
-    return partial(TokenStore.open_or_build, cache=cache_folder(config), progress=is_main())
+    return partial(TokenStore.open_or_build, cache=cache_folder(config), progress=is_local_main())
 
 
 def student_at(config: Config, run: RunFolder, step: int | None) -> Retriever:

@@ -49,7 +49,7 @@ def open_data(config: Config) -> RunData:
     Raises:
         ArtError: something cannot be read, or the settings do not fit it.
     """
-    method, progress = method_of(config), distributed.is_main()
+    method, progress = method_of(config), distributed.is_local_main()
     questions = read_run_questions(config)
     labelled = config.data.supervised if LABELLED in method.reads else []
     files = RunFiles(
@@ -72,7 +72,7 @@ def open_data(config: Config) -> RunData:
 def _with_corpus(config: Config, method: Method, files: RunFiles) -> RunFiles:
     if not reads_corpus(config, method):
         return files
-    store = open_corpus(config, progress=distributed.is_main())
+    store = open_corpus(config, progress=distributed.is_local_main())
     check_corpus(config, len(store))
     check_run_labels(config, files, store)
     return replace(files, store=store)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import torch
+from accelerate import Accelerator
 
 from art import distributed
 from art.config import Config
@@ -51,6 +54,19 @@ class _Past:
     known: Records | None
 
 
+class _Opened(NamedTuple):
+    """The parts of a run that each process opens or loads for itself."""
+
+    data: RunData
+    models: RunModels
+    accelerator: Accelerator
+    optimizer: torch.optim.Optimizer
+    past: _Past
+    learner: Learner
+    pool: Pool | None
+    notes: list[str]
+
+
 def set_up(config: Config, run: RunFolder, device: torch.device) -> Trainer:
     """Open the data, load the models and go back to the last checkpoint, if there is one.
 
@@ -58,20 +74,10 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Trainer:
         ArtError: the settings, data, models and processes do not fit together, or what the run
             reads is no longer what it was; every process raises it.
     """
-    with distributed.fail_together():
-        data = open_data(config)
-        state = _last_state(run)
-        models = load_models(config, run, data, state, device)
-        accelerator = start_accelerator(config, run)
-        optimizer = new_optimizer(models.retriever, config)
-        past = _resume(config, run, data, models, optimizer, state)
-        learner = _learner(config, run, data, models, past, state)
-        pool = _pool(config, data, models.retriever, learner)
-        notes = [*_notes(config, data, pool)]
-        if is_main():
-            embeds = data.method.encodes_corpus or data.schedule.refresh_steps is not None
-            cut = data.files.cut(models.retriever, tokens_of(config), embeds=embeds)
-            notes += [f"note: {note}" for note in cut]
+    state = _last_state(run)
+    opened = distributed.first_on_each_machine(partial(_open, config, run, state, device))
+    data, models, past = opened.data, opened.models, opened.past
+    notes = [*opened.notes]
     # What talks to the other processes
     if past.teacher is not None and (num_taken_over := past.teacher.log.take_over(past.known)):
         notes.append(f"{num_taken_over:,} scores taken over from other runs (teacher.known_scores)")
@@ -84,20 +90,20 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Trainer:
             weights_at=lambda step: student_at(config, run, step).to(device),
         )
     with distributed.noticing_lost_processes():
-        model = accelerator.prepare_model(models.retriever)
+        model = opened.accelerator.prepare_model(models.retriever)
     return Trainer(
         run=run,
         data=data,
         retriever=models.retriever,
         model=model,
-        optimizer=optimizer,
-        learner=learner,
+        optimizer=opened.optimizer,
+        learner=opened.learner,
         corpus=models.corpus,
-        evaluator=_evaluator(config, data, models.judging_bm25, pool, past.teacher),
+        evaluator=_evaluator(config, data, models.judging_bm25, opened.pool, past.teacher),
         teacher=past.teacher,
         reranker=past.reranker,
         metrics=past.metrics,
-        accelerator=accelerator,
+        accelerator=opened.accelerator,
         limits=Limits(
             max_grad_norm=config.training.max_grad_norm,
             max_skipped_steps=config.training.max_skipped_steps,
@@ -109,9 +115,30 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Trainer:
     )
 
 
+def _open(
+    config: Config, run: RunFolder, state: TrainState | None, device: torch.device
+) -> _Opened:
+    """Open and load all that does not talk to the other processes."""
+    data = open_data(config)
+    models = load_models(config, run, data, state, device)
+    accelerator = start_accelerator(config, run)
+    optimizer = new_optimizer(models.retriever, config)
+    past = _resume(config, run, data, models, optimizer, state)
+    learner = _learner(config, run, data, models, past, state)
+    pool = _pool(config, data, models.retriever, learner)
+    notes = [*_notes(config, data, pool)]
+    if is_main():
+        embeds = data.method.encodes_corpus or data.schedule.refresh_steps is not None
+        cut = data.files.cut(models.retriever, tokens_of(config), embeds=embeds)
+        notes += [f"note: {note}" for note in cut]
+    return _Opened(data, models, accelerator, optimizer, past, learner, pool, notes)
+
+
 def _last_state(run: RunFolder) -> TrainState | None:
-    steps = run.steps()
-    return checkpoints.load_state(run, steps[-1]) if steps else None
+    # By rank 0's view: on a network file system, other machines may not list a new folder yet.
+    steps = distributed.broadcast_object(run.steps())
+    with distributed.fail_together():
+        return checkpoints.load_state(run, steps[-1]) if steps else None
 
 
 def _first_state(config: Config, data: RunData, past: _Past) -> TrainState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 from float64_run import in_float64
 from forked import Strike, finish
+from two_machines import building_nothing, in_a_folder_of_its_own, listing_no_checkpoint
 from whole_run import configure, left_behind, weights
 
 from art.training.run_folder import RunFolder
@@ -27,8 +29,10 @@ TWENTY_STEPS = {
 }
 
 
-def command(settings, folder: Path, **training: Any) -> list[object]:
-    config = configure(settings, folder / "run", training={**TWENTY_STEPS, **training})
+def command(settings, folder: Path, *, cache: Path | None = None, **training: Any) -> list[object]:
+    data = {"cache_folder": str(cache)} if cache else {}
+    training = {**TWENTY_STEPS, **training}
+    config = configure(settings, folder / "run", training=training, data=data)
     (folder / "config.yaml").write_text(config.to_yaml())
     return ["train", "--config", folder / "config.yaml"]
 
@@ -71,7 +75,9 @@ def test_in_float32_the_gradient_of_three_processes_is_that_of_one(settings, tmp
     for world_size in (1, 3):
         folder = tmp_path / str(world_size)
         folder.mkdir()
-        ended = finish(command(settings, folder, max_steps=1), folder, world_size=world_size)
+        words = command(settings, folder, max_steps=1, cache=folder / "cache")
+        before = [building_nothing] * (world_size > 1)  # but on the first process
+        ended = finish(words, folder, world_size=world_size, before=before)
         assert [status for status, _ in ended] == [0] * world_size, ended
         state = torch.load(folder / "run" / "last" / "optimizer.pt")["state"]
         averages.append([one["exp_avg"] for one in state.values()])
@@ -101,7 +107,9 @@ def test_the_death_of_one_process_ends_all_and_any_number_goes_on(
     status, said = ended.pop(1 - strike.rank)
     assert ended[0][0] == -signal.SIGKILL
     assert status == 1
-    assert said.splitlines()[-1].startswith("error: another process of this job has ended")
+    last = said.splitlines()[-1]
+    assert last.startswith("error: another process of this job has ended or cannot be reached: ")
+    assert re.search("gloo|connection", last, re.IGNORECASE), last  # in the backend's words
     assert "Traceback" not in said
     ended = finish(words, tmp_path, world_size=relaunched, before=[in_float64])
     assert [status for status, _ in ended] == [0] * relaunched, ended
@@ -119,6 +127,24 @@ def test_a_signal_to_one_process_ends_all_after_the_same_step(settings, by_two, 
     told = ["ended by SIGTERM: step 8 is finished and saved" in said for _, said in ended]
     assert told == [True, False]
     assert RunFolder(tmp_path / "run").steps()[-1] == 8
-    ended = finish(words, tmp_path, world_size=2, before=[in_float64])
+    ended = finish(words, tmp_path, world_size=2, before=[in_float64, listing_no_checkpoint])
     assert [status for status, _ in ended] == [0, 0], ended
     assert left_behind(tmp_path / "run") == left_behind(by_two)
+
+
+def test_a_run_folder_that_a_machine_does_not_share_is_refused_at_once(
+    settings, tmp_path, monkeypatch
+) -> None:
+    config = configure(settings, Path("run"))
+    (tmp_path / "config.yaml").write_text(config.to_yaml())
+    words = ["train", "--config", tmp_path / "config.yaml"]
+    monkeypatch.chdir(tmp_path)
+    ended = finish(words, tmp_path, world_size=2, before=[in_a_folder_of_its_own])
+    assert [status for status, _ in ended] == [1, 1], ended
+    assert re.fullmatch(
+        r"error: .*/elsewhere/run: process 1, on .*, does not see what process 0 writes there "
+        r"\(choose a folder on a disk that all nodes share\)\n",
+        ended[1][1],
+    )
+    assert ended[0][1] == "" and not (tmp_path / "elsewhere" / "run").exists()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
