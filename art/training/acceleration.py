@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import torch
 from accelerate import Accelerator, PartialState
+from accelerate.tracking import filter_trackers
 from accelerate.utils import DistributedType
 
 from art import distributed
 from art.config import Config
-from art.errors import ArtError
+from art.errors import ArtError, first_line
 from art.retriever.encoders import Retriever
 from art.training.run_folder import RunFolder
 
+_PLAIN = "choose plain multi-GPU training in `accelerate config`, or take a file from launch/"
 _KINDS = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
 
 
@@ -19,7 +21,8 @@ def start_accelerator(config: Config, run: RunFolder) -> Accelerator:
     """Return accelerate's view of the processes, which wraps the retriever and tells the trackers.
 
     Raises:
-        ArtError: it sees other devices or processes than this run, or lacks a tracker.
+        ArtError: it sees other devices or processes than this run, cannot do what its launcher was
+            told, or lacks a tracker.
     """
     on_cpu = config.training.cpu or not torch.cuda.is_available()
     kept = PartialState(cpu=on_cpu).device.type
@@ -28,16 +31,31 @@ def start_accelerator(config: Config, run: RunFolder) -> Accelerator:
             f"training.cpu: accelerate keeps to the {kept}, which this process began with",
             hint="start a new process; for a notebook, restart its kernel",
         )
-    # Precision is the retriever's own affair: a launcher's mixed precision must not change results.
+    folder = str(run.path / "trackers")
+    try:
+        trackers = filter_trackers(config.output.trackers, folder)
+    except ValueError as error:
+        raise ArtError(f"output.trackers: {error}") from error
+    missing = set(config.output.trackers) - {"all"} - {str(one) for one in trackers}
+    if missing:
+        raise ArtError(
+            f"output.trackers: {', '.join(sorted(missing))} cannot be used",
+            hint="install its package",
+        )
+    # Precision and compilation are the retriever's own affair: a launcher must not change results,
+    # and a compiled model would hide the wrapper that averages gradients.
     try:
         accelerator = Accelerator(
             cpu=on_cpu,
             mixed_precision="no",
+            dynamo_backend="no",
             log_with=config.output.trackers or None,
-            project_dir=str(run.path / "trackers"),
+            project_dir=folder,
         )
-    except ValueError as error:
-        raise ArtError(f"output.trackers: {error}") from error
+    except (ImportError, ValueError) as error:
+        raise ArtError(
+            f"accelerate cannot do what its launcher was told: {first_line(error)}", hint=_PLAIN
+        ) from error
     if accelerator.num_processes != distributed.world_size():
         raise ArtError(
             f"accelerate sees {accelerator.num_processes} processes, but there are "
@@ -48,13 +66,7 @@ def start_accelerator(config: Config, run: RunFolder) -> Accelerator:
         raise ArtError(
             f"accelerate is set up for {accelerator.distributed_type.value}, which this training "
             "does not know",
-            hint="set up plain multi-GPU training with `accelerate config`",
-        )
-    missing = set(config.output.trackers) - {"all"} - {str(one) for one in accelerator.log_with}
-    if missing:
-        raise ArtError(
-            f"output.trackers: {', '.join(sorted(missing))} cannot be used",
-            hint="install its package",
+            hint=_PLAIN,
         )
     if config.output.trackers:
         accelerator.init_trackers("art", config={"config": config.to_yaml()})
