@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -156,19 +157,18 @@ def load_weights(
     if quantization is not None:
         chosen["quantization_config"] = quantization_config(quantization)
     quantized = quantization is not None or hasattr(found.config, "quantization_config")
-    if quantized:  # weights in few bits are put in their place once, and some cannot be moved
-        chosen["device_map"] = {"": place}
-    with loading_model(found.name), quantizing(quantization):
+    with loading_model(found.name), quantizing(quantization), _enough_memory(found, place):
         weights, report = head.from_pretrained(
             found.folder,
             config=found.config,
             dtype=getattr(torch, precision),
+            # Straight to their place: every process loads the whole model, and the machine's memory
+            # does not hold it as often. Some weights in few bits could not be moved afterwards.
+            device_map={"": place},
             output_loading_info=True,
             trust_remote_code=False,
             **chosen,
         )
-        if not quantized:
-            weights = weights.to(place)
     # transformers would go on with random numbers in their place.
     if missing := sorted(report["missing_keys"]):
         raise ArtError(
@@ -178,6 +178,19 @@ def load_weights(
         )
     _try_out(weights, found.name, quantized=quantized)
     return LoadedWeights(weights, precision)
+
+
+@contextmanager
+def _enough_memory(found: FoundModel, place: torch.device) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ArtError(
+            f"{found.name!r} does not fit into the memory of {place}",
+            where="teacher.model",
+            hint="load it in few bits with teacher.quantization, or in fewer; every process needs "
+            "room for the whole model on its own GPU",
+        ) from error
 
 
 def _try_out(weights: PreTrainedModel, model: str, *, quantized: bool) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_teachers import all_pairs, make_reranker
+from transformers import AutoModelForCausalLM
 from transformers.quantizers import HfQuantizer
 from transformers.quantizers.auto import register_quantization_config, register_quantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
@@ -157,6 +158,23 @@ def test_a_model_as_it_is_blames_only_what_torch_refuses(models, monkeypatch) ->
     failing(torch.OutOfMemoryError("of the device"))
     with pytest.raises(ArtError, match=r"memory of cpu .*lower teacher\.batch_tokens"):
         load()
+
+
+@pytest.mark.parametrize("quantization", [None, {"quant_method": "round"}])
+def test_weights_go_straight_to_their_device_and_what_does_not_fit_names_few_bits(
+    quantization, llama, monkeypatch
+) -> None:
+    def full(*_: Any, device_map: dict[str, torch.device], **__: Any) -> None:
+        assert device_map == {"": torch.device("cuda", 3)}
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 42.00 GiB")
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", full)
+    with pytest.raises(ArtError) as caught:
+        load_teacher(str(llama), quantization=quantization, dtype="float32", device="cuda:3")
+    assert str(caught.value).startswith(
+        f"teacher.model: {str(llama)!r} does not fit into the memory of cuda:3 (load it in "
+        "few bits with teacher.quantization"
+    )
 
 
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="it is here")
