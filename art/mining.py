@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from art import distributed
 from art.errors import ArtError, DataError
 from art.evaluation.answers import matcher_of
 from art.evaluation.labels import some
@@ -87,6 +89,14 @@ class Mined:
     unlabelled: list[str] = field(default_factory=list)
     unanswered: list[str] = field(default_factory=list)
 
+    def add(self, other: Mined) -> None:
+        """Count what another process made of its questions too."""
+        self.num_questions += other.num_questions
+        self.num_negatives += other.num_negatives
+        self.num_short += other.num_short
+        self.unlabelled += other.unlabelled
+        self.unanswered += other.unanswered
+
     def notes(self) -> list[str]:
         """Return what a user of the file must know, a sentence each."""
         total = self.num_questions + len(self.unlabelled) + len(self.unanswered)
@@ -134,30 +144,46 @@ def mine(
     one, and passages that contain an answer where answers are known, are never negatives. Questions
     without a positive are left out.
 
+    Every process of the job must call it, with the same arguments; each takes a share of the
+    questions, and the main one writes. The file does not depend on the number of processes.
+
     Args:
         search: finds passages of the store.
         store: where ids, titles and texts come from.
         questions: with `positive_passage_ids` or answers.
         output: a `.jsonl` file; written atomically.
         choice: which passages become negatives.
-        progress: draw a progress bar.
+        progress: draw a progress bar on the main process.
 
     Raises:
         DataError: the output has another ending, or no question has a positive.
         ArtError: a file cannot be written.
     """
     check_output(output)
-    labels = _Positives(questions, store)
-    mined = Mined()
-    bar = tqdm(total=len(questions), desc="mining", unit=" questions", disable=not progress)
-    with bar, atomic_write(output) as file:
-        for position, found in _found(search, questions, choice.depth):
-            line = _example(labels, position, found, choice, mined)
-            if line is not None:
-                file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
-            bar.update()
-        if not mined.num_questions:
-            raise DataError("no question has a positive passage", hint="; ".join(mined.notes()))
+    labels, mined = _Positives(questions, store), Mined()
+    with ExitStack() as opened:
+        with distributed.fail_together():
+            main = distributed.is_main()
+            file = opened.enter_context(atomic_write(output)) if main else None
+        total, hidden = len(questions), not (progress and main)
+        bar = opened.enter_context(
+            tqdm(total=total, desc="mining", unit=" questions", disable=hidden)
+        )
+        at_once = _QUESTIONS_AT_ONCE * distributed.world_size()
+        for start in range(0, total, at_once):
+            with distributed.fail_together():
+                part = _mine_own(search, labels, start, choice)
+            parts = distributed.gather_objects(part)
+            with distributed.fail_together():
+                for lines, counts in parts:
+                    mined.add(counts)
+                    if file is not None:
+                        file.writelines(lines)
+            bar.update(min(at_once, total - start))
+        with distributed.fail_together():
+            if not mined.num_questions:
+                raise DataError("no question has a positive passage", hint="; ".join(mined.notes()))
+            opened.close()
     return mined
 
 
@@ -170,16 +196,22 @@ def check_output(path: str | Path) -> None:
 _Hits = dict[int, float]  # row → score, best first
 
 
-def _found(
-    search: Search, questions: Sequence[Question], depth: int
-) -> Iterator[tuple[int, _Hits]]:
-    for start in range(0, len(questions), _QUESTIONS_AT_ONCE):
-        block = questions[start : start + _QUESTIONS_AT_ONCE]
-        scores, rows = search([question.text for question in block], depth)
-        for offset, (its_rows, its_scores) in enumerate(zip(rows, scores, strict=True)):
+def _mine_own(
+    search: Search, labels: _Positives, start: int, choice: NegativeChoice
+) -> tuple[list[bytes], Mined]:
+    """Return the lines of this process's questions behind `start`, and what they hold."""
+    size = _QUESTIONS_AT_ONCE  # of a process, so that nothing depends on how many there are
+    own = range(len(labels.questions))[start + size * distributed.rank() :][:size]
+    lines, mined = [], Mined()
+    if own:
+        scores, rows = search([labels.questions[position].text for position in own], choice.depth)
+        for position, its_scores, its_rows in zip(own, scores, rows, strict=True):
             there = its_rows >= 0
-            hits = zip(its_rows[there].tolist(), its_scores[there].tolist(), strict=True)
-            yield start + offset, dict(hits)
+            hits = dict(zip(its_rows[there].tolist(), its_scores[there].tolist(), strict=True))
+            line = _example(labels, position, hits, choice, mined)
+            if line is not None:
+                lines.append(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+    return lines, mined
 
 
 class _Positives:

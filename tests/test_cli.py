@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from command import run
+from thread_world import in_world
 from tiny_teachers import make_reranker
 
+from art.cli import fusing
 from art.data.formats import read_run
 
 
@@ -302,3 +305,22 @@ def test_complaints_are_one_line_with_status_1(words, complaint, capsys, monkeyp
     message = capsys.readouterr().err
     assert complaint in message
     assert "Traceback" not in message
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_several_processes_find_what_one_finds(size, monkeypatch) -> None:
+    class Asking:
+        def embed_questions(self, texts: list[str]) -> np.ndarray:
+            return np.array([[len(text), len(texts)] for text in texts])  # depends on its block
+
+    def find(texts: list[str], vectors: np.ndarray, top_k: int):
+        assert [len(text) for text in texts] == vectors[:, 0].tolist()
+        return vectors[:, 1:] * np.ones(top_k), vectors[:, :1] + np.arange(top_k)
+
+    monkeypatch.setattr(fusing, "_EMBED_BLOCK", 2)
+    texts = ["a" * length for length in (5, 3, 8, 1, 9)]
+    for scores, rows in in_world(
+        size, lambda: fusing.found_together(find, Asking(), texts, 2), monkeypatch
+    ):
+        assert rows.tolist() == [[len(text), len(text) + 1] for text in texts]
+        assert scores[:, 0].tolist() == [2, 2, 2, 2, 1]

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command import run
+from thread_world import in_world
 
+from art import mining
 from art.data.formats import Passage, Question, read_questions, read_supervised
 from art.data.passages import PassageStore
 from art.data.supervised_store import SupervisedStore
@@ -240,3 +242,33 @@ def test_chinese_passages_with_the_answer_are_positives_and_no_negatives(tmp_pat
     [row] = [json.loads(line) for line in output.read_text().splitlines()]
     assert ids(row["positive_ctxs"])[0] in ("c0", "c1")
     assert ids(row["hard_negative_ctxs"]) == ["c2"]
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_several_processes_write_what_one_writes(size, store, tmp_path, monkeypatch):
+    questions = [asked(f"p{i}", name=f"q{i}") for i in range(7)]
+    questions += [asked(name="unlabelled"), asked("gone", name="unanswered")]
+    choice, output = {"num_negatives": 3, "seed": 7}, tmp_path / "n.jsonl"
+    alone = mined(store, tmp_path / "alone.jsonl", *questions, **choice)
+    monkeypatch.setattr(mining, "_QUESTIONS_AT_ONCE", 2)  # and on the last round some have none
+    results = in_world(
+        size,
+        lambda: mine(
+            in_row_order, store, questions, output, choice=NegativeChoice(**choice), progress=False
+        ),
+        monkeypatch,
+    )
+    assert results == [alone[1]] * size
+    assert output.read_bytes() == (tmp_path / "alone.jsonl").read_bytes()
+
+
+def test_what_one_process_cannot_write_fails_on_all(store, tmp_path, monkeypatch):
+    (tmp_path / "n.jsonl").mkdir()
+
+    def failing() -> str:
+        with pytest.raises(ArtError, match=r"n\.jsonl: cannot write") as caught:
+            mine(in_row_order, store, [asked("p1")], tmp_path / "n.jsonl", choice=NegativeChoice())
+        return str(caught.value)
+
+    first, second = in_world(2, failing, monkeypatch)
+    assert first == second

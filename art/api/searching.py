@@ -131,8 +131,7 @@ class Searcher:
         if fusion is None:
             found = evaluate(self.retriever, self.index, self.store, asked)
         else:
-            with distributed.fail_together():
-                bm25 = self.bm25
+            bm25 = distributed.first_on_each_machine(lambda: self.bm25)
             found = compare_fused(
                 self.retriever, self.index, bm25, self.store, asked, fusion=fusion
             )["fused"]
@@ -166,12 +165,17 @@ def index(
                 source = write_rows("passages", passages, cache, argument="passages")
     source = distributed.broadcast_object(source)
     assert isinstance(source, str | Path)
-    progress = distributed.is_main()
-    with distributed.fail_together():
-        store = PassageStore.open_or_build(source, cache=cache, progress=progress)
-        tokens = TokenStore.open_or_build(store, model.passage_template, progress=progress)
-        for note in cut_passages(model.passage_template, tokens, store) if progress else ():
-            notify(note)
+    where = source
+
+    def open_all() -> tuple[PassageStore, TokenStore]:
+        store = PassageStore.open_or_build(where, cache=cache)
+        tokens = TokenStore.open_or_build(store, model.passage_template)
+        if distributed.is_main():
+            for note in cut_passages(model.passage_template, tokens, store):
+                notify(note)
+        return store, tokens
+
+    store, tokens = distributed.first_on_each_machine(open_all)
     return Searcher(model, embed_passages(model, tokens, folder, store=store), store)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from art.data.passages import PassageStore
     from art.evaluation.evaluate import Evaluation
     from art.retriever.bm25 import BM25
+    from art.retriever.encoders import Retriever
     from art.retriever.fusion import Found, Fusion
     from art.retriever.index import Index
 
@@ -33,6 +34,9 @@ FusedWeight = Annotated[
         "Without, each question's own: the more of its words BM25 found, the less.",
     ),
 ]
+
+# Fixed, so that a question's vector does not depend on the number of processes.
+_EMBED_BLOCK = 256
 
 # What tells a person most, of labels and of judgements, in this order
 _TESTED = ("top_5", "ndcg@10")
@@ -89,6 +93,41 @@ def finder(
         return lambda _, vectors, top_k: index.search(vectors, top_k)
     words = words_of(store, language=language, questions=questions)
     return FusedSearch(index, words, fusion).search
+
+
+def found_together(
+    find: Find, asking: Retriever | NDArray[np.float32], texts: list[str], top_k: int
+) -> Found:
+    """Find passages for questions, each process for its share of them; all processes return all.
+
+    Args:
+        find: from `finder`.
+        asking: embeds the questions, or their vectors, [Q, D].
+        texts: Q questions.
+        top_k: K.
+    """
+    import numpy as np
+
+    from art import distributed
+    from art.evaluation.sharing import my_share
+
+    starts = range(0, len(texts), _EMBED_BLOCK)
+    own = starts[my_share(len(starts))]
+    parts = []
+    with distributed.fail_together():
+        if own:
+            share = slice(own.start, own.stop)
+            vectors = (
+                asking[share]
+                if isinstance(asking, np.ndarray)
+                else np.concatenate(
+                    [asking.embed_questions(texts[start : start + _EMBED_BLOCK]) for start in own]
+                )
+            )
+            parts.append(find(texts[share], vectors, top_k))
+    gathered = [part for its_parts in distributed.gather_objects(parts) for part in its_parts]
+    scores, rows = (np.concatenate(both) for both in zip(*gathered, strict=True))
+    return scores, rows
 
 
 def shown_and_kept(results: Mapping[str, Evaluation], fusion: Fusion) -> tuple[str, dict[str, Any]]:

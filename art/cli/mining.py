@@ -77,15 +77,14 @@ def mine(
         search_in, store = _searched(
             retriever, settings, index, bm25, passages, language, asked, skip_bad_rows, device
         )
-        with distributed.fail_together():
-            if distributed.is_main():
-                mined = mining.mine(search_in, store, asked, output, choice=choice)
-                print(
-                    f"{output}: {mined.num_questions:,} questions, "
-                    f"{mined.num_negatives:,} hard negatives"
-                )
-                for note in mined.notes():
-                    print(f"note: {note}")
+        mined = mining.mine(search_in, store, asked, output, choice=choice)
+        if distributed.is_main():
+            print(
+                f"{output}: {mined.num_questions:,} questions, "
+                f"{mined.num_negatives:,} hard negatives"
+            )
+            for note in mined.notes():
+                print(f"note: {note}")
 
 
 def _searched(
@@ -118,9 +117,13 @@ def _searched(
             "nothing to search, or two things",
             hint="give --retriever with its --index, or --bm25 with --passages",
         )
-    with distributed.fail_together():
-        store = PassageStore.open_or_build(passages, skip_bad_rows=skip_bad_rows)
+    corpus = passages
+
+    def open_words() -> tuple[Search, PassageStore]:
+        store = PassageStore.open_or_build(corpus, skip_bad_rows=skip_bad_rows)
         notify_skipped(store.bad_rows)
         words = BM25.build(store, language=language)
         words.check_use([question.text for question in asked])
         return bm25_search(words), store
+
+    return distributed.first_on_each_machine(open_words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,8 +45,9 @@ def open_any(
 
     if not isinstance(source, VectorFiles):
         return open_with_retriever(source, index, passages, skip_bad_rows, device)
-    with distributed.fail_together():
-        return source.open(num_questions, index, passages, skip_bad_rows)
+    return distributed.first_on_each_machine(
+        partial(source.open, num_questions, index, passages, skip_bad_rows)
+    )
 
 
 def open_with_retriever(
@@ -71,13 +73,15 @@ def open_with_retriever(
     from art.retriever.index import Index
     from art.retriever.loading import create_retriever
 
-    with distributed.fail_together():
+    def open_all() -> tuple[Retriever, Index, PassageStore]:
         model = create_retriever(source.model, **source.settings).to(device)
         opened = Index.open(index, retriever_fingerprint=model.fingerprint())
         store = opened.open_store(passages, skip_bad_rows=skip_bad_rows)
         notify_skipped(store.bad_rows)
-    say_what_is_used(model)
-    return model, opened, store
+        say_what_is_used(model)
+        return model, opened, store
+
+    return distributed.first_on_each_machine(open_all)
 
 
 def say_what_is_used(model: Retriever) -> None:

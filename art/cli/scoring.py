@@ -25,8 +25,14 @@ from art.cli.common import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from art.config import Config
+    from art.data.formats import Question
     from art.retriever.encoders import Retriever
+    from art.teacher.base import Teacher
+    from art.training.schedule import Schedule
 
 _SEED = 1234  # of the questions drawn
 _PAPER_TOP_K = 32
@@ -119,15 +125,18 @@ def score(
         batch_tokens=batch_tokens,
     )
     with processes(cpu) as device:
-        with distributed.fail_together():
-            store = PassageStore.open_or_build(
-                passages, skip_bad_rows=skip_bad_rows, progress=distributed.is_main()
-            )
+
+        def open_all() -> tuple[
+            PassageStore, list[Question], NDArray[np.int64], Teacher, TokenStore
+        ]:
+            store = PassageStore.open_or_build(passages, skip_bad_rows=skip_bad_rows)
             notify_skipped(store.bad_rows)
             wanted, rows = match_run(found, asked, store, where=run)
             answers = answers_for(settings["kind"], wanted, where=questions)
             model = load_teacher(**settings, answers=answers, device=device)
-            tokens = TokenStore.open_or_build(store, model.template, progress=distributed.is_main())
+            return store, wanted, rows, model, TokenStore.open_or_build(store, model.template)
+
+        store, wanted, rows, model, tokens = distributed.first_on_each_machine(open_all)
         rescore_run(model, tokens, wanted, rows, store, output, known_scores=known_scores or ())
         if distributed.is_main():
             print(f"{output}: {len(wanted):,} questions, {int((rows >= 0).sum()):,} pairs")
@@ -235,39 +244,44 @@ def diagnose(
 
     kept = kept_scores((cache or cache_folder()) / "scores")
     with processes(cpu) as device, kept as open_log:
-        progress = distributed.is_main()
-        with distributed.fail_together():
-            store = PassageStore.open_or_build(
-                passages, skip_bad_rows=skip, cache=cache, progress=progress
-            )
+
+        def open_corpus() -> tuple[PassageStore, Schedule | None]:
+            store = PassageStore.open_or_build(passages, skip_bad_rows=skip, cache=cache)
             notify_skipped(store.bad_rows)
-            if planned:  # what a run would refuse should not wait for the diagnosis
-                of_run = read_run_questions(planned)
-                notify_skipped(of_run.bad_rows)
-                schedule = plan_run(
-                    planned,
-                    num_questions=len(of_run.training),
-                    world_size=distributed.world_size(),
-                )
-                check_corpus(planned, len(store))
+            if not planned:
+                return store, None
+            # What a run would refuse should not wait for the diagnosis.
+            of_run = read_run_questions(planned)
+            notify_skipped(of_run.bad_rows)
+            num_questions, world_size = len(of_run.training), distributed.world_size()
+            schedule = plan_run(planned, num_questions=num_questions, world_size=world_size)
+            check_corpus(planned, len(store))
+            return store, schedule
+
+        store, schedule = distributed.first_on_each_machine(open_corpus)
 
         def tokens(template: PassageEncoder) -> TokenStore:
-            return TokenStore.open_or_build(store, template, cache=cache, progress=progress)
+            return TokenStore.open_or_build(store, template, cache=cache)
+
+        def load_prompted(passage_prompt: str | None) -> tuple[Teacher, TokenStore]:
+            own = of_teacher | {"passage_prompt": passage_prompt}
+            model = load_teacher(**own, answers=answers, device=device, cache=cache)
+            return model, tokens(model.template)
 
         def open_teacher(passage_prompt: str | None) -> CachedTeacher:
-            with distributed.fail_together():
-                own = of_teacher | {"passage_prompt": passage_prompt}
-                model = load_teacher(**own, answers=answers, device=device, cache=cache)
-                passage_tokens = tokens(model.template)
+            model, passage_tokens = distributed.first_on_each_machine(
+                partial(load_prompted, passage_prompt)
+            )
             return CachedTeacher(model, open_log(model.fingerprint), passage_tokens)
 
-        start: tuple[Retriever, TokenStore | Index] | None = None
-        with distributed.fail_together():
-            if retriever:
-                model = create_retriever(**student | {"model": retriever}, cache=cache).to(device)
-                say_what_is_cut(model, [question.text for question in asked])
-                found_by = Index.open(index) if index else tokens(model.passage_template)
-                start = model, found_by
+        def open_start() -> tuple[Retriever, TokenStore | Index] | None:
+            if not retriever:
+                return None
+            model = create_retriever(**student | {"model": retriever}, cache=cache).to(device)
+            say_what_is_cut(model, [question.text for question in asked])
+            return model, Index.open(index) if index else tokens(model.passage_template)
+
+        start = distributed.first_on_each_machine(open_start)
         found = run_diagnosis(
             {one or "the prompt": partial(open_teacher, one) for one in prompts},
             store,
@@ -282,7 +296,7 @@ def diagnose(
         if distributed.is_main():
             print(f"{len(asked):,} of {len(given):,} questions, {len(store):,} passages")
             print(report.diagnosis(found))
-            if planned:
+            if planned and schedule:
                 seconds = None
                 if retriever:
                     seconds = forecast_beside(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -31,6 +32,7 @@ from art.cli.fusing import (
     FusedWeight,
     check_language_of,
     finder,
+    found_together,
     shown_and_kept,
     words_of,
 )
@@ -39,6 +41,8 @@ from art.cli.vectors import QuestionVectors, RetrieverChoice, VectorFiles, Vecto
 from art.errors import ArtError, notify
 
 if TYPE_CHECKING:
+    from art.cli.fusing import Find
+    from art.retriever.encoders import Retriever
     from art.retriever.fusion import Fusion
 
 VectorType = Literal["float32", "float16"]
@@ -96,7 +100,8 @@ def embed(
     from art.retriever.loading import create_retriever
 
     with processes(cpu) as device:
-        with distributed.fail_together():
+
+        def open_all() -> tuple[Retriever, PassageStore, TokenStore]:
             model = create_retriever(retriever, **settings).to(device)
             store = PassageStore.open_or_build(passages, skip_bad_rows=skip_bad_rows)
             notify_skipped(store.bad_rows)
@@ -105,6 +110,9 @@ def embed(
             if distributed.is_main():
                 for note in cut_passages(model.passage_template, tokens, store):
                     notify(note)
+            return model, store, tokens
+
+        model, store, tokens = distributed.first_on_each_machine(open_all)
         index = embed_passages(
             model, tokens, output, store=store, dtype=dtype, batch_tokens=batch_tokens
         )
@@ -140,8 +148,6 @@ def search(
     settings: dict[str, Any],
 ) -> None:
     """Search an index: with a file of questions into a result file, or at a prompt."""
-    import numpy as np
-
     from art import distributed
     from art.data.formats import read_questions, run_format
     from art.evaluation.runs import check_run_ids, write_run
@@ -166,16 +172,17 @@ def search(
     check_run_ids(output, (question.question_id for question in asked), ())
     with processes(cpu) as device:
         asking, opened, store = open_any(source, len(asked), index, passages, skip_bad_rows, device)
+        texts = [question.text for question in asked]
+
+        def open_search() -> Find:
+            check_run_ids(output, (), filter(None, [store.spaced_id()]))
+            return finder(opened, store, fusion, language=language, questions=texts)
+
+        find = distributed.first_on_each_machine(open_search)
+        say_what_is_cut(asking, texts)
+        scores, rows = found_together(find, asking, texts, top_k or 100)
         with distributed.fail_together():
             if distributed.is_main():
-                check_run_ids(output, (), filter(None, [store.spaced_id()]))
-                texts = [question.text for question in asked]
-                find = finder(opened, store, fusion, language=language, questions=texts)
-                say_what_is_cut(asking, texts)
-                vectors = (
-                    asking if isinstance(asking, np.ndarray) else asking.embed_questions(texts)
-                )
-                scores, rows = find(texts, vectors, top_k or 100)
                 write_run(output, asked, rows, scores, store)
                 print(f"{output}: {len(asked):,} questions, {rows.shape[1]} passages each")
 
@@ -247,9 +254,10 @@ def evaluate(
             result = run_evaluation(asking, opened, store, asked, judged=JUDGED_DEEP, **judged)
             shown = report.evaluation(result.table(), result.notes)
         else:
-            with distributed.fail_together():
-                texts = [question.text for question in asked]
-                bm25 = words_of(store, language=language, questions=texts)
+            texts = [question.text for question in asked]
+            bm25 = distributed.first_on_each_machine(
+                partial(words_of, store, language=language, questions=texts)
+            )
             results = compare_fused(asking, opened, bm25, store, asked, fusion=fusion, **judged)
             shown, compared = shown_and_kept(results, fusion)
             result = results["fused"]

@@ -123,6 +123,8 @@ def _kept_scores(
             if distributed.is_main():
                 holder = "another job that writes this output"
                 held.enter_context(lock(folder / ".lock", wait=False, holder=holder))
+        distributed.require_shared(folder)
+        with distributed.fail_together():
             kept = _Kept.open(folder, fingerprint)
             sources = [] if kept.has_begun else known_scores
             known = read_known(sources, fingerprint) if distributed.is_main() else None

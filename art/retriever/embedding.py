@@ -141,12 +141,19 @@ class _Job:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other jobs out of the folder and clear away what is not of this job."""
+        """Keep other jobs out of the folder and clear away what is not of this job.
+
+        Raises:
+            ArtError: another job is writing there, or not all machines share it.
+        """
         with ExitStack() as held:
             with distributed.fail_together():
                 if distributed.is_main():
                     path = self.folder / ".lock"
                     held.enter_context(lock(path, wait=False, holder="another embedding job"))
+            distributed.require_shared(self.folder)
+            with distributed.fail_together():
+                if distributed.is_main():
                     if (self.folder / MANIFEST).exists():
                         self.refuse_other_manifests()
                     (self.folder / MANIFEST).unlink(missing_ok=True)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from thread_world import in_world
 
-from art import distributed
 from art.data.formats import Passage, Question, read_questions
 from art.data.passages import PassageStore
 from art.errors import ArtError
@@ -304,34 +302,6 @@ def test_the_search_is_as_deep_as_the_metrics_need(store: PassageStore):
     assert evaluate(*arguments, ks=(2, 7)).rows.shape == (1, 7)
     assert evaluate(*arguments, ks=(2, 7), drop_self_hits=True).rows.shape == (1, 7)
     assert evaluate(*arguments, ks=(2, 7), qrels={"p3": {"p1": 1}}).rows.shape == (1, N)
-
-
-def in_world(size: int, work: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Run `work` as every rank of a world of threads."""
-    here, barrier, values = threading.local(), threading.Barrier(size, timeout=30), {}
-    results: list[Any] = [None] * size
-
-    def gather(value: Any) -> list[Any]:
-        values[here.rank] = value
-        barrier.wait()
-        gathered = [values[rank] for rank in range(size)]
-        barrier.wait()
-        return gathered
-
-    def run(rank: int) -> None:
-        here.rank = rank
-        results[rank] = work()
-
-    monkeypatch.setattr(distributed, "rank", lambda: here.rank)
-    monkeypatch.setattr(distributed, "world_size", lambda: size)
-    monkeypatch.setattr(distributed, "gather_objects", gather)
-    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    monkeypatch.undo()
-    return results
 
 
 @pytest.mark.parametrize("size", [2, 3, 7])
