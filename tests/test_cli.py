@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from command import run
-from thread_world import in_world
+from thread_ranks import in_world
 from tiny_teachers import make_reranker
 
 from art.cli import fusing

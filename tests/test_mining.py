@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command import run
-from thread_world import in_world
+from thread_ranks import in_world
 
 from art import mining
 from art.data.formats import Passage, Question, read_questions, read_supervised

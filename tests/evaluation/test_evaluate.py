@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from thread_world import in_world
+from thread_ranks import in_world
 
 from art.data.formats import Passage, Question, read_questions
 from art.data.passages import PassageStore
