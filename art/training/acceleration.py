@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.tracking import filter_trackers
-from accelerate.utils import DistributedType
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType
 
 from art import distributed
 from art.config import Config
@@ -49,6 +49,9 @@ def start_accelerator(config: Config, run: RunFolder) -> Accelerator:
             cpu=on_cpu,
             mixed_precision="no",
             dynamo_backend="no",
+            # No buffer of a retriever learns, and their broadcast at a step's first forward would
+            # end in a traceback where another process is gone.
+            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
             log_with=config.output.trackers or None,
             project_dir=folder,
         )

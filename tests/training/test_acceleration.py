@@ -32,6 +32,10 @@ def test_a_model_is_never_compiled(start, monkeypatch) -> None:
     assert start().state.dynamo_plugin.backend == DynamoBackend.NO
 
 
+def test_nothing_is_exchanged_in_a_forward_pass(start) -> None:
+    assert start().ddp_handler.broadcast_buffers is False
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
