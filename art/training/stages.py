@@ -33,6 +33,8 @@ def train_stages(
         ArtError: as for `train`.
     """
     for stage in stages:
+        # Before they have met, each process takes itself for the main one.
+        distributed.start(cpu=stage.config.training.cpu)
         run = RunFolder(Path(stage.config.output.folder))
         finished_before = run.result_file.exists()
         if distributed.is_main():

@@ -311,3 +311,19 @@ def test_stages_chain_runs_and_a_second_call_keeps_what_is_finished(settings, tm
     one, two = tmp_path / "run" / "1-one", tmp_path / "run" / "2-two"
     assert first[1] == json.loads((one / "result.json").read_text())["after"]["top_20"]
     assert (tmp_path / "run" / "retriever").resolve() == (two / "retriever").resolve()
+
+
+def test_processes_meet_before_one_of_them_announces_a_stage(
+    settings, tmp_path, monkeypatch
+) -> None:
+    document = {**settings, "output": {"folder": str(tmp_path / "run")}}
+    (tmp_path / "c.yaml").write_text(json.dumps(document))
+    order = []
+    monkeypatch.setattr("art.distributed.start", lambda *, cpu: order.append("met"))
+    monkeypatch.setattr("art.training.stages.train", lambda *_, **__: order.append("trained"))
+    train_stages(
+        read_stages(tmp_path / "c.yaml"),
+        begin=lambda stage: order.append("announced"),
+        end=lambda *_: order.append("told"),
+    )
+    assert order == ["met", "announced", "trained", "told"]
