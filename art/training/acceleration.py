@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.tracking import filter_trackers
-from accelerate.utils import DistributedDataParallelKwargs, DistributedType
+from accelerate.utils import DistributedType
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from art import distributed
 from art.config import Config
@@ -49,9 +51,6 @@ def start_accelerator(config: Config, run: RunFolder) -> Accelerator:
             cpu=on_cpu,
             mixed_precision="no",
             dynamo_backend="no",
-            # No buffer of a retriever learns, and their broadcast at a step's first forward would
-            # end in a traceback where another process is gone.
-            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
             log_with=config.output.trackers or None,
             project_dir=folder,
         )
@@ -74,6 +73,21 @@ def start_accelerator(config: Config, run: RunFolder) -> Accelerator:
     if config.output.trackers:
         accelerator.init_trackers("art", config={"config": config.to_yaml()})
     return accelerator
+
+
+def wrap(retriever: Retriever, accelerator: Accelerator) -> nn.Module:
+    """Return the retriever as it is trained: wrapped where several processes average gradients.
+
+    Raises:
+        ArtError: another process has ended.
+    """
+    with distributed.noticing_lost_processes():
+        model: nn.Module = accelerator.prepare_model(retriever)
+    if isinstance(model, DistributedDataParallel):
+        # No buffer learns, and their broadcast at a step's first forward would end in a traceback
+        # where another process is gone.
+        model.broadcast_buffers = False
+    return model
 
 
 def new_optimizer(retriever: Retriever, config: Config) -> torch.optim.Optimizer:

@@ -20,7 +20,7 @@ from art.teacher.cached import CachedTeacher
 from art.teacher.log_file import Records, read_known
 from art.teacher.score_log import ScoreLog
 from art.training import checkpoints, recovery
-from art.training.acceleration import new_optimizer, start_accelerator
+from art.training.acceleration import new_optimizer, start_accelerator, wrap
 from art.training.blend_sources import open_sources
 from art.training.contrastive import labelled_pool
 from art.training.evaluator import Evaluator
@@ -89,8 +89,7 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Trainer:
             retriever=models.retriever,
             weights_at=lambda step: student_at(config, run, step).to(device),
         )
-    with distributed.noticing_lost_processes():
-        model = opened.accelerator.prepare_model(models.retriever)
+    model = wrap(models.retriever, opened.accelerator)
     return Trainer(
         run=run,
         data=data,

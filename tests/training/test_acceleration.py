@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
+import torch
+import torch.distributed as dist
 from accelerate.state import AcceleratorState
 from accelerate.utils import DynamoBackend
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from whole_run import configure
 
 from art.errors import ArtError
-from art.training.acceleration import start_accelerator
+from art.training.acceleration import start_accelerator, wrap
 from art.training.run_folder import RunFolder
 
 
@@ -32,8 +38,16 @@ def test_a_model_is_never_compiled(start, monkeypatch) -> None:
     assert start().state.dynamo_plugin.backend == DynamoBackend.NO
 
 
-def test_nothing_is_exchanged_in_a_forward_pass(start) -> None:
-    assert start().ddp_handler.broadcast_buffers is False
+def test_nothing_is_exchanged_in_a_forward_pass(monkeypatch) -> None:
+    model = nn.BatchNorm1d(2)  # with buffers
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        wrapped = wrap(model, SimpleNamespace(prepare_model=DistributedDataParallel))
+        assert wrapped is not model
+        monkeypatch.setattr(wrapped, "_sync_buffers", lambda: pytest.fail("exchanged"))
+        wrapped(torch.ones(3, 2))
+    finally:
+        dist.destroy_process_group()
 
 
 @pytest.mark.parametrize(
