@@ -116,7 +116,7 @@ def is_main() -> bool:
 
 def is_local_main() -> bool:
     """Return whether this is the first process of its machine, which builds what all of it read."""
-    return world_size() == 1 or int(os.environ["LOCAL_RANK"]) == 0
+    return world_size() == 1 or int(os.environ.get("LOCAL_RANK", "0")) == 0
 
 
 def gather_objects(value: T) -> list[T]:

@@ -146,6 +146,7 @@ def test_bytes_do_not_depend_on_the_number_of_processes(store, tokens, tmp_path,
     with monkeypatch.context() as patch:  # as if each of three ranks did its part, the main last
         patch.setattr(distributed, "gather_objects", lambda value: [value])
         patch.setattr(distributed, "world_size", lambda: 3)
+        patch.setattr(distributed, "require_shared", lambda folder: None)
         for rank in (1, 2):
             patch.setattr(distributed, "rank", lambda rank=rank: rank)
             with pytest.raises(ArtError, match="no finished index"):
@@ -154,6 +155,19 @@ def test_bytes_do_not_depend_on_the_number_of_processes(store, tokens, tmp_path,
         embed_passages(ranks[0], tokens, tmp_path / "three", store=store, **SETTINGS)
     assert contents(tmp_path / "three") == contents(tmp_path / "one")
     assert all(rank.batches for rank in ranks)
+
+
+def test_a_folder_that_machines_do_not_share_is_refused_before_anything_is_embedded(
+    store, tokens, tmp_path, monkeypatch
+):
+    def refuse(folder: Path) -> None:
+        raise ArtError("not shared", where=folder)
+
+    monkeypatch.setattr(distributed, "require_shared", refuse)
+    retriever = Sums()
+    with pytest.raises(ArtError, match="not shared"):
+        embed_passages(retriever, tokens, tmp_path, store=store, **SETTINGS)
+    assert not retriever.batches
 
 
 def test_a_finished_index_is_not_embedded_again(store, tokens, tmp_path):
