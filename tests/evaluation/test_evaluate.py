@@ -47,6 +47,10 @@ class PlainIndex:
         rows = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
         return np.take_along_axis(scores, rows, 1), rows
 
+    def search_for_all(self, ask, top_k: int) -> tuple[np.ndarray, np.ndarray]:
+        asked = [vectors for vectors in distributed.together(ask) if vectors is not None]
+        return self.search(np.concatenate(asked), top_k)
+
 
 class PlainRetriever:
     embedding_size = 4
