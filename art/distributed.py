@@ -12,7 +12,7 @@ import platform
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -209,7 +209,33 @@ def fail_together() -> Iterator[None]:
         yield
     except Exception as error:  # noqa: BLE001 (whatever it is, the other ranks are waiting)
         failure = error
-    failures = gather_objects(None if failure is None else str(failure))
+    _raise_first(failure, gather_objects(None if failure is None else str(failure)))
+
+
+def together(compute: Callable[[], T]) -> list[T]:
+    """Compute something on every process and return every process's value, by rank.
+
+    One exchange, where `fail_together` and a gather behind it would be two. Every process must call
+    it at the same point of the program.
+
+    Args:
+        compute: holds no collective; its value is a small Python object or NumPy arrays.
+
+    Raises:
+        ArtError: as `fail_together`.
+    """
+    value, failure = None, None
+    try:
+        value = compute()
+    except Exception as error:  # noqa: BLE001 (whatever it is, the other ranks are waiting)
+        failure = error
+    gathered = gather_objects((value, None if failure is None else str(failure)))
+    _raise_first(failure, [text for _, text in gathered])
+    return [its_value for its_value, _ in gathered]  # type: ignore[misc]  # none has failed
+
+
+def _raise_first(failure: Exception | None, failures: Sequence[str | None]) -> None:
+    """Raise where a process failed: on it what it raised, on the others what the first said."""
     first = next((one for one, text in enumerate(failures) if text is not None), None)
     if first is None:
         return

@@ -22,6 +22,7 @@ from art.retriever.embedding import embed_passages
 from art.retriever.encoders import Retriever
 from art.retriever.fusion import FusedSearch, Fusion
 from art.retriever.index import Index
+from art.retriever.searcher import IndexSearcher
 
 
 class Hit(NamedTuple):
@@ -128,13 +129,14 @@ class Searcher:
             else questions_of(questions, "questions")
         )
         self._say_what_is_cut([question.text for question in asked])
+        searcher = IndexSearcher(self.index, self.retriever.device)
         if fusion is None:
-            found = evaluate(self.retriever, self.index, self.store, asked)
+            found = evaluate(self.retriever, searcher, self.store, asked)
         else:
             bm25 = distributed.first_on_each_machine(lambda: self.bm25)
-            found = compare_fused(
-                self.retriever, self.index, bm25, self.store, asked, fusion=fusion
-            )["fused"]
+            found = compare_fused(self.retriever, searcher, bm25, self.store, asked, fusion=fusion)[
+                "fused"
+            ]
         for note in found.notes:
             notify(note)
         return found.metrics

@@ -82,7 +82,10 @@ def embed(
     retriever: RetrieverFolder,
     passages: PassagesFile,
     output: Annotated[Path, typer.Option(help="Folder of the index; a killed job goes on there.")],
-    dtype: Annotated[VectorType, typer.Option(help="Precision of the stored vectors.")] = "float32",
+    dtype: Annotated[
+        VectorType | None,
+        typer.Option(help="Precision of the stored vectors; float16 on a GPU, else float32."),
+    ] = None,
     batch_tokens: Annotated[
         int | None, typer.Option(min=1, help="Padded tokens embedded at once; the device's own.")
     ] = None,
@@ -117,7 +120,10 @@ def embed(
             model, tokens, output, store=store, dtype=dtype, batch_tokens=batch_tokens
         )
         if distributed.is_main():
-            print(f"{output}: {len(store):,} passages, {index.embedding_size} dimensions, {dtype}")
+            print(
+                f"{output}: {len(store):,} passages, {index.embedding_size} dimensions, "
+                f"{index.manifest.dtype}"
+            )
 
 
 @takes_retriever_settings
@@ -235,6 +241,7 @@ def evaluate(
     from art.evaluation.metrics.evidence import JUDGED_DEEP
     from art.files import write_json
     from art.retriever.fusion import Fusion
+    from art.retriever.searcher import IndexSearcher
 
     source = source_of(retriever, settings, question_vectors, ids)
     fusion = Fusion.chosen(fused, fused_weight)
@@ -250,15 +257,16 @@ def evaluate(
         asking, opened, store = open_any(source, len(asked), index, passages, skip_bad_rows, device)
         cut = say_what_is_cut(asking, [question.text for question in asked])
         compared: dict[str, Any] = {}  # what a file of metrics says besides
+        searcher = IndexSearcher(opened, device)
         if fusion is None:
-            result = run_evaluation(asking, opened, store, asked, judged=JUDGED_DEEP, **judged)
+            result = run_evaluation(asking, searcher, store, asked, judged=JUDGED_DEEP, **judged)
             shown = report.evaluation(result.table(), result.notes)
         else:
             texts = [question.text for question in asked]
             bm25 = distributed.first_on_each_machine(
                 partial(words_of, store, language=language, questions=texts)
             )
-            results = compare_fused(asking, opened, bm25, store, asked, fusion=fusion, **judged)
+            results = compare_fused(asking, searcher, bm25, store, asked, fusion=fusion, **judged)
             shown, compared = shown_and_kept(results, fusion)
             result = results["fused"]
         with distributed.fail_together():

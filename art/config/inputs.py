@@ -171,8 +171,10 @@ class RetrieverConfig(Section):
 class IndexConfig(Section):
     """How the embedded corpus is kept."""
 
-    dtype: Literal["float32", "float16"] = Field(
-        "float32", description="Precision of stored vectors; float16 halves disk and memory."
+    dtype: Literal["float32", "float16"] | None = Field(
+        None,
+        description="Precision of stored vectors; float16 halves disk and memory. Null: float16 on "
+        "a GPU, float32 on a CPU.",
     )
     shard_rows: PositiveInt = Field(
         65_536, description="Passages per shard file: the unit of parallel work and of resuming."

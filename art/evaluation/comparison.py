@@ -15,11 +15,12 @@ from art import distributed
 from art.evaluation.evaluate import DEFAULT_KS, Evaluation, evaluate, evaluate_rows
 from art.evaluation.metrics import metric
 from art.evaluation.rerank import in_order
-from art.evaluation.sharing import gather_shares, my_share
+from art.evaluation.sharing import my_share
 from art.evaluation.statistics import PairedTest, sign_test
 from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages
 from art.retriever.fusion import DEPTH, Fusion
+from art.retriever.searcher import IndexSearcher
 from art.teacher.grouped import grouped_scores
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from art.data.tokens import TokenStore
     from art.evaluation.metrics.evidence import Qrels
     from art.retriever.encoders import Retriever
-    from art.retriever.index import Index
     from art.teacher.cached import CachedTeacher
 
 
@@ -71,7 +71,8 @@ def compare(
     for name, (retriever, tokens) in retrievers.items():
         with tempfile.TemporaryDirectory() as folder:
             index = embed_passages(retriever, tokens, Path(folder), store=store, progress=False)
-            found = evaluate(retriever, index, store, questions, depth=DEPTH, **judged)
+            searcher = IndexSearcher(index, retriever.device)
+            found = evaluate(retriever, searcher, store, questions, depth=DEPTH, **judged)
         results[name] = found
         fused = evaluate_fused(found, words, bm25, store, fusion=fusion, **judged)
         results[f"{name}, fused"] = fused
@@ -105,7 +106,7 @@ def _reordered(
 
 def compare_fused(
     retriever: Retriever | NDArray[np.float32],
-    index: Index,
+    searcher: IndexSearcher,
     bm25: BM25,
     store: PassageStore,
     questions: Sequence[Question],
@@ -122,7 +123,7 @@ def compare_fused(
 
     Args:
         retriever: whose question tower embeds the questions, or their vectors, [Q, D].
-        index: of the store's passages under the same retriever.
+        searcher: of an index of the store's passages under the same retriever.
         bm25: of the same passages.
         store: the passages.
         questions: Q of them.
@@ -140,7 +141,7 @@ def compare_fused(
         bm25, store, questions, depth=max(*ks, DEPTH), drop_self_hits=drop_self_hits, **judged
     )
     found = evaluate(
-        retriever, index, store, questions, depth=DEPTH, drop_self_hits=drop_self_hits, **judged
+        retriever, searcher, store, questions, depth=DEPTH, drop_self_hits=drop_self_hits, **judged
     )
     fused = evaluate_fused(found, words, bm25, store, fusion=fusion, **judged)
     return {"BM25": words, "retriever": found, "fused": fused}
@@ -227,10 +228,10 @@ def _evaluate_words(
     drop_self_hits: bool = False,
     **judged: Any,
 ) -> Evaluation:
-    with distributed.fail_together():
-        texts = [question.text for question in questions[my_share(len(questions))]]
-        part = bm25.search(texts, min(depth + drop_self_hits, len(store)))
-    scores, rows = gather_shares(part[0]), gather_shares(part[1])
+    texts = [question.text for question in questions[my_share(len(questions))]]
+    wanted = min(depth + drop_self_hits, len(store))
+    parts = distributed.together(lambda: bm25.search(texts, wanted))
+    scores, rows = (np.concatenate(part) for part in zip(*parts, strict=True))
     return evaluate_rows(rows, scores, store, questions, drop_self_hits=drop_self_hits, **judged)
 
 

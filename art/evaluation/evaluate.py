@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from art import distributed
 from art.errors import ArtError
 from art.evaluation.labels import (
     Chosen,
@@ -36,7 +35,7 @@ from art.evaluation.metrics.evidence import (
 from art.evaluation.metrics.judged import depth_of
 from art.evaluation.rerank import score_rows
 from art.evaluation.self_hits import self_hits, self_hits_note, without_self_hits
-from art.evaluation.sharing import gather_shares, my_share
+from art.evaluation.sharing import my_share
 from art.evaluation.statistics import wilson
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from art.data.passages import PassageStore
     from art.evaluation.metrics.evidence import Qrels
     from art.retriever.encoders import Retriever
-    from art.retriever.index import Index
+    from art.retriever.searcher import IndexSearcher
     from art.teacher.cached import CachedTeacher
 
 DEFAULT_KS = (1, 5, 20, 50, 100)
@@ -110,7 +109,7 @@ def metric_table(
 
 def evaluate(
     retriever: Retriever | NDArray[np.float32],
-    index: Index,
+    searcher: IndexSearcher,
     store: PassageStore,
     questions: Sequence[Question],
     *,
@@ -130,7 +129,7 @@ def evaluate(
 
     Args:
         retriever: whose question tower embeds the questions, or their vectors, [Q, D].
-        index: of the store's passages under the same retriever.
+        searcher: of an index of the store's passages under the same retriever.
         store: the passages.
         questions: Q of them; where some have labels, those without are left out and counted.
         qrels: question id → passage id → relevance.
@@ -147,15 +146,10 @@ def evaluate(
     """
     criteria = _Criteria(store, qrels, ks, teacher, regex_answers, drop_self_hits, judged, agreed)
     chosen = criteria.choose(questions)
-    if isinstance(retriever, np.ndarray):
-        vectors = retriever[chosen.positions]
-    else:
-        vectors = _embed(retriever, [question.text for question in chosen.questions])
     wanted = max(*ks, depth, depth_of(judged) if qrels else 1) + drop_self_hits
-    with distributed.fail_together():
-        mine = my_share(len(vectors))
-        part = index.search(vectors[mine], min(wanted, len(store)))
-    scores, rows = gather_shares(part[0]), gather_shares(part[1])
+    scores, rows = searcher.search_for_all(
+        lambda: _vectors_of_my_share(retriever, chosen), min(wanted, len(store))
+    )
     return criteria(chosen, rows, scores)
 
 
@@ -198,14 +192,19 @@ def evaluate_rows(
     return criteria(chosen, rows[chosen.positions], scores[chosen.positions], whole=whole)
 
 
-def _embed(retriever: Retriever, texts: list[str]) -> NDArray[np.float32]:
+def _vectors_of_my_share(
+    retriever: Retriever | NDArray[np.float32], chosen: Chosen
+) -> NDArray[np.float32] | None:
+    """Return the vectors of the questions that this process asks, [q, D]; None without any."""
+    if isinstance(retriever, np.ndarray):
+        return retriever[chosen.positions][my_share(len(chosen.positions))]
+    texts = [question.text for question in chosen.questions]
     starts = range(0, len(texts), _EMBED_BLOCK)
     mine = [
         retriever.embed_questions(texts[start : start + _EMBED_BLOCK])
         for start in starts[my_share(len(starts))]
     ]
-    none = np.zeros((0, retriever.embedding_size), np.float32)  # a process may have no share
-    return gather_shares(np.concatenate([none, *mine]))  # [Q, D]
+    return np.concatenate(mine) if mine else None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from art import distributed
 from art.evaluation.metrics import compute_all, means
 from art.evaluation.metrics.evidence import PooledRanks
-from art.evaluation.sharing import gather_shares, my_share
+from art.evaluation.sharing import my_share
 from art.evaluation.statistics import positive_ranks
 
 if TYPE_CHECKING:
@@ -147,10 +147,10 @@ def _in_blocks(
 ) -> NDArray[Number]:
     """Compute blocks of `count` rows, each process its share of them, and gather all."""
     starts = range(0, count, size)
-    with distributed.fail_together():
-        mine = [
-            compute(range(start, min(start + size, count)))
-            for start in starts[my_share(len(starts))]
-        ]
-        part = np.concatenate([empty, *mine])
-    return gather_shares(part)
+
+    def mine() -> NDArray[Number]:
+        share = starts[my_share(len(starts))]
+        blocks = [compute(range(start, min(start + size, count))) for start in share]
+        return np.concatenate([empty, *blocks])
+
+    return np.concatenate(distributed.together(mine))

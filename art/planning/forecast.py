@@ -14,7 +14,7 @@ from art.planning.costs import TowerShape
 from art.planning.inventory import Inventory, WhatIf, find
 from art.planning.lengths import Lengths, sample_texts
 from art.planning.rates import REFERENCE, Sample, measure_rates, reference_rates
-from art.planning.space import Space, disk_of_a_run, memory_of_a_process
+from art.planning.space import OWN_VECTORS, Space, disk_of_a_run, memory_of_a_process
 from art.planning.work import (
     Rates,
     UnitFlops,
@@ -115,14 +115,15 @@ def forecast_beside(
     sample, lengths = sample_texts(parts)
     unit = _unit_flops(parts, lengths, num_processes=world_size)
     elsewhere = asked.num_gpus is not None and asked.num_gpus > torch.cuda.device_count()
+    memory = memory_of_a_process(parts, work, lengths, elsewhere=elsewhere, world_size=world_size)
+    resident = OWN_VECTORS in memory.needed
     if elsewhere:
-        rates = _assumed_rates(parts, unit, world_size)
+        rates = _assumed_rates(parts, unit, world_size, resident=resident)
     else:
-        rates = _measured_rates(parts, sample, work, world_size)
+        rates = _measured_rates(parts, sample, work, world_size, resident=resident)
     if rates and pairs_per_second:
         pair = world_size / pairs_per_second  # as passages were shared there
         rates = replace(rates, pair=pair, pair_again=pair)
-    memory = memory_of_a_process(parts, work, lengths, elsewhere=elsewhere)
     disk = disk_of_a_run(parts, work, lengths, elsewhere=elsewhere)
     return Forecast(
         schedule,
@@ -191,17 +192,20 @@ def _pair_flops(teacher: TeacherShape | None, lengths: Lengths) -> tuple[float, 
     return pair, pair_again
 
 
-def _assumed_rates(parts: Inventory, unit: UnitFlops | None, world_size: int) -> Rates | None:
+def _assumed_rates(
+    parts: Inventory, unit: UnitFlops | None, world_size: int, *, resident: bool
+) -> Rates | None:
     """Return the rates of a machine that is not here; None where the work is not known."""
-    index_dtype = parts.config.index.dtype
+    index_dtype = parts.index_dtype(on_gpu=True)
+    through = REFERENCE.search_bytes(index_dtype, resident=resident)
+    where = "kept in its memory" if resident else "uploaded each time"
     student_dtype, teacher_dtype = parts.dtypes(on_gpu=True)
     parts.basis.append(
         f"rates assumed for {world_size} of {REFERENCE.name}, none measured: "
         f"{REFERENCE.flops[student_dtype] / 1e12:g} TFLOP/s sustained in {student_dtype} by the "
         f"retriever, "
         f"{REFERENCE.flops[teacher_dtype] / 1e12:g} in {teacher_dtype} by a teacher; a search gets "
-        f"through {REFERENCE.search_bytes[index_dtype] / 1e9:g} GB/s of float32 vectors "
-        f"(stored as {index_dtype})"
+        f"through {through / 1e9:g} GB/s of float32 vectors (stored as {index_dtype}, {where})"
     )
     if unit is None:
         return None
@@ -211,11 +215,12 @@ def _assumed_rates(parts: Inventory, unit: UnitFlops | None, world_size: int) ->
         retriever_dtype=student_dtype,
         teacher_dtype=teacher_dtype,
         index_dtype=index_dtype,
+        resident=resident,
     )
 
 
 def _measured_rates(
-    parts: Inventory, sample: Sample | None, work: Work, world_size: int
+    parts: Inventory, sample: Sample | None, work: Work, world_size: int, *, resident: bool
 ) -> Rates | None:
     """Return the rates of this machine; None where models or texts are not here."""
     config = parts.config
@@ -241,7 +246,8 @@ def _measured_rates(
         batch_tokens=config.index.batch_tokens,
         questions_per_search=max(1, work.questions_per_step // world_size),
         num_passages=max(work.num_passages, 1),
-        index_dtype=config.index.dtype,
+        index_dtype=parts.index_dtype(on_gpu=device.type != "cpu"),
+        resident=resident,
     )
     if not encodes_twice(config, world_size):
         return measured

@@ -257,8 +257,6 @@ def _choose_models_for_gpus(choice: InitialSettings, found: Surroundings) -> Non
         choice.add(
             "retriever.activation_checkpointing", True, f"{gigabytes} GB would else be too few."
         )
-    if found.num_passages > _LARGE_CORPUS:
-        choice.add("index.dtype", "float16", "three indexes are on disk at a time.")
     if found.gpu_memory >= _T0_MEMORY:
         choice.add("teacher.model", "bigscience/T0_3B", "the paper's.")
     else:

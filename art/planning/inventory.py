@@ -19,6 +19,7 @@ from art.planning import shapes
 from art.planning.costs import TowerShape
 from art.retriever.encoders import Retriever
 from art.retriever.loading import create_retriever
+from art.retriever.shards import VectorType, default_type
 from art.teacher.base import Teacher
 from art.teacher.costs import TeacherShape
 from art.teacher.log_file import read_known
@@ -183,6 +184,10 @@ class Inventory:
             self.config.retriever.dtype or "float32",
             automatic if wanted == "auto" else wanted,
         )
+
+    def index_dtype(self, *, on_gpu: bool) -> VectorType:
+        """Return what the vectors of the passages are stored in."""
+        return self.config.index.dtype or default_type(on_gpu=on_gpu)
 
 
 def find(config: Config, asked: WhatIf) -> Inventory:

@@ -16,6 +16,7 @@ from torch import nn
 from art.data.pairs import Asked, Ids
 from art.data.tokens import pad
 from art.planning.work import Rates, UnitFlops
+from art.retriever.blocks import Blocks
 from art.retriever.encoders import Retriever
 from art.retriever.search import search
 from art.retriever.shards import Shards, VectorType, stored_type, write_shard
@@ -54,29 +55,42 @@ class Machine:
         name: what it is called.
         flops: operations a second that training sustains, by precision.
         memory: in bytes.
-        search_bytes: bytes of float32 vectors that a search gets through in a second, by the type
-            they are stored in.
+        resident_bytes: bytes of float32 vectors that a search gets through in a second, by the type
+            they are stored in, where they are in its memory.
+        uploaded_bytes: likewise, where they are uploaded for each search.
     """
 
     name: str
     flops: dict[str, float]
     memory: int
-    search_bytes: dict[str, float]
+    resident_bytes: dict[str, float]
+    uploaded_bytes: dict[str, float]
+
+    def search_bytes(self, index_dtype: str, *, resident: bool) -> float:
+        """Return the bytes of float32 vectors that a search gets through in a second."""
+        return (self.resident_bytes if resident else self.uploaded_bytes)[index_dtype]
 
 
-# 40 % of the 312 TFLOP/s that its maker names for bfloat16, half of the 19.5 for float32. Vectors
-# come from the host's memory: 20 of the 32 GB/s of PCIe 4.0; but 16 bits are first widened by the
-# host's cores: 1.7 GB/s each where this was written, and six of them to a GPU.
+# 40 % of the 312 TFLOP/s that its maker names for bfloat16, half of the 19.5 for float32. Of the
+# 1.5 TB/s of its memory, 1.2: float32 vectors are read once; of 16 bits, two bytes are read, four
+# written and four read. Vectors from the host's memory come at 20 of the 32 GB/s of PCIe 4.0.
 REFERENCE = Machine(
     name="A100-40GB",
     flops={"bfloat16": 125e12, "float16": 125e12, "float32": 10e12},
     memory=40 << 30,
-    search_bytes={"float32": 20e9, "float16": 10e9},
+    resident_bytes={"float32": 1200e9, "float16": 480e9},
+    uploaded_bytes={"float32": 20e9, "float16": 40e9},
 )
 
 
 def reference_rates(
-    machine: Machine, unit: UnitFlops, *, retriever_dtype: str, teacher_dtype: str, index_dtype: str
+    machine: Machine,
+    unit: UnitFlops,
+    *,
+    retriever_dtype: str,
+    teacher_dtype: str,
+    index_dtype: str,
+    resident: bool,
 ) -> Rates:
     """Return what each piece of work would take on a machine.
 
@@ -86,6 +100,7 @@ def reference_rates(
         retriever_dtype: what the retriever computes in.
         teacher_dtype: what the teacher computes in.
         index_dtype: of the stored vectors.
+        resident: whether they are kept in its memory.
     """
     student, teacher = machine.flops[retriever_dtype], machine.flops[teacher_dtype]
     return Rates(
@@ -97,7 +112,7 @@ def reference_rates(
         contrastive=unit.contrastive / student,
         update=0.0,
         search_question=0.0,
-        search_row=4 * unit.embedding_size / machine.search_bytes[index_dtype],
+        search_row=4 * unit.embedding_size / machine.search_bytes(index_dtype, resident=resident),
         search_row_question=2 * unit.embedding_size / machine.flops["float32"],
     )
 
@@ -114,6 +129,7 @@ def measure_rates(
     questions_per_search: int,
     num_passages: int,
     index_dtype: VectorType,
+    resident: bool,
 ) -> Rates:
     """Measure each piece of work with these models on texts of the run, about a second for each.
 
@@ -130,6 +146,7 @@ def measure_rates(
         questions_per_search: of one process, G / W.
         num_passages: N.
         index_dtype: of the stored vectors.
+        resident: whether they are kept in the memory of a GPU.
     """
     device = retriever.device
 
@@ -172,6 +189,8 @@ def measure_rates(
     search_question, search_row, search_row_question = _search_seconds(
         retriever.embedding_size,
         index_dtype,
+        device,
+        resident=resident,
         num_rows=min(num_passages, _SEARCHED_ROWS),
         num_questions=questions_per_search,
         top_k=max(top_k, 1),
@@ -247,7 +266,14 @@ def _update_seconds(retriever: Retriever) -> float:
 
 
 def _search_seconds(
-    embedding_size: int, dtype: VectorType, *, num_rows: int, num_questions: int, top_k: int
+    embedding_size: int,
+    dtype: VectorType,
+    device: torch.device,
+    *,
+    resident: bool,
+    num_rows: int,
+    num_questions: int,
+    top_k: int,
 ) -> tuple[float, float, float]:
     """Return the seconds of a search per question, per row, and per row and question."""
     rng = np.random.default_rng(0)
@@ -269,11 +295,15 @@ def _search_seconds(
                 blocks=[record.blocks],
             )
 
-            def run(_: int) -> None:
-                search(shards, questions[:asked], min(top_k, rows), max_norm=record.max_norm)
+            blocks = Blocks.of(
+                shards, [0], max_norm=record.max_norm, device=device, resident=resident
+            )
 
-            run(1)  # maps the file and checks its contents
-            return min(_timed(run, 1, torch.device("cpu")) for _ in range(3))
+            def run(_: int) -> None:
+                search(blocks, questions[:asked], min(top_k, rows))
+
+            run(1)
+            return min(_timed(run, 1, device) for _ in range(3))
 
         small, large, many = seconds(few, less), seconds(few, num_rows), seconds(4 * few, num_rows)
     return fit_search(small, large, many, num_rows=num_rows, less=less, num_questions=few)

@@ -10,12 +10,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from art.config import Config
 from art.planning import costs
 from art.planning.inventory import Inventory
 from art.planning.lengths import Lengths
 from art.planning.rates import REFERENCE
 from art.planning.work import Work, learning_share
+from art.retriever.searcher import RESIDENT_SHARE
+from art.retriever.shards import VectorType
 
+OWN_VECTORS = "index: a process's own vectors"
+"""What is needed where a GPU keeps its share of the index in its memory."""
+
+_ACTIVATIONS = "activations of a micro-batch, about"
 _ASSUMED_TEXT_BYTES = 700  # of a passage, where none are here
 
 
@@ -35,7 +42,7 @@ class Space:
 
 
 def memory_of_a_process(
-    parts: Inventory, work: Work, lengths: Lengths, *, elsewhere: bool
+    parts: Inventory, work: Work, lengths: Lengths, *, elsewhere: bool, world_size: int
 ) -> Space:
     """Return the memory that each process needs on its training device.
 
@@ -44,9 +51,10 @@ def memory_of_a_process(
         work: of the run.
         lengths: of its texts.
         elsewhere: whether it goes to the reference machine.
+        world_size: W, among which the index is divided.
     """
     config, teacher = parts.config, parts.teacher_shape
-    on_gpu = elsewhere or (torch.cuda.is_available() and not config.training.cpu)
+    on_gpu = elsewhere or _trains_on_gpu(config)
     student_dtype, teacher_dtype = parts.dtypes(on_gpu=on_gpu)
     needed = _memory_of_the_retriever(parts, work, lengths, student_dtype)
     if teacher is not None and config.teacher is not None:
@@ -60,6 +68,15 @@ def memory_of_a_process(
             weight_bytes=_packed_bytes(parts),
         )
     available = REFERENCE.memory if elsewhere else _memory_here(on_gpu)
+    if on_gpu and work.num_refreshes and parts.tower is not None:
+        own = costs.index_bytes(
+            work.rows_of_the_busiest(world_size),
+            parts.tower.embedding_size,
+            parts.index_dtype(on_gpu=True),
+        )
+        held = sum(needed.values()) - needed.get(_ACTIVATIONS, 0)  # when it is decided
+        if own <= RESIDENT_SHARE * (available - held):
+            needed[OWN_VECTORS] = own
     total, shortage = sum(needed.values()), None
     if total > available:
         shortage = (
@@ -85,7 +102,7 @@ def _memory_of_the_retriever(
     recomputed = config.retriever.activation_checkpointing
     return {
         "retriever: weights, gradients, Adam": costs.student_memory(*parts.num_parameters),
-        "activations of a micro-batch, about": costs.activation_memory(
+        _ACTIVATIONS: costs.activation_memory(
             tower,
             tokens,
             dtype,
@@ -105,6 +122,10 @@ def _packed_bytes(parts: Inventory) -> int | None:
     return parts.teacher.weight_bytes()
 
 
+def _trains_on_gpu(config: Config) -> bool:
+    return torch.cuda.is_available() and not config.training.cpu
+
+
 def _memory_here(on_gpu: bool) -> int:
     if on_gpu:
         total: int = torch.cuda.get_device_properties(0).total_memory
@@ -122,7 +143,8 @@ def disk_of_a_run(parts: Inventory, work: Work, lengths: Lengths, *, elsewhere: 
         elsewhere: whether it goes to another machine, whose disk is not known.
     """
     config = parts.config
-    needed = _disk_of_the_data(parts, work, lengths) | _disk_of_the_retriever(parts, work)
+    dtype = parts.index_dtype(on_gpu=elsewhere or _trains_on_gpu(config))
+    needed = _disk_of_the_data(parts, work, lengths) | _disk_of_the_retriever(parts, work, dtype)
     # Of step 0, of the best steps that the last two checkpoints name, and of a better one.
     num_kept = min(4, work.num_evaluations)
     needed["what the evaluated questions found"] = num_kept * costs.rankings_bytes(
@@ -136,7 +158,7 @@ def disk_of_a_run(parts: Inventory, work: Work, lengths: Lengths, *, elsewhere: 
         halved = "; index.dtype: float16 halves the index"
         shortage = (
             f"disk: up to {total / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free in "
-            f"{existing}{halved if config.index.dtype != 'float16' else ''}"
+            f"{existing}{halved if dtype != 'float16' else ''}"
         )
     return Space(needed, free, shortage)
 
@@ -164,15 +186,18 @@ def _disk_of_the_data(parts: Inventory, work: Work, lengths: Lengths) -> dict[st
     return needed
 
 
-def _disk_of_the_retriever(parts: Inventory, work: Work) -> dict[str, float]:
+def _disk_of_the_retriever(
+    parts: Inventory, work: Work, index_dtype: VectorType
+) -> dict[str, float]:
     tower, training = parts.tower, parts.config.training
     if tower is None:
         return {}
-    # The last two checkpoints each name an index, and a third is written beside them.
-    num_indexes = min(3, work.num_refreshes)
+    # That of the checkpoint before the last one, while the next one is written: the last checkpoint
+    # needs none where it is about to be replaced.
+    num_indexes = min(2, work.num_refreshes)
     if "start" in parts.method.blended:
         num_indexes += 1  # its own, as long as the run lasts
-    index = costs.index_bytes(work.num_passages, tower.embedding_size, parts.config.index.dtype)
+    index = costs.index_bytes(work.num_passages, tower.embedding_size, index_dtype)
     parameters, learning = parts.num_parameters
     # Three checkpoints while the oldest is still there, and that of the step which built the
     # index if there are others since; the best weights, the result, the start if it may be kept.

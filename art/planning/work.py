@@ -59,6 +59,14 @@ class Work:
     pooled_questions: int = 0
     pooled_passages: int = 0
 
+    def rows_of_the_busiest(self, world_size: int) -> int:
+        """Return how many passages the process with the most of them embeds and searches.
+
+        Processes take whole shards, so on a small corpus some have none.
+        """
+        num_shards = -(-self.num_passages // self.shard_rows)
+        return min(-(-num_shards // world_size) * self.shard_rows, self.num_passages)
+
     @property
     def num_asking_steps(self) -> int:
         """Steps that search and score."""
@@ -117,7 +125,7 @@ class Rates:
     contrastive: float = 0.0
 
     def search(self, num_questions: float, num_passages: int) -> float:
-        """Return the seconds of one search of the whole index."""
+        """Return the seconds in which one process searches so many passages of its own."""
         per_row = self.search_row + num_questions * self.search_row_question
         return num_questions * self.search_question + num_passages * per_row
 
@@ -232,20 +240,20 @@ def seconds_by_phase(
     """
     asked = work.questions_per_step / world_size
     evaluated = work.questions_per_evaluation / world_size
-    # Processes take whole shards, so on a small corpus some have none.
-    num_shards = -(-work.num_passages // work.shard_rows)
-    busiest = min(-(-num_shards // world_size) * work.shard_rows, work.num_passages)
-    retrieval = asked * rates.question + rates.search(asked, work.num_passages)
+    busiest = work.rows_of_the_busiest(world_size)
+    # Each process asks its own passages the questions of all of them.
+    search = rates.search(work.questions_per_step, busiest)
+    retrieval = asked * rates.question + search
     micro_batches = work.micro_batches_per_step / world_size
     learning = micro_batches * (
         work.num_asking_steps * rates.micro_batch + work.num_contrastive_steps * rates.contrastive
     )
     # After each refresh but the first, both indexes are searched to see how much has changed.
-    compared = 2 * rates.search(work.questions_per_step, work.num_passages)
+    compared = 2 * search
     num_compared = max(work.num_refreshes - 1, 0) if work.num_asking_steps else 0
     evaluation = evaluated * rates.question
     if evaluated:
-        evaluation += rates.search(evaluated, work.num_passages)
+        evaluation += rates.search(work.questions_per_evaluation, busiest)
     evaluation += work.pairs_per_evaluation / world_size * rates.pair
     # The pool's inner products are few beside its embedding.
     pooled = work.pooled_questions * rates.question + work.pooled_passages * rates.passage

@@ -15,7 +15,10 @@ embedding   the vectors of a whole store, written as index shards
 shards      the files of an index, written so that a kill leaves none half-finished
 index       an index on disk, tied to the weights and the store it was built from
 foreign_vectors  a NumPy or FAISS matrix made elsewhere, copied into an index
-search      exact, reproducible nearest-passage search over the shards
+blocks      the rows that one process searches, where it searches them
+nearest     what is nearest in float32: FAISS, or a product and a selection on a GPU
+search      exact, reproducible search over blocks, whatever found what is near
+searcher    search by all processes of a job, each its own shards
 faiss_file  an index as one flat FAISS file
 languages   whose stop words and stemmer BM25 takes
 words       texts cut into the words that BM25 matches, in every script

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,10 +25,12 @@ from art.files import fingerprint as fingerprint_of
 from art.files import lock, read_json
 from art.retriever.index import MANIFEST, Index, IndexManifest
 from art.retriever.padding import encoding_tokens
+from art.retriever.searcher import own_shards
 from art.retriever.shards import (
     ShardRecord,
     Vectors,
     VectorType,
+    default_type,
     finished_shard,
     remove_leftovers,
     shard_path,
@@ -51,7 +54,7 @@ def embed_passages(
     store: PassageStore,
     shard_rows: int = 65_536,
     batch_tokens: int | None = None,
-    dtype: VectorType = "float32",
+    dtype: VectorType | None = None,
     fingerprint: str | None = None,
     progress: bool = True,
     description: str = "embedding",
@@ -69,7 +72,7 @@ def embed_passages(
         shard_rows: rows of a shard.
         batch_tokens: the most token positions in one batch, padding included; None for what is
             fast on the retriever's device.
-        dtype: type of the stored vectors.
+        dtype: type of the stored vectors; None for what suits the retriever's device.
         fingerprint: of the retriever, where the caller knows it already.
         progress: show a bar on the main process.
         description: the bar's first words.
@@ -90,7 +93,7 @@ def embed_passages(
         store=store,
         shard_rows=shard_rows,
         batch_tokens=batch_tokens or encoding_tokens(retriever.passage_tower),
-        dtype=dtype,
+        dtype=dtype or default_type(on_gpu=retriever.device.type != "cpu"),
         fingerprint=fingerprint or retriever.fingerprint(),
     )
     with job.alone():
@@ -184,11 +187,11 @@ class _Job:
 
     def embed_share(self, progress: bool, description: str) -> None:
         """Write this rank's shards, but for those that are finished."""
-        share = range(distributed.rank(), self.num_shards, distributed.world_size())
+        share = own_shards(self.num_shards)
         missing = [shard for shard in share if self.finished(shard) is None]
         num_passages = sum(len(self.rows(shard)) for shard in share)
         num_missing = sum(len(self.rows(shard)) for shard in missing)
-        with tqdm(
+        bar = tqdm(
             desc=description,
             total=num_passages,
             initial=num_passages - num_missing,
@@ -196,9 +199,17 @@ class _Job:
             unit_scale=True,
             leave=None,  # inside a training run only the run's own line stays
             disable=not progress,
-        ) as bar:
+        )
+        # A shard is written while the next one is embedded, and never more than one waits.
+        with bar, ThreadPoolExecutor(max_workers=1) as writer:
+            pending: Future[ShardRecord] | None = None
             for shard in missing:
-                write_shard(self.folder, shard, self.embed(self.rows(shard), bar), self.key)
+                vectors = self.embed(self.rows(shard), bar)
+                if pending is not None:
+                    pending.result()
+                pending = writer.submit(write_shard, self.folder, shard, vectors, self.key)
+            if pending is not None:
+                pending.result()
 
     def embed(self, rows: range, bar: tqdm) -> Vectors:
         """Return the vectors of consecutive rows, [n, D] in the stored type."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from art.errors import ArtError
-from art.retriever.search import load_faiss
+from art.retriever.nearest import load_faiss
 
 if TYPE_CHECKING:
     from art.retriever.index import Index

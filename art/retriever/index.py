@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,10 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 from art.config import PositiveInt, SealedManifest
 from art.data.passages import PassageStore
 from art.errors import ArtError, CorruptionError, MismatchError
-from art.retriever.search import search
 from art.retriever.shards import Shards, Vectors, VectorType
 
+if TYPE_CHECKING:
+    import torch
+
+    from art.retriever.blocks import Blocks
+
 MANIFEST = "manifest.json"
+
+_LARGEST_SCORE = 1e38  # float32 ends at 3.4e38
 
 
 class IndexManifest(SealedManifest):
@@ -188,14 +194,28 @@ class Index:
                 hint="name the corpus the index was made of: --passages, in Python passages=",
             )
 
-    def check(self) -> None:
-        """Read everything now and compare it with its checksums, which else the first search does.
+    @property
+    def num_shards(self) -> int:
+        """The number of shards."""
+        return len(self._shards)
+
+    @property
+    def shard_bytes(self) -> list[int]:
+        """The size of each shard."""
+        shards = self._shards
+        return [shards.rows_of(shard) * shards.row_bytes for shard in range(len(shards))]
+
+    def check(self, shards: Iterable[int]) -> None:
+        """Read some shards now and compare them with their checksums, which else a search does.
+
+        Args:
+            shards: their numbers.
 
         Raises:
             CorruptionError: bytes are not what was written.
         """
-        for _ in self.shards():
-            pass
+        for shard in shards:
+            self._shards.matrix(shard)
 
     def shards(self) -> Iterator[Vectors]:
         """Yield the stored vectors shard by shard, checked: [n, D] each, in the order of the rows.
@@ -210,12 +230,72 @@ class Index:
         """Return the stored vectors of some rows, [n, D] float32."""
         return self._shards.gather(np.asarray(rows, dtype=np.int64)).astype(np.float32)
 
+    def blocks(
+        self, shards: Iterable[int], *, device: torch.device | None = None, resident: bool = False
+    ) -> Blocks:
+        """Return the rows of some shards, to be searched.
+
+        Args:
+            shards: their numbers, ascending.
+            device: see `Blocks.of`.
+            resident: see there.
+
+        Raises:
+            CorruptionError: bytes are not what was written.
+        """
+        from art.retriever.blocks import Blocks  # torch takes a second to load
+
+        norm = self._max_norm
+        return Blocks.of(self._shards, shards, max_norm=norm, device=device, resident=resident)
+
+    def validated(self, question_vectors: ArrayLike) -> NDArray[np.float32]:
+        """Return question vectors as a search takes them.
+
+        Args:
+            question_vectors: [Q, D].
+
+        Raises:
+            ArtError: a vector is not finite, or scores would not fit float32.
+            MismatchError: the vectors have another size than those of the index.
+        """
+        questions = np.ascontiguousarray(question_vectors, dtype=np.float32)
+        if questions.ndim != 2 or questions.shape[1] != self.embedding_size:
+            raise MismatchError(
+                f"question vectors of shape {list(questions.shape)}, "
+                f"expected [Q, {self.embedding_size}]",
+                where=self.folder,
+            )
+        broken = np.flatnonzero(~np.isfinite(questions).all(axis=1))
+        if broken.size:
+            raise ArtError(
+                f"the vector of question {broken[0]} (of {len(questions)}, from 0) is not finite",
+                hint="the question tower has diverged: lower the learning rate",
+            )
+        norms = np.linalg.norm(questions.astype(np.float64), axis=1)
+        if bool((norms * self._max_norm > _LARGEST_SCORE).any()):
+            raise ArtError(
+                f"scores up to {float((norms * self._max_norm).max()):.1e} do not fit float32",
+                hint="the question vectors or the passage vectors have diverged",
+            )
+        return questions
+
+    def depth(self, top_k: int) -> int:
+        """Return how many passages a search for K of them finds, min(K, N).
+
+        Raises:
+            ArtError: K is below 1.
+        """
+        if top_k < 1:
+            raise ArtError(f"top_k is {top_k}, it must be at least 1")
+        return min(top_k, len(self))
+
     def search(
         self, question_vectors: NDArray[np.float32], top_k: int
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Return the K passages with the largest inner products, exactly.
+        """Return the K passages with the largest inner products, exactly; by this process alone.
 
         Neither the other questions of the call nor the number of threads has any influence.
+        `IndexSearcher` does it with the other processes of the job, or on a GPU.
 
         Args:
             question_vectors: [Q, D] float32.
@@ -229,20 +309,11 @@ class Index:
             MismatchError: the vectors have another size than those of the index.
             CorruptionError: bytes read for the first time are not what was written.
         """
-        questions = np.ascontiguousarray(question_vectors, dtype=np.float32)
-        if questions.ndim != 2 or questions.shape[1] != self.embedding_size:
-            raise MismatchError(
-                f"question vectors of shape {list(questions.shape)}, "
-                f"expected [Q, {self.embedding_size}]",
-                where=self.folder,
-            )
-        if top_k < 1:
-            raise ArtError(f"top_k is {top_k}, it must be at least 1")
-        broken = np.flatnonzero(~np.isfinite(questions).all(axis=1))
-        if broken.size:
-            raise ArtError(
-                f"the vector of question {broken[0]} (of {len(questions)}, from 0) is not finite",
-                hint="the question tower has diverged: lower the learning rate",
-            )
-        max_norm = max(self.manifest.max_norms, default=0.0)
-        return search(self._shards, questions, min(top_k, len(self)), max_norm=max_norm)
+        from art.retriever.search import search  # torch takes a second to load
+
+        questions, depth = self.validated(question_vectors), self.depth(top_k)
+        return search(self.blocks(range(self.num_shards)), questions, depth)
+
+    @property
+    def _max_norm(self) -> float:
+        return max(self.manifest.max_norms, default=0.0)

@@ -1,267 +1,285 @@
-"""Exact search with the same answer everywhere: a fixed float64 sum decides what FAISS finds.
+"""Exact search with the same answer everywhere: a fixed float64 sum decides among candidates.
 
-FAISS alone neither breaks ties by row nor gives one question the same score by itself as among
-others, because it adds in another order. So it only finds K + m candidates. Their final score is
-the inner product of the stored vectors, added in float64 in a fixed order; the result is ordered by
-(score descending, row ascending). Nothing outside the candidates can belong to the result once the
-worst candidate's float32 score is below the K-th final score by more than float32 can be wrong; a
-question for which that does not hold is searched again with twice the m, and in the end against
-every row.
+The nearest rows in float32 neither break ties by row nor get the same score from one kernel as from
+another, because each adds in its own order. So they are only candidates, K and some more. Their
+final score is the inner product of the stored vectors, added in float64 in a fixed order; the
+result is ordered by (score descending, row ascending). Nothing else can belong to it once the worst
+candidate's float32 score is below the K-th final score by more than float32 can be wrong. A
+question for which that does not hold is compared with every row once more, by products in float64:
+what they leave within reach of the K-th final score is no more than true ties, and gets its final
+score too.
+
+Each process has blocks of rows of its own; what they find is merged. Everything here is pure but
+`search`, which is told how processes exchange what they found.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from importlib import metadata
-from typing import Any
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from art.errors import ArtError
-from art.retriever.shards import Shards, Vectors
+from art.retriever.nearest import nearest
+
+if TYPE_CHECKING:
+    from art.retriever.blocks import Blocks
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-_FIRST_EXTRA = 32
-_LAST_EXTRA = 16_384  # beyond, comparing every row costs less than FAISS's longer and longer lists
+_EXTRA = 16  # candidates beyond K: as many rows may share the K-th score before all are compared
+_QUESTIONS_AT_ONCE = 4_096
 _CANDIDATES_AT_ONCE = 1 << 22  # over all questions; bounds memory whatever Q and K are
-_NUMBERS_AT_ONCE = 1 << 21  # float64 numbers multiplied at once
-_CONVERTED_ROWS = 16_384
-_WIDENED_ROWS = 1_024
-_GPU_MAX_K = 2048  # a limit of FAISS's GPU selection
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one process found for Q questions.
+
+    Attributes:
+        scores: final ones, [Q, C], ordered by (score descending, row ascending); -inf behind the
+            last.
+        rows: [Q, C].
+        worst: what no other row of the process has more of in float32, but for the error, [Q].
+        kept: whether candidates were as near to their final score as float32 promises, [Q].
+    """
+
+    scores: Floats
+    rows: Rows
+    worst: Floats
+    kept: NDArray[np.bool_]
+
+
+Exchange = Callable[[Callable[[], Found]], list[Found]]
+"""Computes something on every process and returns all of it, the same on every process."""
+
+
+def _alone(compute: Callable[[], Found]) -> list[Found]:
+    return [compute()]
 
 
 def search(
-    shards: Shards, questions: NDArray[np.float32], top_k: int, *, max_norm: float
+    blocks: Blocks, questions: NDArray[np.float32], top_k: int, *, exchange: Exchange = _alone
 ) -> tuple[Floats, Rows]:
     """Return the K rows with the largest inner products, for every question.
 
     Args:
-        shards: the vectors, N rows.
-        questions: [Q, D], finite.
+        blocks: this process's rows; those of all processes are the N rows of the index.
+        questions: [Q, D], finite, the same on every process.
         top_k: K, not above N.
-        max_norm: the largest Euclidean length of a row.
+        exchange: with the other processes, each of which calls this.
 
     Returns:
         Scores and rows, [Q, K] each, ordered by (score descending, row ascending).
     """
     scores = np.empty((len(questions), top_k), dtype=np.float64)
     rows = np.empty((len(questions), top_k), dtype=np.int64)
-    error_bounds = _error_bounds(questions, max_norm)
-    pending = np.arange(len(questions))
-    extra = max(_FIRST_EXTRA, top_k)
-    while pending.size and top_k + extra < shards.num_rows and extra <= max(_LAST_EXTRA, top_k):
-        left = []
-        for chosen in _split(pending, _CANDIDATES_AT_ONCE // (top_k + extra)):
-            found_scores, candidates = _find_candidates(shards, questions[chosen], top_k + extra)
-            exact = _rescore(shards, questions[chosen], candidates)
-            scores[chosen], rows[chosen] = _best(exact, candidates, top_k)
-            bounds = error_bounds[chosen]
-            complete = found_scores.min(axis=1) + bounds < scores[chosen, -1]
-            # The bound is theory; hardware that computes in less than float32 is found out here.
-            kept = (np.abs(found_scores - exact) <= bounds[:, None]).all(axis=1)
-            left.append(chosen[~(complete & kept)])
-        pending = np.concatenate(left)
-        extra *= 2
-    for chosen in _split(pending, _CANDIDATES_AT_ONCE // (top_k + _rows_at_once(questions))):
-        scores[chosen], rows[chosen] = _compare_all(shards, questions[chosen], top_k)
+    bounds = error_bounds(questions, blocks.max_norm)
+    unsettled = []
+    for chosen in _pieces(np.arange(len(questions)), top_k):
+        found = exchange(partial(best_candidates, blocks, questions[chosen], top_k, bounds[chosen]))
+        scores[chosen], rows[chosen] = merged(found, top_k)
+        worst = np.stack([one.worst for one in found]).max(axis=0)
+        # The bound is theory; hardware that computes in less than float32 is found out here.
+        kept = np.stack([one.kept for one in found]).all(axis=0)
+        unsettled.append(chosen[~(kept & (worst + bounds[chosen] < scores[chosen, -1]))])
+    for chosen in _pieces(np.concatenate([np.empty(0, np.int64), *unsettled]), top_k):
+        # Final ones, so that K rows have them, whatever was wrong with the candidates.
+        reach = scores[chosen, -1] - error_bounds(questions[chosen], blocks.max_norm, _FLOAT64)
+        found = exchange(partial(compare_all, blocks, questions[chosen], top_k, reach))
+        scores[chosen], rows[chosen] = merged(found, top_k)
     return scores, rows
 
 
-def _error_bounds(questions: NDArray[np.float32], max_norm: float) -> Floats:
+def _pieces(positions: Rows, top_k: int) -> Iterator[Rows]:
+    size = max(1, min(_QUESTIONS_AT_ONCE, _CANDIDATES_AT_ONCE // (top_k + _EXTRA)))
+    for start in range(0, len(positions), size):
+        yield positions[start : start + size]
+
+
+_FLOAT32, _FLOAT64 = 2.0**-24, 2.0**-53
+
+
+def error_bounds(questions: NDArray[np.float32], max_norm: float, unit: float = _FLOAT32) -> Floats:
+    """Return how far a product in floating point may be from the final score, [Q].
+
+    Args:
+        questions: [Q, D].
+        max_norm: the largest Euclidean length of a row.
+        unit: the rounding error of the type of the product.
+    """
     # |computed − true| ≤ γ_D ‖q‖ ‖x‖ for every order of adding D products, γ_D = D u / (1 − D u)
-    # (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1), in float32 for FAISS
+    # (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1), in the product's type
     # and in float64 for us; the last term covers numbers that are flushed to zero.
     size = questions.shape[1]
     norms = np.linalg.norm(questions.astype(np.float64), axis=1)
-    gammas = [size * unit / (1 - size * unit) for unit in (2.0**-24, 2.0**-53)]
+    gammas = [size * one / (1 - size * one) for one in (unit, _FLOAT64)]
     flushed = size * float(np.finfo(np.float32).tiny) * (2 + norms + max_norm)
     bounds: Floats = 1.000001 * sum(gammas) * norms * max_norm + flushed
-    if bool((norms * max_norm > 1e38).any()):
-        raise ArtError(
-            f"scores up to {float((norms * max_norm).max()):.1e} do not fit float32",
-            hint="the question vectors or the passage vectors have diverged",
-        )
     return bounds
 
 
-def _find_candidates(
-    shards: Shards, questions: NDArray[np.float32], num_candidates: int
-) -> tuple[NDArray[np.float32], Rows]:
-    """Return FAISS's candidates and their float32 scores, [Q, num_candidates], in no order."""
-    scores = np.empty((len(questions), 0), dtype=np.float32)
-    rows = np.empty((len(questions), 0), dtype=np.int64)
-    for first_row, block in _float32_blocks(shards):
-        found, positions = _nearest(questions, block, min(num_candidates, len(block)))
-        scores = np.concatenate([scores, found], axis=1)
-        rows = np.concatenate([rows, positions + first_row], axis=1)
-        if scores.shape[1] > num_candidates:
-            surplus = scores.shape[1] - num_candidates
-            keep = np.argpartition(scores, surplus, axis=1)[:, surplus:]
-            scores = np.take_along_axis(scores, keep, axis=1)
-            rows = np.take_along_axis(rows, keep, axis=1)
-    return scores, rows
+def best_candidates(
+    blocks: Blocks, questions: NDArray[np.float32], top_k: int, bounds: Floats
+) -> Found:
+    """Return the K best of the rows that are nearest in float32, with their final scores.
+
+    Args:
+        blocks: the rows.
+        questions: [Q, D].
+        top_k: K; where there are fewer rows, all of them are returned.
+        bounds: see `error_bounds`, [Q].
+    """
+    asked, margin = torch.from_numpy(questions), torch.from_numpy(bounds)[:, None]
+    nearby, rows = _nearest_rows(blocks, asked, top_k + _EXTRA)
+    worst = np.full(len(questions), -math.inf)
+    if nearby.shape[1] < blocks.num_rows:
+        worst = nearby[:, -1].double().numpy()
+    if nearby.shape[1]:
+        # What is further behind the K-th than both can be wrong is behind it in the end.
+        last = nearby[:, min(top_k, nearby.shape[1]) - 1, None].double()
+        num_close = int((nearby >= last - 2 * margin).sum(dim=1).max()) if len(nearby) else 0
+        nearby, rows = nearby[:, :num_close], rows[:, :num_close]
+    final = final_scores(blocks, asked, rows)
+    kept = ((nearby - final).abs() <= margin).all(dim=1)
+    scores, rows = best(final, rows, top_k)
+    return Found(scores.numpy(), rows.numpy(), worst, kept.numpy())
 
 
-def _float32_blocks(shards: Shards) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    for shard in range(len(shards)):
-        vectors = shards.matrix(shard)
-        step = len(vectors) if shards.dtype == "float32" else _CONVERTED_ROWS
-        for start in range(0, len(vectors), step):
-            yield shard * shards.shard_rows + start, _widened(vectors[start : start + step])
+def _nearest_rows(blocks: Blocks, questions: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the nearest rows in float32, best first, [Q, min(count, rows)] on the CPU."""
+    asked = questions.to(blocks.device)
+    scores = asked.new_empty(len(asked), 0)
+    rows = torch.empty(len(asked), 0, dtype=torch.int64, device=blocks.device)
+    for first_row, block in blocks.widened(torch.float32, blocks.limits.rows):
+        found, positions = nearest(asked, block, min(count, len(block)))
+        if not scores.shape[1]:  # in order already
+            scores, rows = found, positions + first_row
+            continue
+        scores, rows = (
+            torch.cat([scores, found], dim=1),
+            torch.cat([rows, positions + first_row], dim=1),
+        )
+        scores, order = scores.topk(min(count, scores.shape[1]), dim=1)
+        rows = rows.gather(1, order)
+    return scores.cpu(), rows.cpu()
 
 
-def _widened(vectors: Vectors) -> NDArray[np.float32]:
-    """Return rows as float32; themselves where they are, else widened by all cores at once."""
-    if vectors.dtype == np.float32:
-        return vectors
-    wide = np.empty(vectors.shape, dtype=np.float32)
-    parts = [slice(start, start + _WIDENED_ROWS) for start in range(0, len(wide), _WIDENED_ROWS)]
-    # NumPy widens on one core, slower than FAISS then searches; it releases the interpreter.
-    for _ in _threads().map(lambda part: np.copyto(wide[part], vectors[part]), parts):
-        pass
-    return wide
+def final_scores(blocks: Blocks, questions: Tensor, rows: Tensor) -> Tensor:
+    """Return the final scores of some rows of each question.
+
+    Args:
+        blocks: that hold the rows.
+        questions: [Q, D] float32.
+        rows: [Q, C].
+
+    Returns:
+        [Q, C] float64.
+    """
+    num_candidates = rows.shape[1]
+    scores = torch.empty(rows.shape, dtype=torch.float64)
+    if not scores.numel():
+        return scores
+    step = max(1, blocks.limits.numbers // (num_candidates * blocks.embedding_size))
+    for start in range(0, len(questions), step):
+        some = slice(start, start + step)
+        vectors = blocks.gather(rows[some].reshape(-1))
+        vectors = vectors.view(-1, num_candidates, blocks.embedding_size)
+        asked = questions[some].to(blocks.device)
+        scores[some] = inner_products(vectors, asked[:, None]).cpu()
+    return scores
 
 
-@cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count())
+def compare_all(blocks: Blocks, questions: NDArray[np.float32], top_k: int, reach: Floats) -> Found:
+    """Return the K best of all rows whose product in float64 is within reach of the result.
 
-
-def _nearest(
-    questions: NDArray[np.float32], vectors: NDArray[np.float32], num_nearest: int
-) -> tuple[NDArray[np.float32], Rows]:
-    faiss = load_faiss()
-    product = faiss.METRIC_INNER_PRODUCT
-    # The GPU branch was never run where this was written: no machine with faiss-gpu was at hand.
-    if (resources := _gpu_resources()) and num_nearest <= _GPU_MAX_K:
-        found = faiss.knn_gpu(resources, questions, vectors, num_nearest, metric=product)
-    else:
-        found = faiss.knn(questions, vectors, num_nearest, metric=product)
-    scores, positions = found
-    return scores, positions
-
-
-def _rescore(shards: Shards, questions: NDArray[np.float32], rows: Rows) -> Floats:
-    """Return the final scores of candidates, [Q, C]."""
-    question_of = np.repeat(np.arange(len(questions)), rows.shape[1])
-    flat = rows.reshape(-1)
-    scores = np.empty(flat.shape, dtype=np.float64)
-    for pairs in _split(np.arange(len(flat)), _rows_at_once(questions)):
-        scores[pairs] = inner_products(shards.gather(flat[pairs]), questions[question_of[pairs]])
-    return scores.reshape(rows.shape)
-
-
-def _compare_all(shards: Shards, questions: NDArray[np.float32], top_k: int) -> tuple[Floats, Rows]:
-    """Return the result from the final scores of every row, in memory O(Q × K)."""
-    scores = np.empty((len(questions), 0), dtype=np.float64)
-    rows = np.empty((len(questions), 0), dtype=np.int64)
-    step = _rows_at_once(questions)
-    for shard in range(len(shards)):
-        vectors = shards.matrix(shard)
-        for start in range(0, len(vectors), step):
-            block = vectors[start : start + step].astype(np.float64)
-            first_row = shard * shards.shard_rows + start
-            block_rows = np.broadcast_to(
-                np.arange(first_row, first_row + len(block)), (len(questions), len(block))
-            )
-            exact = np.stack([inner_products(block, question) for question in questions])
-            scores, rows = _best(
-                np.concatenate([scores, exact], axis=1),
-                np.concatenate([rows, block_rows], axis=1),
+    Args:
+        blocks: the rows.
+        questions: [Q, D].
+        top_k: K.
+        reach: the K-th final score known so far, less what the product can be wrong, [Q].
+    """
+    asked = torch.from_numpy(questions).to(blocks.device, torch.float64)
+    least = torch.from_numpy(reach).to(blocks.device)[:, None]
+    scores = least.new_full((len(asked), top_k), -math.inf)
+    rows = torch.full_like(scores, -1, dtype=torch.int64)
+    most_rows = max(1, blocks.limits.numbers // max(len(asked), blocks.embedding_size))
+    for first_row, block in blocks.widened(torch.float64, most_rows):
+        close = asked @ block.T >= least  # [Q, n]
+        # Rows come in ascending order: one that only equals the last of K is too late.
+        final = _where_close(block, asked, close, blocks.limits.numbers)
+        enters = (final > scores[:, -1:]).any(dim=0).nonzero().squeeze(1)
+        if len(enters):
+            new_rows = (enters + first_row).expand(len(asked), -1)
+            scores, rows = best(
+                torch.cat([scores, final[:, enters]], dim=1),
+                torch.cat([rows, new_rows], dim=1),
                 top_k,
             )
-    return scores, rows
+    return Found(
+        scores.cpu().numpy(),
+        rows.cpu().numpy(),
+        np.full(len(asked), -math.inf),
+        np.ones(len(asked), dtype=np.bool_),
+    )
 
 
-def inner_products(vectors: Vectors, questions: Vectors) -> Floats:
+def _where_close(block: Tensor, questions: Tensor, close: Tensor, numbers: int) -> Tensor:
+    """Return the final scores of the pairs that are close, [Q, n], and -inf for the others."""
+    final = torch.full(close.shape, -math.inf, dtype=torch.float64, device=close.device)
+    question_of, position_of = close.nonzero(as_tuple=True)
+    step = max(1, numbers // block.shape[1])
+    for start in range(0, len(question_of), step):
+        pairs = slice(start, start + step)
+        asked, found = question_of[pairs], position_of[pairs]
+        final[asked, found] = inner_products(block[found], questions[asked])
+    return final
+
+
+def inner_products(vectors: Tensor, questions: Tensor) -> Tensor:
     """Return inner products that depend on nothing but the two vectors of each.
 
     Halves are added to each other until one number is left: element-wise operations only, so that
     neither the number of rows nor the processor has a say in the order of adding.
 
     Args:
-        vectors: [n, D].
-        questions: [n, D], or one for all, [D].
+        vectors: [..., D].
+        questions: [..., D], or what can be broadcast to that.
 
     Returns:
-        [n] float64; the products of float32 numbers are exact in it.
+        [...] float64; the products of float32 numbers are exact in it.
     """
-    products = np.multiply(vectors, questions, dtype=np.float64)
-    width = products.shape[1]
+    products = vectors.double() * questions.double()
+    width = products.shape[-1]
     while width > 1:
         half = (width + 1) // 2
-        products[:, : width - half] += products[:, half:width]
+        products[..., : width - half] += products[..., half:width]
         width = half
-    return products[:, 0]
+    return products[..., 0]
 
 
-def _best(scores: Floats, rows: Rows, top_k: int) -> tuple[Floats, Rows]:
-    order = np.lexsort((rows, -scores), axis=1)[:, :top_k]
-    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
+def merged(found: Sequence[Found], top_k: int) -> tuple[Floats, Rows]:
+    """Return the best of what all processes found, [Q, K] each."""
+    if len(found) == 1:
+        return found[0].scores, found[0].rows
+    scores, rows = best(
+        torch.from_numpy(np.concatenate([one.scores for one in found], axis=1)),
+        torch.from_numpy(np.concatenate([one.rows for one in found], axis=1)),
+        top_k,
+    )
+    return scores.numpy(), rows.numpy()
 
 
-def _rows_at_once(questions: NDArray[np.float32]) -> int:
-    size: int = questions.shape[1]
-    return max(1, _NUMBERS_AT_ONCE // size)
-
-
-def _split(positions: Rows, size: int) -> Iterator[Rows]:
-    for start in range(0, len(positions), max(1, size)):
-        yield positions[start : start + max(1, size)]
-
-
-@cache
-def load_faiss() -> Any:
-    """Import FAISS.
-
-    Raises:
-        ArtError: no distribution of it is installed, or several that overwrite each other.
-    """
-    # torch first: whichever of the two comes first decides which OpenMP runtime serves both.
-    import torch  # noqa: F401
-
-    names = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12")
-    installed = [name for name in names if _is_installed(name)]
-    if len(installed) > 1:
-        raise ArtError(
-            f"{' and '.join(installed)} are both installed and share one module",
-            hint=f"`pip uninstall {' '.join(installed)}`, then `pip install "
-            '"art-retriever[cpu]"` or `pip install "art-retriever[gpu]"`',
-        )
-    try:
-        import faiss
-    except ImportError as error:
-        raise ArtError(
-            f"FAISS, which searches the index, cannot be imported: {error}",
-            hint='`pip install "art-retriever[cpu]"`, or `pip install "art-retriever[gpu]"` '
-            "on a machine with CUDA",
-        ) from error
-    # As it comes, FAISS multiplies matrices only from Q × D = 128,000 on, 1,024 rows at a time, and
-    # else streams the whole index past each question. 64 questions, 65,536 rows of 768, two cores:
-    # 0.85 s as it comes, 0.15 s so.
-    faiss.cvar.distance_compute_blas_threshold = 1
-    faiss.cvar.distance_compute_blas_query_bs = 1024
-    faiss.cvar.distance_compute_blas_database_bs = 16_384
-    return faiss
-
-
-def _is_installed(distribution: str) -> bool:
-    try:
-        metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-@cache
-def _gpu_resources() -> Any:
-    faiss = load_faiss()
-    if not hasattr(faiss, "StandardGpuResources") or faiss.get_num_gpus() == 0:
-        return None
-    return faiss.StandardGpuResources()
+def best(scores: Tensor, rows: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
+    """Return the first K by (score descending, row ascending), [Q, K] each."""
+    order = rows.argsort(dim=1)
+    scores, rows = scores.gather(1, order), rows.gather(1, order)
+    order = scores.argsort(dim=1, descending=True, stable=True)[:, :top_k]
+    return scores.gather(1, order), rows.gather(1, order)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from art import distributed
 from art.evaluation.rerank import in_order
 from art.retriever.fusion import DEPTH, add_values, reciprocal_ranks
 from art.teacher.grouped import grouped_scores
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from art.retriever.bm25 import BM25
     from art.retriever.encoders import Retriever
-    from art.retriever.index import Index
+    from art.retriever.searcher import IndexSearcher
     from art.teacher.cached import CachedTeacher
 
     Rows = NDArray[np.int64]
@@ -38,7 +39,7 @@ def agreed_passages(
     questions: Sequence[str],
     *,
     retriever: Retriever,
-    index: Index,
+    searcher: IndexSearcher,
     bm25: BM25,
     teacher: CachedTeacher,
     own: Rows | None = None,
@@ -51,7 +52,7 @@ def agreed_passages(
     Args:
         questions: Q texts.
         retriever: as it starts; finds half of the passages that the teacher orders.
-        index: of the same weights.
+        searcher: of the index of the same weights.
         bm25: of the same passages.
         teacher: of the run; its scores go into the log like all others.
         own: the row of each question's own passage, which no evaluation may find, [Q]; -1 where
@@ -61,8 +62,12 @@ def agreed_passages(
     Returns:
         Rows of the store, [Q]; -1 where nothing but the own passage was found.
     """
-    num_scored = min(NUM_SCORED, len(index))
-    _, dense = index.search(retriever.embed_questions(list(questions)), num_scored)
+    num_scored = min(NUM_SCORED, len(searcher.index))
+    _, dense = searcher.search_for_all(
+        # All at once, whatever the number of processes: else their bits would depend on it.
+        lambda: retriever.embed_questions(list(questions)) if distributed.is_main() else None,
+        num_scored,
+    )
     values, found = bm25.search(questions, DEPTH)
     sparse = np.where(values > 0, found, -1)
     pairs = zip(dense, sparse[:, :num_scored], strict=True)

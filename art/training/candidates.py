@@ -7,23 +7,29 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from art import distributed
+
 if TYPE_CHECKING:
     from art.retriever.bm25 import BM25
     from art.retriever.encoders import Retriever
-    from art.retriever.index import Index
+    from art.retriever.searcher import IndexSearcher
 
 Candidates = Callable[[Sequence[Sequence[str]]], np.ndarray]
-"""Micro-batches of questions, n in all → rows [n, K] of the store, distinct within a question."""
+"""Micro-batches of questions, n in all → rows [n, K] of the store, distinct within a question.
+
+Every process of the job must call it at the same point, each with questions of its own."""
 
 
-def from_retriever(retriever: Retriever, index: Index, top_k: int) -> Candidates:
+def from_retriever(retriever: Retriever, searcher: IndexSearcher, top_k: int) -> Candidates:
     """Find the K nearest passages under the current question tower and the last index."""
 
     def find(batch: Sequence[Sequence[str]]) -> np.ndarray:
         # Embedded by micro-batch, so that the vectors do not depend on how many a process has;
-        # searched at once, because a search reads the whole index however few the questions.
-        vectors = [retriever.embed_questions(list(texts)) for texts in batch]
-        _, rows = index.search(np.concatenate(vectors), top_k)
+        # searched at once, because a search reads all shards however few the questions.
+        def ask() -> np.ndarray:
+            return np.concatenate([retriever.embed_questions(list(texts)) for texts in batch])
+
+        _, rows = searcher.search(ask, top_k)
         return rows
 
     return find
@@ -41,11 +47,12 @@ def from_bm25(bm25: BM25, top_k: int, *, only_matching: bool = False) -> Candida
 
     def find(batch: Sequence[Sequence[str]]) -> np.ndarray:
         questions = [text for texts in batch for text in texts]
-        if unseen := [text for text in dict.fromkeys(questions) if text not in kept]:
-            scores, rows = bm25.search(unseen, top_k)
-            if only_matching:
-                rows = np.where(scores > 0, rows, -1)
-            kept.update(zip(unseen, rows, strict=True))
+        with distributed.fail_together():
+            if unseen := [text for text in dict.fromkeys(questions) if text not in kept]:
+                scores, rows = bm25.search(unseen, top_k)
+                if only_matching:
+                    rows = np.where(scores > 0, rows, -1)
+                kept.update(zip(unseen, rows, strict=True))
         return np.stack([kept[text] for text in questions])
 
     return find

@@ -153,14 +153,14 @@ def prune(run: RunFolder) -> None:
     What the questions found at step 0 is kept for comparison.
 
     They may need the checkpoint of the step that built their index: only its weights can build the
-    index again. Where a refresh is due, or the passage tower is frozen, they do not.
+    index again. Where the passage tower is frozen they do not.
     """
     steps = run.steps()
     newest = [load_state(run, step) for step in steps[-_NUM_KEPT:]]
     builders = {
         step_of(state.index)
         for state in newest
-        if state.index and "refresh" not in state.due and not state.passage_tower_is_frozen
+        if state.index and not state.passage_tower_is_frozen
     }
     states = [load_state(run, step) for step in builders.intersection(steps[:-_NUM_KEPT])]
     states += newest

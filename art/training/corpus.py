@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
+from art import distributed
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.retriever.embedding import embed_passages
 from art.retriever.encoders import Retriever
 from art.retriever.index import Index
+from art.retriever.searcher import IndexSearcher
+from art.retriever.shards import VectorType
+
+FoundRows = tuple[tuple[int, ...], ...]
+"""Rows that a search found for G questions, [G, K], as a checkpoint keeps them."""
 
 
 class RunCorpus:
@@ -20,10 +26,11 @@ class RunCorpus:
         tokens: as the passage tower reads them; None where no index is needed.
         shard_rows: see `embed_passages`, as for the others.
         batch_tokens: padded tokens embedded at once; None for the device's own.
-        dtype: of the stored vectors.
+        dtype: of the stored vectors; None for the device's own.
 
     Attributes:
-        index: as it was last embedded; None before the first time.
+        searcher: of the corpus as it was last embedded; None before the first time, and while it is
+            embedded again: there is never room for two.
     """
 
     def __init__(
@@ -33,12 +40,12 @@ class RunCorpus:
         *,
         shard_rows: int,
         batch_tokens: int | None,
-        dtype: Literal["float32", "float16"],
+        dtype: VectorType | None,
     ) -> None:
         self.store = store
         self._tokens = tokens
         self._settings = (shard_rows, batch_tokens, dtype)
-        self.index: Index | None = None
+        self.searcher: IndexSearcher | None = None
 
     @property
     def tokens(self) -> TokenStore:
@@ -46,10 +53,29 @@ class RunCorpus:
         assert self._tokens is not None  # the method or the evaluation said that it needs them
         return self._tokens
 
-    def searched(self) -> Index:
-        """Return the index that a step or an evaluation searches."""
-        assert self.index is not None  # a refresh always comes before
-        return self.index
+    def searched(self) -> IndexSearcher:
+        """Return what a step or an evaluation searches with."""
+        assert self.searcher is not None  # a refresh always comes before
+        return self.searcher
+
+    def is_stale(self, retriever: Retriever) -> bool:
+        """Return whether there is an index, and of another passage tower than this one."""
+        if self.searcher is None:
+            return False
+        return self.searcher.index.retriever_fingerprint != retriever.fingerprint()
+
+    def find(self, retriever: Retriever, questions: list[str], top_k: int) -> FoundRows:
+        """Return the passages that the index finds; every process calls it with the same questions.
+
+        Args:
+            retriever: whose question tower embeds the questions.
+            questions: G texts.
+            top_k: K.
+        """
+        _, rows = self.searched().search_for_all(
+            lambda: retriever.embed_questions(questions) if distributed.is_main() else None, top_k
+        )
+        return tuple(map(tuple, rows.tolist()))
 
     def embed(
         self,
@@ -78,3 +104,15 @@ class RunCorpus:
             fingerprint=fingerprint,
             description=description,
         )
+
+
+def share_changed(before: Sequence[Sequence[int]], after: Sequence[Sequence[int]]) -> float:
+    """Return which share of the passages found now were not found before.
+
+    Args:
+        before: rows of each question, [G, K].
+        after: of the same questions.
+    """
+    pairs = zip(before, after, strict=True)
+    kept = sum(len(set(old) & set(new)) for old, new in pairs)
+    return 1.0 - kept / sum(map(len, after))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from art.evaluation.rankings import KeptRanking
     from art.retriever.bm25 import BM25
     from art.retriever.encoders import Retriever
-    from art.retriever.index import Index
+    from art.retriever.searcher import IndexSearcher
     from art.teacher.cached import CachedTeacher
 
 _CHOOSING, _DECIDING = slice(0, None, 2), slice(1, None, 2)  # of questions without labels
@@ -72,16 +72,16 @@ class Evaluator:
     drop_self_hits: bool
 
     def __call__(
-        self, retriever: Retriever, index: Index | None, agreed: Sequence[int] | None
+        self, retriever: Retriever, searcher: IndexSearcher | None, agreed: Sequence[int] | None
     ) -> EvaluatedStep:
         """Evaluate a retriever; every process of the job must call it.
 
         Args:
             retriever: with the weights to judge.
-            index: of these weights; None where the corpus is not searched.
+            searcher: of the index of these weights; None where the corpus is not searched.
             agreed: from `agree`; None where the questions have labels.
         """
-        found = self._search(retriever, index, agreed) if self.questions else None
+        found = self._search(retriever, searcher, agreed) if self.questions else None
         metrics = {} if self.pool is None else evaluate_pool(retriever, self.pool)
         if found is None:
             assert (
@@ -94,23 +94,27 @@ class Evaluator:
         return EvaluatedStep(means(chose) | metrics, len(found.questions[_CHOOSING]), found)
 
     def agree(
-        self, retriever: Retriever, index: Index | None, *, after_block: Callable[[], None]
+        self,
+        retriever: Retriever,
+        searcher: IndexSearcher | None,
+        *,
+        after_block: Callable[[], None],
     ) -> tuple[int, ...] | None:
         """Return the passage of each question that stands for its label; None where none has to.
 
         Args:
             retriever: as it starts.
-            index: of the same weights.
+            searcher: of the index of the same weights.
             after_block: see `agreed_passages`.
         """
         if self.labelled:
             return None
-        assert index is not None and self.bm25 is not None and self.teacher is not None
+        assert searcher is not None and self.bm25 is not None and self.teacher is not None
         texts = [question.text for question in self.questions]
         rows = agreed_passages(
             texts,
             retriever=retriever,
-            index=index,
+            searcher=searcher,
             bm25=self.bm25,
             teacher=self.teacher,
             own=self._own_rows() if self.drop_self_hits else None,
@@ -128,12 +132,12 @@ class Evaluator:
         return rankings if self.labelled else rankings[_DECIDING]
 
     def _search(
-        self, retriever: Retriever, index: Index | None, agreed: Sequence[int] | None
+        self, retriever: Retriever, searcher: IndexSearcher | None, agreed: Sequence[int] | None
     ) -> Evaluation:
-        assert index is not None and self.store is not None  # a refresh always comes before
+        assert searcher is not None and self.store is not None  # a refresh always comes before
         return evaluate(
             retriever,
-            index,
+            searcher,
             self.store,
             self.questions,
             qrels=self.qrels,

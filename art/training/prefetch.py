@@ -33,14 +33,14 @@ def prefetch(
         The questions of all processes, Q of them, and the candidates of each, rows [Q, K].
     """
     rank, world_size = distributed.rank(), distributed.world_size()
-    with distributed.fail_together():
-        batch = [
-            [questions[i] for i in micro.questions]
-            for coming in schedule.prefetched(step)
-            if not schedule.is_labelled(coming)
-            for micro in schedule.micro_batches(coming, rank=rank, world_size=world_size)
-        ]
-        rows = candidates(batch) if batch else np.zeros((0, 0), dtype=np.int64)
+    batch = [
+        [questions[i] for i in micro.questions]
+        for coming in schedule.prefetched(step)
+        if not schedule.is_labelled(coming)
+        for micro in schedule.micro_batches(coming, rank=rank, world_size=world_size)
+    ]
+    # Where one process has none, no process has any.
+    rows = candidates(batch) if batch else np.zeros((0, 0), dtype=np.int64)
     by_rank = distributed.gather_objects((batch, rows))
     texts = [text for its_batch, _ in by_rank for micro in its_batch for text in micro]
     return texts, np.concatenate([its_rows for _, its_rows in by_rank])

@@ -13,11 +13,11 @@ from art.files import cannot_write, link
 from art.integrity import check_folder
 from art.retriever.encoders import Retriever
 from art.retriever.index import Index
+from art.retriever.searcher import own_shards
 from art.teacher.score_log import ScoreLog
 from art.training.checkpoints import load_state
 from art.training.corpus import RunCorpus
 from art.training.run_folder import RunFolder, step_of
-from art.training.schedule import Action
 from art.training.state import TrainState
 
 
@@ -110,7 +110,7 @@ def open_index(
         weights_at: loads the retriever of another checkpoint.
 
     Returns:
-        None where there is none, or where a damaged one is due to be replaced first of all.
+        None where there is none, or where it is about to be replaced.
 
     Raises:
         CorruptionError: the index is damaged, and so are the weights that built it.
@@ -118,16 +118,11 @@ def open_index(
     if state.index is None:
         return None
     folder = run.index_folder(state.index)
-    with distributed.fail_together():
-        index, damage = _whole(folder, corpus.store.fingerprint)
-    damage = next((one for one in distributed.gather_objects(damage) if one), None)
+    index, damage = _whole(folder, corpus.store.fingerprint)
     if damage is None:
         return index
     step = step_of(state.index)
     if not state.passage_tower_is_frozen:
-        if Action.REFRESH in state.due:  # the old index would only have told how much that changes
-            _notify_once(f"{damage}; it is about to be replaced")
-            return None
         with distributed.fail_together():
             retriever = _builder(run, step, weights_at, damage)
     _notify_once(f"{damage}; embedding it again from the weights of step {step}")
@@ -142,28 +137,32 @@ def open_start_index(run: RunFolder, *, corpus: RunCorpus, start: Retriever) -> 
         corpus: that the run reads.
         start: the retriever before training.
     """
-    folder = run.start_index_folder
-    with distributed.fail_together():
-        index, damage = _whole(folder, corpus.store.fingerprint)
-        if index is not None and index.retriever_fingerprint != start.fingerprint():
-            index, damage = None, f"{folder}: is of another retriever than the run started from"
-    damage = next((one for one in distributed.gather_objects(damage) if one), None)
-    if damage is None:
-        assert index is not None
-        return index
-    return corpus.embed(start, folder, "index of the start")
+    folder, fingerprint = run.start_index_folder, start.fingerprint()
+    index, _ = _whole(folder, corpus.store.fingerprint, fingerprint)
+    return index or corpus.embed(start, folder, "index of the start", fingerprint)
 
 
-def _whole(folder: Path, store_fingerprint: str) -> tuple[Index | None, str | None]:
-    """Return the index, or what is wrong with it."""
-    try:
-        index = Index.open(folder)
-        index.check()
-    except ArtError as error:
-        return None, _in_short(error)
-    if index.store_fingerprint != store_fingerprint:
-        return None, f"{folder}: holds other passages than the run reads"
-    return index, None
+def _whole(
+    folder: Path, store_fingerprint: str, retriever_fingerprint: str | None = None
+) -> tuple[Index | None, str | None]:
+    """Return the index, or what is wrong with it, the same on every process."""
+    index = None
+
+    def damage() -> str | None:
+        nonlocal index
+        try:
+            index = Index.open(folder, retriever_fingerprint=retriever_fingerprint)
+            # Each its own, so that all of them have read it whole.
+            index.check(own_shards(index.num_shards))
+        except ArtError as error:
+            return _in_short(error)
+        if index.store_fingerprint != store_fingerprint:
+            return f"{folder}: holds other passages than the run reads"
+        return None
+
+    damages = distributed.together(damage)
+    first = next((one for one in damages if one), None)
+    return (index if first is None else None), first
 
 
 def _builder(

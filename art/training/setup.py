@@ -16,6 +16,7 @@ from art.distributed import is_main
 from art.evaluation.pooled import Pool
 from art.retriever.bm25 import BM25
 from art.retriever.encoders import Retriever
+from art.retriever.searcher import IndexSearcher
 from art.teacher.cached import CachedTeacher
 from art.teacher.log_file import Records, read_known
 from art.teacher.score_log import ScoreLog
@@ -82,13 +83,14 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Trainer:
     if past.teacher is not None and (num_taken_over := past.teacher.log.take_over(past.known)):
         notes.append(f"{num_taken_over:,} scores taken over from other runs (teacher.known_scores)")
     if models.corpus is not None and state is not None:
-        models.corpus.index = recovery.open_index(
+        index = recovery.open_index(
             run,
             state,
             corpus=models.corpus,
             retriever=models.retriever,
             weights_at=lambda step: student_at(config, run, step).to(device),
         )
+        models.corpus.searcher = None if index is None else IndexSearcher(index, device)
     model = wrap(models.retriever, opened.accelerator)
     return Trainer(
         run=run,

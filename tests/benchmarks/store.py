@@ -38,7 +38,7 @@ from art.data.formats import Passage
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.retriever.index import Index, IndexManifest
-from art.retriever.search import load_faiss
+from art.retriever.nearest import load_faiss
 from art.retriever.shards import write_shard
 
 WIKIPEDIA = 21_015_324  # passages of psgs_w100

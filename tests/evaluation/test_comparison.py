@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from art import distributed
 from art.data.formats import Passage, Question
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
@@ -26,6 +27,7 @@ from art.retriever.embedding import embed_passages
 from art.retriever.encoders import Retriever
 from art.retriever.fusion import FusedSearch, Fusion
 from art.retriever.loading import create_retriever
+from art.retriever.searcher import IndexSearcher
 from art.teacher.cached import CachedTeacher
 from art.teacher.registry import load_teacher
 
@@ -70,7 +72,8 @@ def found_by(
 ) -> Evaluation:
     retriever, tokens = start["start"]
     index = embed_passages(retriever, tokens, folder, store=store, progress=False)
-    return evaluate(retriever, index, store, questions, ks=(1, 3, 5), depth=len(store))
+    searcher = IndexSearcher(index, retriever.device)
+    return evaluate(retriever, searcher, store, questions, ks=(1, 3, 5), depth=len(store))
 
 
 def test_scoring_only_what_the_start_answers_gives_the_metrics_of_scoring_everything(
@@ -134,6 +137,10 @@ class VectorIndex:
         scores = questions.astype(np.float64) @ self.vectors.T
         rows = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
         return np.take_along_axis(scores, rows, 1), rows
+
+    def search_for_all(self, ask, top_k: int) -> tuple[np.ndarray, np.ndarray]:
+        asked = [vectors for vectors in distributed.together(ask) if vectors is not None]
+        return self.search(np.concatenate(asked), top_k)
 
 
 def vectors_of(questions: list[Question]) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from thread_ranks import in_world
 
+from art import distributed
 from art.data.formats import Passage, Question, read_questions
 from art.data.passages import PassageStore
 from art.errors import ArtError
@@ -44,6 +45,10 @@ class PlainIndex:
         scores = questions.astype(np.float64) @ self.vectors.T
         rows = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
         return np.take_along_axis(scores, rows, 1), rows
+
+    def search_for_all(self, ask, top_k: int) -> tuple[np.ndarray, np.ndarray]:
+        asked = [vectors for vectors in distributed.together(ask) if vectors is not None]
+        return self.search(np.concatenate(asked), top_k)
 
 
 class PlainRetriever:

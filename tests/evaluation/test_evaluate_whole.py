@@ -13,6 +13,7 @@ from art.evaluation.evaluate import evaluate, evaluate_rows
 from art.evaluation.rerank import in_order, score_rows
 from art.retriever.embedding import embed_passages
 from art.retriever.loading import create_retriever
+from art.retriever.searcher import IndexSearcher
 from art.teacher.cached import CachedTeacher
 from art.teacher.registry import load_teacher
 from art.training.selection import primary_metric
@@ -33,7 +34,8 @@ def test_metrics_of_a_real_index_are_those_of_brute_force(
         Question(f"q{i}", f"where is the {text.split()[3]} {i} ?", (), frozenset({passage_id}))
         for i, (passage_id, _, text) in enumerate(corpus[:20])
     ]
-    result = evaluate(retriever, index, store, questions, ks=(1, 5, 20))
+    searcher = IndexSearcher(index, retriever.device)
+    result = evaluate(retriever, searcher, store, questions, ks=(1, 5, 20))
 
     vectors = retriever.embed_questions([question.text for question in questions])
     scores = vectors.astype(float) @ index.vectors(range(len(store))).astype(float).T

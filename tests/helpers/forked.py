@@ -147,16 +147,55 @@ def finish(
     return [one.ended() for one in started]
 
 
+def call(function: Callable[..., Any], *arguments: Any, world_size: int) -> list[Any]:
+    """Call a function in the processes of one job; return what each returned or raised, by rank.
+
+    Args:
+        function: picklable, as its arguments are: of a module that other processes find.
+        world_size: W.
+    """
+    started = []
+    for environment in environments(world_size):
+        ours, theirs = _context.Pipe(duplex=False)
+        child = _context.Process(target=_call, args=(theirs, environment, function, arguments))
+        child.start()
+        theirs.close()  # so that the end of the child is seen here
+        started.append((child, ours))
+    results = [ours.recv() for _, ours in started]
+    for child, _ in started:
+        child.join()
+    return results
+
+
+def _call(
+    pipe: Any, environment: dict[str, str], function: Callable[..., Any], arguments: Sequence[Any]
+) -> None:
+    from art import distributed
+
+    _prepare(environment)
+    distributed.start(cpu=True)
+    try:
+        result = function(*arguments)
+    except Exception as error:  # noqa: BLE001 (the test looks at it)
+        result = error
+    pipe.send(result)
+    distributed.stop()
+
+
+def _prepare(environment: dict[str, str]) -> None:
+    import torch
+
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+
+
 def _child(
     words: list[str], log: Path, environment: dict[str, str], before: list[Callable[[], None]]
 ) -> None:
-    import torch
-
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
-    os.environ.update(environment)
-    torch.set_num_threads(1)
+    _prepare(environment)
     for prepare in before:
         prepare()
     sys.exit(run(*words))

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from art.errors import ArtError
-from art.retriever.search import load_faiss
+from art.retriever.nearest import load_faiss
 
 
 def told_when_full(write: Callable[[], Any], limit: int) -> str:

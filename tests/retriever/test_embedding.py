@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from art import distributed
 from art.data.formats import Passage
@@ -36,6 +37,7 @@ class Sums:
     """A retriever whose vectors show what was in the batch: its first number is the row's own."""
 
     embedding_size = SIZE
+    device = torch.device("cpu")
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tracemalloc
 from importlib import metadata
 
 import faiss
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from art.errors import ArtError, MismatchError
+from art.retriever import blocks as blocking
+from art.retriever import nearest as nearby
 from art.retriever import search as searching
+from art.retriever.blocks import BlockLimits
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -36,22 +39,23 @@ def exact_ties(questions: np.ndarray, vectors: np.ndarray, top_k: int):
 
 
 @pytest.fixture
-def count_passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Records (questions, candidates) of every call of FAISS over the whole index."""
-    passes: list[tuple[int, int]] = []
-    propose = searching._find_candidates
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Records (which, questions) of every pass over the whole index."""
+    done: list[tuple[str, int]] = []
+    for name in ("best_candidates", "compare_all"):
+        original = getattr(searching, name)
 
-    def recording(shards, questions, num_candidates):
-        passes.append((len(questions), num_candidates))
-        return propose(shards, questions, num_candidates)
+        def recording(blocks, questions, *others, name=name, original=original):
+            done.append((name, len(questions)))
+            return original(blocks, questions, *others)
 
-    monkeypatch.setattr(searching, "_find_candidates", recording)
-    return passes
+        monkeypatch.setattr(searching, name, recording)
+    return done
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("shard_rows", [300, 1024, 5000])
-def test_result_is_the_float64_reference(tmp_path, dtype, shard_rows, count_passes, write_index):
+def test_result_is_the_float64_reference(tmp_path, dtype, shard_rows, passes, write_index):
     vectors, questions = normal(3000, 48), normal(40, 48, seed=1)
     index = write_index(tmp_path, vectors, shard_rows=shard_rows, dtype=dtype)
     scores, rows = index.search(questions, 20)
@@ -59,7 +63,7 @@ def test_result_is_the_float64_reference(tmp_path, dtype, shard_rows, count_pass
     assert scores.dtype == np.float64 and rows.dtype == np.int64
     assert (rows == expected_rows).all()
     np.testing.assert_allclose(scores, expected_scores, rtol=0, atol=1e-12)
-    assert count_passes == [(40, 52)]
+    assert passes == [("best_candidates", 40)]
 
 
 def test_result_is_that_of_faiss_flat(tmp_path, write_index):
@@ -74,14 +78,12 @@ def test_result_is_that_of_faiss_flat(tmp_path, write_index):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 31, 48, 768, 1025])
 def test_final_score_depends_on_nothing_but_the_two_vectors(size):
-    vectors, question = normal(200, size), normal(1, size, seed=1)[0]
+    vectors, question = torch.from_numpy(normal(200, size)), torch.from_numpy(normal(size, seed=1))
     together = searching.inner_products(vectors, question)
-    alone = [searching.inner_products(vectors[i : i + 1], question)[0] for i in range(200)]
-    paired = searching.inner_products(
-        vectors[::-1].astype(np.float64), np.repeat(question[None], 200, axis=0)
-    )[::-1]
-    assert (together == alone).all() and (together == paired).all()
-    exact = vectors.astype(np.longdouble) @ question.astype(np.longdouble)
+    alone = [searching.inner_products(vectors[i], question) for i in range(200)]
+    paired = searching.inner_products(vectors.flip(0).double(), question.expand(200, -1)).flip(0)
+    assert (together == torch.stack(alone)).all() and (together == paired).all()
+    exact = vectors.numpy().astype(np.longdouble) @ question.numpy().astype(np.longdouble)
     np.testing.assert_allclose(together, exact.astype(np.float64), rtol=0, atol=1e-11)
 
 
@@ -98,21 +100,21 @@ def test_candidates_and_the_comparison_of_every_row_give_the_same_bits(tmp_path,
     vectors, questions = normal(3000, 64), normal(5, 64, seed=1)
     index = write_index(tmp_path, vectors, shard_rows=1000, dtype="float16")
     scores, rows = index.search(questions, 15)
-    every_scores, every_rows = searching._compare_all(index._shards, questions, 15)
-    assert (scores == every_scores).all() and (rows == every_rows).all()
+    every = searching.compare_all(index.blocks(range(3)), questions, 15, np.full(5, -np.inf))
+    assert (scores == every.scores).all() and (rows == every.rows).all()
 
 
-def test_masses_of_exact_ties_are_ordered_by_row(tmp_path, count_passes, write_index):
+def test_masses_of_exact_ties_are_ordered_by_row(tmp_path, passes, write_index):
     # 4,000 rows, 27 distinct vectors of small whole numbers: float64 sums are exact.
     vectors = np.random.default_rng(0).integers(-1, 2, (4000, 3)).astype(np.float32)
     questions = np.random.default_rng(1).integers(-3, 4, (30, 3)).astype(np.float32)
     scores, rows = write_index(tmp_path, vectors, shard_rows=900).search(questions, 40)
     expected_scores, expected_rows = exact_ties(questions, vectors, 40)
     assert (rows == expected_rows).all() and (scores == expected_scores).all()
-    assert len(count_passes) > 1
+    assert [name for name, _ in passes] == ["best_candidates", "compare_all"]
 
 
-def test_near_ties_below_float32_are_told_apart(tmp_path, count_passes, write_index):
+def test_near_ties_below_float32_are_told_apart(tmp_path, write_index):
     # Rows differ by less than float32 can see in the score, which is near 1e4.
     base = np.zeros((3000, 16), dtype=np.float32)
     base[:, 0] = 100.0
@@ -125,8 +127,8 @@ def test_near_ties_below_float32_are_told_apart(tmp_path, count_passes, write_in
     assert (np.diff(scores, axis=1) < 0).all()
 
 
-def test_only_the_questions_that_are_not_settled_are_searched_again(
-    tmp_path, count_passes, write_index
+def test_only_the_questions_that_are_not_settled_are_compared_with_every_row(
+    tmp_path, passes, write_index
 ):
     vectors = normal(3000, 32)
     vectors[:500] = 10 * normal(1, 32, seed=2)  # 500 equal rows
@@ -135,19 +137,15 @@ def test_only_the_questions_that_are_not_settled_are_searched_again(
     side = (questions @ vectors[0]) > 0  # questions on whose side the equal rows lie
     _, rows = index.search(questions, 10)
     assert (rows == reference(questions, vectors, 10)[1]).all()
-    assert count_passes[0] == (7, 42)
-    assert count_passes[1:] == [(side.sum(), 10 + extra) for extra in (64, 128, 256, 512)]
+    assert passes == [("best_candidates", 7), ("compare_all", side.sum())]
     assert 0 < side.sum() < 7
 
 
-def test_growth_ends_in_the_comparison_of_every_row(
-    tmp_path, count_passes, monkeypatch, write_index
-):
-    monkeypatch.setattr(searching, "_LAST_EXTRA", 64)
+def test_two_passes_are_all_that_passages_alike_cost(tmp_path, passes, write_index):
     vectors = np.ones((2000, 8), dtype=np.float32)
     scores, rows = write_index(tmp_path, vectors, shard_rows=512).search(vectors[:2], 5)
     assert (rows == np.arange(5)).all() and (scores == 8.0).all()
-    assert count_passes == [(2, 37), (2, 69)]
+    assert passes == [("best_candidates", 2), ("compare_all", 2)]
 
 
 def test_memory_limits_change_nothing(tmp_path, monkeypatch, write_index):
@@ -156,26 +154,23 @@ def test_memory_limits_change_nothing(tmp_path, monkeypatch, write_index):
     index = write_index(tmp_path, vectors, shard_rows=700, dtype="float16")
     expected = index.search(questions, 30)
     monkeypatch.setattr(searching, "_CANDIDATES_AT_ONCE", 200)
-    monkeypatch.setattr(searching, "_NUMBERS_AT_ONCE", 500)
-    monkeypatch.setattr(searching, "_CONVERTED_ROWS", 90)
+    monkeypatch.setitem(blocking._LIMITS, "cpu", BlockLimits(rows=90, numbers=500))
     found = index.search(questions, 30)
     assert (found[0] == expected[0]).all() and (found[1] == expected[1]).all()
 
 
-def test_scores_worse_than_float32_promises_are_not_believed(tmp_path, monkeypatch, write_index):
+def test_scores_worse_than_float32_promises_are_not_believed(
+    tmp_path, monkeypatch, passes, write_index
+):
     vectors, questions = normal(1000, 32), normal(4, 32, seed=1)
-    nearest = searching._nearest
 
-    def coarse(questions, vectors, num_nearest):  # as tensor cores would
-        return nearest(
-            questions.astype(np.float16).astype(np.float32),
-            vectors.astype(np.float16).astype(np.float32),
-            num_nearest,
-        )
+    def coarse(questions, block, count):  # as tensor cores would
+        return nearby.nearest(questions.half().float(), block.half().float(), count)
 
-    monkeypatch.setattr(searching, "_nearest", coarse)
+    monkeypatch.setattr(searching, "nearest", coarse)
     index = write_index(tmp_path, vectors, shard_rows=400)
     assert (index.search(questions, 10)[1] == reference(questions, vectors, 10)[1]).all()
+    assert passes == [("best_candidates", 4), ("compare_all", 4)]
 
 
 @pytest.mark.parametrize("num_rows", [1, 5, 41, 43])
@@ -220,27 +215,34 @@ def test_any_small_index_is_searched_exactly(
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.sampled_from([3, 64, 700]), scale=st.integers(-22, 15))
-def test_faiss_stays_within_the_error_bound(seed, size, scale):
+def test_what_finds_the_nearest_stays_within_the_error_bound(seed, size, scale):
     rng = np.random.default_rng(seed)
-    vectors = (rng.standard_normal((50, size)) * 10.0**scale).astype(np.float32)
+    vectors = torch.from_numpy((rng.standard_normal((50, size)) * 10.0**scale).astype(np.float32))
     questions = rng.standard_normal((30, size)).astype(np.float32)
-    found, rows = searching._nearest(questions, vectors, 50)
-    exact = np.stack([searching.inner_products(vectors[r], questions[i])
-                      for i, r in enumerate(rows)])  # fmt: skip
-    largest = float(np.linalg.norm(vectors.astype(np.float64), axis=1).max())
-    bounds = searching._error_bounds(questions, largest)
-    assert (np.abs(found - exact) <= bounds[:, None]).all()
+    asked = torch.from_numpy(questions)
+    largest = float(vectors.double().norm(dim=1).max())
+    bounds = searching.error_bounds(questions, largest)
+    for find in (nearby._by_faiss, nearby._by_product):
+        found, rows = find(asked, vectors, 50)
+        exact = searching.inner_products(vectors[rows], asked[:, None])
+        assert ((found - exact).abs().numpy() <= bounds[:, None]).all()
+
+
+def test_faiss_and_a_product_find_the_same_nearest_rows():
+    questions, vectors = torch.from_numpy(normal(9, 32)), torch.from_numpy(normal(500, 32, seed=1))
+    scores, rows = nearby._by_faiss(questions, vectors, 20)
+    other_scores, other_rows = nearby._by_product(questions, vectors, 20)
+    assert (rows == other_rows).all()
+    torch.testing.assert_close(scores, other_scores, rtol=0, atol=1e-4)
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_float32_shards_are_searched_without_a_copy(tmp_path, write_index):
-    index = write_index(tmp_path, normal(50_000, 64), shard_rows=25_000)  # 12.8 MB
-    questions = normal(2, 64, seed=1)
-    index.search(questions, 5)
-    tracemalloc.start()
-    index.search(questions, 5)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 1 << 20
+    index = write_index(tmp_path, normal(1000, 16), shard_rows=600)
+    parts = list(index.blocks(range(2)).widened(torch.float32, 7))
+    assert [(first, len(part)) for first, part in parts] == [(0, 600), (600, 400)]
+    for shard, (_, part) in enumerate(parts):
+        assert part.data_ptr() == index._shards.matrix(shard).ctypes.data
 
 
 def test_vectors_returns_rows_in_the_order_asked_for(tmp_path, write_index):
@@ -276,17 +278,17 @@ def test_faiss_missing_or_twice_is_one_clear_line(monkeypatch):
     monkeypatch.setattr(metadata, "version", version)
     monkeypatch.setitem(sys.modules, "faiss", None)  # importing it raises ImportError
     extras = r'pip install "art-retriever\[cpu\]".*pip install "art-retriever\[gpu\]"'
-    searching.load_faiss.cache_clear()
+    nearby.load_faiss.cache_clear()
     try:
         with pytest.raises(ArtError, match=extras):
-            searching.load_faiss()
+            nearby.load_faiss()
         installed |= {"faiss-cpu", "faiss-gpu"}
         with pytest.raises(
             ArtError, match=r"faiss-cpu and faiss-gpu are both installed.*" + extras
         ):
-            searching.load_faiss()
+            nearby.load_faiss()
     finally:
-        searching.load_faiss.cache_clear()
+        nearby.load_faiss.cache_clear()
 
 
 def test_importing_the_index_loads_neither_faiss_nor_torch():

@@ -138,19 +138,18 @@ def test_a_damaged_index_is_embedded_again_from_the_weights_that_built_it(
         assert_ends_like(tmp_path / "run", finished)
 
 
-def test_an_index_about_to_be_refreshed_is_not_embedded_again(
+def test_an_index_about_to_be_refreshed_is_needed_no_more(
     settings, finished, tmp_path, capsys
 ) -> None:
     config = configure(settings, tmp_path)
     kill(config, 2, owner=loop.Trainer, name="refresh")  # those of steps 0 and 2
-    spoil(tmp_path / "index" / "step-00000002" / "shard-00000.bin", "flipped")
+    shutil.rmtree(tmp_path / "index" / "step-00000002")
     capsys.readouterr()
     train(config)
-    (note,) = notes(capsys)
-    assert "shard-00000.bin" in note and "about to be replaced" in note
-    assert_ends_like(tmp_path, finished, same_records=False)  # the share that changed is unknown
+    assert not notes(capsys)
+    assert_ends_like(tmp_path, finished)  # the share of passages that changed included
     changed = [record.get("top_k_changed") for record in records(tmp_path)]
-    assert sum(one is not None for one in changed) == 2
+    assert sum(one is not None for one in changed) == 3
 
 
 SPARSE = {"refresh_steps": 4, "evaluate_steps": 4, "save_steps": 1, "max_steps": 5}

@@ -93,7 +93,7 @@ def art_step(
     batch = [[questions[i] for i in micro.questions] for micro in micro_batches]
 
     # 1. Retrieve with the current question tower (without dropout) from the last index.
-    with timer("retrieve"), distributed.fail_together():
+    with timer("retrieve"):
         rows = candidates(batch)  # [n, K]
 
     # 2. Score: how likely is the question given each passage, by the frozen language model?
@@ -306,7 +306,8 @@ class ArtLearner(Learner):
         if not self._method.searches_index:
             assert self._bm25 is not None
             return self._bm25
-        dense = from_retriever(self._parts.retriever, self._corpus.searched(), self._method.depth)
+        searcher = self._corpus.searched()
+        dense = from_retriever(self._parts.retriever, searcher, self._method.depth)
         dense = self._spread(dense, self._num_retrieved)
         return dense if self._bm25 is None else from_both(dense, self._bm25)
 
