@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from art.data.passages import PassageStore
     from art.retriever.bm25 import BM25
     from art.retriever.encoders import Retriever
-    from art.retriever.index import Index
+    from art.retriever.searcher import IndexSearcher
 
-# Texts of n questions and K → scores and rows, [n, K] each, best first; row -1 behind the last.
+# Texts of this process's n questions and K → scores and rows, [n, K] each, best first; row -1
+# behind the last. Every process calls it, also without a question.
 Search = Callable[[list[str], int], tuple[NDArray[Any], NDArray[np.int64]]]
 
 _QUESTIONS_AT_ONCE = 256
@@ -113,16 +114,19 @@ class Mined:
         return notes
 
 
-def retriever_search(retriever: Retriever, index: Index) -> Search:
+def retriever_search(retriever: Retriever, searcher: IndexSearcher) -> Search:
     """Return the search of an index by the retriever that made it."""
-    return lambda texts, top_k: index.search(retriever.embed_questions(texts), top_k)
+    return lambda texts, top_k: searcher.search(
+        lambda: retriever.embed_questions(texts) if texts else None, top_k
+    )
 
 
 def bm25_search(bm25: BM25) -> Search:
     """Return BM25's search, without the passages that share no word with the question."""
 
     def search(texts: list[str], top_k: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        scores, rows = bm25.search(texts, top_k)
+        with distributed.fail_together():
+            scores, rows = bm25.search(texts, top_k)
         return scores, np.where(scores > 0, rows, -1)
 
     return search
@@ -171,9 +175,7 @@ def mine(
         )
         at_once = _QUESTIONS_AT_ONCE * distributed.world_size()
         for start in range(0, total, at_once):
-            with distributed.fail_together():
-                part = _mine_own(search, labels, start, choice)
-            parts = distributed.gather_objects(part)
+            parts = _mine_together(search, labels, start, choice)
             with distributed.fail_together():
                 for lines, counts in parts:
                     mined.add(counts)
@@ -196,22 +198,25 @@ def check_output(path: str | Path) -> None:
 _Hits = dict[int, float]  # row → score, best first
 
 
-def _mine_own(
+def _mine_together(
     search: Search, labels: _Positives, start: int, choice: NegativeChoice
-) -> tuple[list[bytes], Mined]:
-    """Return the lines of this process's questions behind `start`, and what they hold."""
+) -> list[tuple[list[bytes], Mined]]:
+    """Return the lines of each process's questions behind `start`, and what they hold, by rank."""
     size = _QUESTIONS_AT_ONCE  # of a process, so that nothing depends on how many there are
     own = range(len(labels.questions))[start + size * distributed.rank() :][:size]
-    lines, mined = [], Mined()
-    if own:
-        scores, rows = search([labels.questions[position].text for position in own], choice.depth)
-        for position, its_scores, its_rows in zip(own, scores, rows, strict=True):
+    found = search([labels.questions[position].text for position in own], choice.depth)
+
+    def lines_of_mine() -> tuple[list[bytes], Mined]:
+        lines, mined = [], Mined()
+        for position, its_scores, its_rows in zip(own, *found, strict=True):
             there = its_rows >= 0
             hits = dict(zip(its_rows[there].tolist(), its_scores[there].tolist(), strict=True))
             line = _example(labels, position, hits, choice, mined)
             if line is not None:
                 lines.append(json.dumps(line, ensure_ascii=False).encode() + b"\n")
-    return lines, mined
+        return lines, mined
+
+    return distributed.together(lines_of_mine)
 
 
 class _Positives:

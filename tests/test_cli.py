@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,11 @@ from command import run
 from thread_ranks import in_world
 from tiny_teachers import make_reranker
 
+from art import distributed
 from art.cli import fusing
 from art.data.formats import read_run
+from art.evaluation import sharing
+from art.retriever.fusion import Fusion
 
 
 @pytest.fixture(scope="module")
@@ -308,19 +312,38 @@ def test_complaints_are_one_line_with_status_1(words, complaint, capsys, monkeyp
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_several_processes_find_what_one_finds(size, monkeypatch) -> None:
+@pytest.mark.parametrize("fusion", [None, Fusion("ranks")])
+def test_several_processes_find_what_one_finds(size, fusion, monkeypatch) -> None:
     class Asking:
         def embed_questions(self, texts: list[str]) -> np.ndarray:
             return np.array([[len(text), len(texts)] for text in texts])  # depends on its block
 
-    def find(texts: list[str], vectors: np.ndarray, top_k: int):
-        assert [len(text) for text in texts] == vectors[:, 0].tolist()
-        return vectors[:, 1:] * np.ones(top_k), vectors[:, :1] + np.arange(top_k)
+    class Searcher:
+        index = range(40)
 
-    monkeypatch.setattr(fusing, "_EMBED_BLOCK", 2)
+        def search_for_all(self, ask: Any, top_k: int):
+            asked = distributed.together(ask)
+            vectors = np.concatenate([one for one in asked if one is not None])
+            return vectors[:, 1:] * np.ones(top_k), vectors[:, :1] + np.arange(top_k)
+
+    class Words:
+        def search(self, texts: list[str], top_k: int):
+            rows = np.array([[len(text), 30] for text in texts], int).reshape(-1, 2)
+            return np.ones(rows.shape), rows
+
+        def most(self, texts: list[str]):
+            return np.ones(len(texts))
+
+    monkeypatch.setattr(sharing, "_EMBED_BLOCK", 2)
     texts = ["a" * length for length in (5, 3, 8, 1, 9)]
-    for scores, rows in in_world(
-        size, lambda: fusing.found_together(find, Asking(), texts, 2), monkeypatch
-    ):
-        assert rows.tolist() == [[len(text), len(text) + 1] for text in texts]
-        assert scores[:, 0].tolist() == [2, 2, 2, 2, 1]
+
+    def find():
+        return fusing.found_together(Searcher(), Words(), fusion, Asking(), texts, 2)
+
+    for scores, rows in in_world(size, find, monkeypatch):
+        second = [len(text) + 1 if fusion is None else 30 for text in texts]
+        assert rows.tolist() == [
+            [len(text), other] for text, other in zip(texts, second, strict=True)
+        ]
+        if fusion is None:
+            assert scores[:, 0].tolist() == [2, 2, 2, 2, 1]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from art.retriever.encoders import Retriever
     from art.retriever.fusion import Found, Fusion
     from art.retriever.index import Index
+    from art.retriever.searcher import IndexSearcher
 
     # Texts of Q questions, their vectors [Q, D] and K → scores and rows, [Q, K] each
     Find = Callable[[list[str], NDArray[np.float32], int], Found]
@@ -36,7 +37,6 @@ FusedWeight = Annotated[
 ]
 
 # Fixed, so that a question's vector does not depend on the number of processes.
-_EMBED_BLOCK = 256
 
 # What tells a person most, of labels and of judgements, in this order
 _TESTED = ("top_5", "ndcg@10")
@@ -96,12 +96,19 @@ def finder(
 
 
 def found_together(
-    find: Find, asking: Retriever | NDArray[np.float32], texts: list[str], top_k: int
+    searcher: IndexSearcher,
+    words: BM25 | None,
+    fusion: Fusion | None,
+    asking: Retriever | NDArray[np.float32],
+    texts: list[str],
+    top_k: int,
 ) -> Found:
-    """Find passages for questions, each process for its share of them; all processes return all.
+    """Find passages for questions; every process must call it, and gets what all found.
 
     Args:
-        find: from `finder`.
+        searcher: of the index.
+        words: BM25 of the same passages; None without a fusion.
+        fusion: how both are fused; None for the index alone.
         asking: embeds the questions, or their vectors, [Q, D].
         texts: Q questions.
         top_k: K.
@@ -109,25 +116,17 @@ def found_together(
     import numpy as np
 
     from art import distributed
-    from art.evaluation.sharing import my_share
+    from art.evaluation.sharing import my_share, my_vectors
+    from art.retriever.fusion import DEPTH
 
-    starts = range(0, len(texts), _EMBED_BLOCK)
-    own = starts[my_share(len(starts))]
-    parts = []
-    with distributed.fail_together():
-        if own:
-            share = slice(own.start, own.stop)
-            vectors = (
-                asking[share]
-                if isinstance(asking, np.ndarray)
-                else np.concatenate(
-                    [asking.embed_questions(texts[start : start + _EMBED_BLOCK]) for start in own]
-                )
-            )
-            parts.append(find(texts[share], vectors, top_k))
-    gathered = [part for its_parts in distributed.gather_objects(parts) for part in its_parts]
-    scores, rows = (np.concatenate(both) for both in zip(*gathered, strict=True))
-    return scores, rows
+    depth = top_k if fusion is None else max(top_k, DEPTH)
+    found = searcher.search_for_all(lambda: my_vectors(asking, texts), depth)
+    if fusion is None or words is None:
+        return found
+    own = texts[my_share(len(texts))]
+    parts = distributed.together(lambda: (*words.search(own, depth), words.most(own)))
+    scores, rows, most = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return fusion(found, (scores, rows), min(top_k, len(searcher.index)), most=most)
 
 
 def shown_and_kept(results: Mapping[str, Evaluation], fusion: Fusion) -> tuple[str, dict[str, Any]]:

@@ -103,6 +103,7 @@ def _searched(
     from art.data.passages import PassageStore
     from art.mining import bm25_search, retriever_search
     from art.retriever.bm25 import BM25
+    from art.retriever.searcher import IndexSearcher
 
     if language is not None and not bm25:
         raise ArtError("--language is of BM25's words", hint="give it with --bm25")
@@ -111,7 +112,7 @@ def _searched(
             RetrieverChoice(retriever, settings), index, passages, skip_bad_rows, device
         )
         say_what_is_cut(model, [question.text for question in asked])
-        return retriever_search(model, opened), store
+        return retriever_search(model, IndexSearcher(opened, device)), store
     if not (bm25 and passages) or retriever is not None or index is not None or settings:
         raise ArtError(
             "nothing to search, or two things",

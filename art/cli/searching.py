@@ -41,7 +41,7 @@ from art.cli.vectors import QuestionVectors, RetrieverChoice, VectorFiles, Vecto
 from art.errors import ArtError, notify
 
 if TYPE_CHECKING:
-    from art.cli.fusing import Find
+    from art.retriever.bm25 import BM25
     from art.retriever.encoders import Retriever
     from art.retriever.fusion import Fusion
 
@@ -158,6 +158,7 @@ def search(
     from art.data.formats import read_questions, run_format
     from art.evaluation.runs import check_run_ids, write_run
     from art.retriever.fusion import Fusion
+    from art.retriever.searcher import IndexSearcher
 
     source = source_of(retriever, settings, question_vectors, ids)
     fusion = Fusion.chosen(fused, fused_weight)
@@ -180,13 +181,14 @@ def search(
         asking, opened, store = open_any(source, len(asked), index, passages, skip_bad_rows, device)
         texts = [question.text for question in asked]
 
-        def open_search() -> Find:
+        def open_words() -> BM25 | None:
             check_run_ids(output, (), filter(None, [store.spaced_id()]))
-            return finder(opened, store, fusion, language=language, questions=texts)
+            return words_of(store, language=language, questions=texts) if fusion else None
 
-        find = distributed.first_on_each_machine(open_search)
+        words = distributed.first_on_each_machine(open_words)
         say_what_is_cut(asking, texts)
-        scores, rows = found_together(find, asking, texts, top_k or 100)
+        searcher = IndexSearcher(opened, device)
+        scores, rows = found_together(searcher, words, fusion, asking, texts, top_k or 100)
         with distributed.fail_together():
             if distributed.is_main():
                 write_run(output, asked, rows, scores, store)

@@ -35,7 +35,7 @@ from art.evaluation.metrics.evidence import (
 from art.evaluation.metrics.judged import depth_of
 from art.evaluation.rerank import score_rows
 from art.evaluation.self_hits import self_hits, self_hits_note, without_self_hits
-from art.evaluation.sharing import my_share
+from art.evaluation.sharing import my_vectors
 from art.evaluation.statistics import wilson
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from art.teacher.cached import CachedTeacher
 
 DEFAULT_KS = (1, 5, 20, 50, 100)
-_EMBED_BLOCK = 256  # fixed, so that a question's vector does not depend on the number of processes
 
 
 @dataclass(frozen=True)
@@ -147,8 +146,10 @@ def evaluate(
     criteria = _Criteria(store, qrels, ks, teacher, regex_answers, drop_self_hits, judged, agreed)
     chosen = criteria.choose(questions)
     wanted = max(*ks, depth, depth_of(judged) if qrels else 1) + drop_self_hits
+    texts = [question.text for question in chosen.questions]
+    asking = retriever[chosen.positions] if isinstance(retriever, np.ndarray) else retriever
     scores, rows = searcher.search_for_all(
-        lambda: _vectors_of_my_share(retriever, chosen), min(wanted, len(store))
+        lambda: my_vectors(asking, texts), min(wanted, len(store))
     )
     return criteria(chosen, rows, scores)
 
@@ -190,21 +191,6 @@ def evaluate_rows(
     criteria = _Criteria(store, qrels, ks, teacher, regex_answers, drop_self_hits, judged)
     chosen = criteria.choose(questions)
     return criteria(chosen, rows[chosen.positions], scores[chosen.positions], whole=whole)
-
-
-def _vectors_of_my_share(
-    retriever: Retriever | NDArray[np.float32], chosen: Chosen
-) -> NDArray[np.float32] | None:
-    """Return the vectors of the questions that this process asks, [q, D]; None without any."""
-    if isinstance(retriever, np.ndarray):
-        return retriever[chosen.positions][my_share(len(chosen.positions))]
-    texts = [question.text for question in chosen.questions]
-    starts = range(0, len(texts), _EMBED_BLOCK)
-    mine = [
-        retriever.embed_questions(texts[start : start + _EMBED_BLOCK])
-        for start in starts[my_share(len(starts))]
-    ]
-    return np.concatenate(mine) if mine else None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from art import distributed
 from art.data.formats import Passage, Question, read_questions
 from art.data.passages import PassageStore
 from art.errors import ArtError
-from art.evaluation import evaluate as module
+from art.evaluation import sharing
 from art.evaluation.comparison import compare_fused
 from art.evaluation.evaluate import Evaluation, evaluate, evaluate_rows
 from art.evaluation.rerank import in_order, score_rows
@@ -312,7 +312,7 @@ def test_the_search_is_as_deep_as_the_metrics_need(store: PassageStore):
 @pytest.mark.parametrize("size", [2, 3, 7])
 @pytest.mark.parametrize("labelled", [True, False])
 def test_several_processes_give_what_one_gives(size, labelled, store, monkeypatch):
-    monkeypatch.setattr(module, "_EMBED_BLOCK", 2)
+    monkeypatch.setattr(sharing, "_EMBED_BLOCK", 2)
     questions = (
         questions_of_every_kind(8) if labelled else [Question("a", "why"), Question("b", "")]
     )
