@@ -92,6 +92,46 @@ def test_the_stages_of_the_shipped_chain_are_the_three_methods() -> None:
     assert [stage.config.training.method for stage in stages] == ["warmup", "art", "dpr"]
 
 
+def test_a_file_is_laid_over_its_bases_and_each_setting_says_which_file_it_is_from(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "nq").mkdir()
+    common = {**MINIMAL, "training": {"top_k": 8, "epochs": 3, "seed": 5}}
+    write(tmp_path / "base" / "common.yaml", common)
+    write(tmp_path / "base" / "small.yaml", {"training": {"top_k": 4, "epochs": 2}})
+    own = {"base": ["../base/common.yaml", "../base/small.yaml"], "training": {"epochs": 1}}
+    (stage,) = read_stages(write(tmp_path / "nq" / "c.yaml", own), ["--training.log_steps=7"])
+    training = stage.config.training
+    assert (training.epochs, training.top_k, training.seed, training.log_steps) == (1, 4, 5, 7)
+    assert {
+        dotted: stage.origins[f"training.{dotted}"] for dotted in ("epochs", "top_k", "seed")
+    } == {
+        "epochs": str(tmp_path / "nq" / "c.yaml"),
+        "top_k": str(tmp_path / "base" / "small.yaml"),
+        "seed": str(tmp_path / "base" / "common.yaml"),
+    }
+    assert "base" not in stage.config.to_yaml()
+    assert read_config(write(tmp_path / "run.yaml", stage.config.to_yaml())) == stage.config
+
+
+@pytest.mark.parametrize(
+    ("base", "below", "complaint"),
+    [
+        ("below.yaml", {"base": "c.yaml"}, "below.yaml: a base has no 'base' of its own"),
+        ("below.yaml", {"stages": []}, "below.yaml: a base has no 'stages' of its own"),
+        ("elsewhere.yaml", {}, "elsewhere.yaml: no such config file"),
+        ({"a": 1}, {}, "c.yaml: base: not a path"),
+        ("below.yaml", {"training": {"epoch": 1}}, "below.yaml: training.epoch: no such setting"),
+    ],
+)
+def test_what_cannot_be_a_base_is_one_line_that_names_the_file(
+    base, below, complaint, tmp_path: Path
+) -> None:
+    write(tmp_path / "below.yaml", below)
+    assert complaint in faults(write(tmp_path / "c.yaml", {"base": base, **MINIMAL}))
+
+
 @pytest.mark.parametrize(
     ("sections", "overrides", "named"),
     [
