@@ -1,18 +1,19 @@
 """The command line. Whatever is heavy is imported inside the command that needs it.
 
-common     options that several commands share, and the processes of a job
-screen     what is printed, in any encoding and to anybody
-training   train, init
-vectors    vectors made elsewhere, for search and evaluate
-opening    a retriever, its index and its passages, opened together
-searching  embed, search, evaluate
-comparing  compare, and evaluate for a result file
-mining     mine
-fusing     BM25 beside the retriever, for search and evaluate
-scoring    score, diagnose
-reporting  report
-exporting  export
-importing  import
+common      options that several commands share, and the processes of a job
+screen      what is printed, in any encoding and to anybody
+training    train, init
+vectors     vectors made elsewhere, for search and evaluate
+opening     a retriever, its index and its passages, opened together
+searching   embed, search, evaluate
+comparing   compare, and evaluate for a result file
+benchmarks  named benchmarks, for evaluate
+mining      mine
+fusing      BM25 beside the retriever, for search and evaluate
+scoring     score, diagnose
+reporting   report
+exporting   export
+importing   import
 """
 
 from __future__ import annotations
