@@ -8,6 +8,7 @@ opening     a retriever, its index and its passages, opened together
 searching   embed, search, evaluate
 comparing   compare, and evaluate for a result file
 benchmarks  named benchmarks, for evaluate
+fetching    fetch
 mining      mine
 fusing      BM25 beside the retriever, for search and evaluate
 scoring     score, diagnose
@@ -28,6 +29,7 @@ from art.cli import screen
 from art.cli.common import SkipBadRows, read_rows
 from art.cli.comparing import compare
 from art.cli.exporting import WithTargets, export
+from art.cli.fetching import fetch
 from art.cli.importing import import_checkpoint
 from art.cli.mining import mine
 from art.cli.reporting import report
@@ -119,6 +121,7 @@ app.command(
     }
 )(train)
 app.command()(init)
+app.command()(fetch)
 app.command()(embed)
 app.command()(search)
 app.command()(evaluate)
