@@ -89,6 +89,8 @@ def test_shipped_files_were_found() -> None:
 @pytest.mark.parametrize("path", PUBLISHED, ids=named)
 def test_published_settings_say_what_they_are_held_against_and_where_they_go(path: Path) -> None:
     assert "\n# Held against: " in path.read_text()
+    name = path.relative_to(ROOT / "configs")
+    assert f"| [`{name}`]({name}) | " in (ROOT / "configs" / "plans.md").read_text()
     (stage,) = read_stages(path)
     assert stage.config.output.folder == f"runs/{named(path)}"
 
