@@ -104,7 +104,15 @@ DATA_SETS: Registry[DataSet] = Registry("data set")
 BENCHMARKS: Registry[Benchmark] = Registry("benchmark")
 
 
-def _read(path: Path) -> None:
+def add_stated(path: Path) -> None:
+    """Add the data sets and benchmarks that a file states.
+
+    Args:
+        path: YAML, with the lists `datasets` and `benchmarks`.
+
+    Raises:
+        CorruptionError: an entry lacks something or has something unknown.
+    """
     document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     for one in document.get("datasets", ()):
         DATA_SETS.add(DataSet.of(one, where=path))
@@ -113,4 +121,4 @@ def _read(path: Path) -> None:
 
 
 for _path in sorted(_FOLDER.glob("*.yaml")):
-    _read(_path)
+    add_stated(_path)
