@@ -194,6 +194,47 @@ def test_evaluate_prints_and_writes_metrics(files, retriever, index, tmp_path, c
     assert {"top_1", "top_20", "ndcg@10", "mrr@10"} <= set(metrics)
 
 
+def test_a_named_benchmark_shows_the_published_figures_and_finds_its_own_files(
+    files, retriever, index, tmp_path, capsys
+) -> None:
+    fetched = tmp_path / "data" / "beir" / "scifact"
+    words = ["evaluate", "--retriever", retriever, "--index", index, "--cpu"]
+    named = ["--benchmark", "beir:scifact", "--data", tmp_path / "data"]
+    assert run(*words, *named) == 1
+    assert f"art fetch beir:scifact --output {tmp_path / 'data'}" in capsys.readouterr().err
+    (fetched / "qrels").mkdir(parents=True)
+    (fetched / "queries.jsonl").write_text((files / "questions.jsonl").read_text())
+    (fetched / "qrels" / "test.tsv").write_text((files / "qrels.tsv").read_text())
+    results = tmp_path / "results"
+    assert run(*words, *named, "--output", results / "scifact.json") == 0
+    said = capsys.readouterr().out
+    assert "beir:scifact: SciFact, test" in said and "Thakur et al. 2021" in said
+    assert "note: 5 questions; the benchmark has 300: not the published task" in said
+    kept = json.loads((results / "scifact.json").read_text())["benchmark"]
+    (art,) = (one for one in kept["published"] if one["system"].startswith("ART"))
+    assert art["values"] == {"ndcg@10": 55.2, "recall@100": 88.0}
+    assert art["ours_is"]["recall@100"] == "above"
+    assert run("evaluate", "--benchmark", "beir", "--results", results) == 0
+    assert "note: 1 of 15 sets, not the published mean" in capsys.readouterr().out
+    assert run("evaluate", "--benchmark", "beir", "--index", index) == 1
+    assert "--benchmark beir --results FOLDER" in capsys.readouterr().err
+
+
+def test_a_result_file_of_any_program_is_held_against_what_was_published(
+    files, tmp_path, capsys
+) -> None:
+    lines = (f"q{i} Q0 p{j} {j + 1} {-j} x\n" for i in range(5) for j in range(10))
+    (tmp_path / "run.trec").write_text("".join(lines))
+    words = ["evaluate", "--run", tmp_path / "run.trec", "--qrels", files / "qrels.tsv"]
+    words += ["--questions", files / "questions.jsonl", "--output", tmp_path / "m.json"]
+    assert run(*words, "--benchmark", "beir:trec-covid") == 0
+    said = capsys.readouterr().out
+    assert "beir:trec-covid: TREC-COVID, test" in said
+    assert "capped recall@100 was not computed: the ranking is not that deep" in said
+    kept = json.loads((tmp_path / "m.json").read_text())["benchmark"]
+    assert [one["metric"] for one in kept["measured"]] == ["ndcg@10"]
+
+
 def test_a_retrievers_settings_are_taken_and_said(files, tiny_bert, tmp_path, capsys) -> None:
     given = ["--pooling", "mean", "--normalize", "--question-prefix", "ask: ", "--cpu"]
     given += ["--passage-prefix", "read: ", "--question-length", 32, "--passage-length", 48]

@@ -9,11 +9,18 @@ import yaml
 
 from art.config import Config, commented_yaml, differences, fields
 from art.errors import ConfigError, ConfigFaults
+from art.planning.shapes import published_tower
+from art.teacher.shapes import published_language_model
 from art.training.plan import describe, plan_run
 from art.training.settings import check_config, read_config, read_stages
 
 ROOT = Path(__file__).parent.parent
-SHIPPED = sorted(ROOT.glob("configs/**/*.yaml")) + sorted(ROOT.glob("art/**/*.yaml"))
+SHIPPED = [
+    path
+    for path in sorted([*ROOT.glob("configs/**/*.yaml"), *ROOT.glob("art/demo/*.yaml")])
+    if path.parent.name != "base"  # what others are laid over
+]
+PUBLISHED = [path for path in SHIPPED if path.parent.parent.name == "configs"]
 MINIMAL = {
     "data": {"passages": "p.tsv", "questions": "q.txt"},
     "retriever": {"model": "m"},
@@ -22,6 +29,10 @@ MINIMAL = {
 }
 
 ANSWERS, RERANKER = ["--teacher.kind=answer-likelihood"], ["--teacher.kind=cross-encoder"]
+
+
+def named(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
 
 
 def write(path: Path, text: str | dict) -> Path:
@@ -40,7 +51,7 @@ def file(tmp_path: Path) -> Path:
     return write(tmp_path / "c.yaml", MINIMAL)
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", SHIPPED, ids=named)
 def test_every_shipped_file_is_valid_and_can_be_planned(path: Path) -> None:
     for stage in read_stages(path):
         config = stage.config
@@ -51,33 +62,102 @@ def test_every_shipped_file_is_valid_and_can_be_planned(path: Path) -> None:
         assert f"{schedule.num_steps:,} steps of {config.training.questions_per_step}" in said
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", SHIPPED, ids=named)
 def test_shipped_files_say_how_many_towers_their_figures_are_of(path: Path) -> None:
     for stage in read_stages(path):
         assert stage.config.retriever.tied is (path.stem == "demo")
 
 
 def test_shipped_files_were_found() -> None:
-    names = {"demo", "demo-words", "covidqa-cpu", "art-nq-t0-3b", "dpr-nq", "warmup-art-dpr"}
-    assert names <= {path.stem for path in SHIPPED}
+    names = {
+        "demo/demo",
+        "configs/demo",
+        "configs/demo-words",
+        "configs/covidqa-cpu",
+        "configs/warmup-art-dpr",
+    }
+    asked = ("nq", "triviaqa", "squad", "webq", "multi", "nq-full", "msmarco", "msmarco-nq-full")
+    names |= {f"{one}/art-{teacher}" for one in asked for teacher in ("t0-3b", "t5-xxl-lm-adapt")}
+    names |= {f"{one}/art-large-t0-3b" for one in ("nq", "triviaqa")}
+    names |= {f"nq/art-t0-3b-from-{start}" for start in ("mss", "ict")}
+    names |= {f"nq/art-t0-3b-k{k}" for k in (4, 8, 16, 64, 128)}
+    names |= {f"{one}/mss-dpr" for one in ("nq", "triviaqa", "webq")}
+    names |= {f"{one}/dpr" for one in ("nq", "triviaqa", "squad", "webq", "trec")}
+    assert names == {named(path) for path in SHIPPED}
 
 
-def test_the_published_settings_are_the_papers() -> None:
-    config = read_config(ROOT / "configs" / "art-nq-t0-3b.yaml")
+@pytest.mark.parametrize("path", PUBLISHED, ids=named)
+def test_published_settings_say_what_they_are_held_against_and_where_they_go(path: Path) -> None:
+    assert "\n# Held against: " in path.read_text()
+    name = path.relative_to(ROOT / "configs")
+    assert f"| [`{name}`]({name}) | " in (ROOT / "configs" / "plans.md").read_text()
+    (stage,) = read_stages(path)
+    assert stage.config.output.folder == f"runs/{named(path)}"
+
+
+@pytest.mark.parametrize(
+    "path", [*PUBLISHED, *ROOT.glob("configs/base/*.yaml")], ids=lambda path: named(path)
+)
+def test_every_published_value_says_where_it_is_from(path: Path) -> None:
+    section, silent = "", []
+    for line in path.read_text().splitlines():
+        value, _, source = line.partition("#")
+        if value.strip() and not value.startswith(" "):
+            section = value.partition(":")[0]
+        elif value.strip() and section in ("retriever", "index", "teacher", "training"):
+            silent += [line] * (not source.strip().startswith(("paper", "release", "ours")))
+    assert silent == []
+
+
+def test_every_base_is_used_and_its_models_have_sizes_that_plans_know() -> None:
+    bases, models = set(), set()
+    for path in PUBLISHED:
+        (stage,) = read_stages(path)
+        bases |= {Path(origin) for origin in stage.origins.values() if "/base/" in origin}
+        models.add(stage.config.retriever.model)
+        if stage.config.teacher is not None:
+            models.add(stage.config.teacher.model)
+    assert bases == set(ROOT.glob("configs/base/*.yaml"))
+    for model in models:
+        assert published_tower(model) or published_language_model(model, shares_contexts=True)
+
+
+# Of the paper's table: questions a step, K, epochs, steps between refreshes and evaluations.
+TABLE = {
+    "nq/art-t0-3b": (64, 32, 10, 500, 500),
+    "triviaqa/art-t0-3b": (64, 32, 10, 500, 500),
+    "squad/art-t0-3b": (64, 32, 10, 500, 500),
+    "webq/art-t0-3b": (16, 32, 20, 500, 500),
+    "nq/art-t5-xxl-lm-adapt": (32, 16, 10, 1000, 1000),
+    "msmarco/art-t0-3b": (512, 4, 10, 500, 1000),
+    "msmarco-nq-full/art-t0-3b": (64, 32, 10, 500, 500),
+}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_published_settings_are_the_papers(name: str) -> None:
+    config = read_config(ROOT / "configs" / f"{name}.yaml")
     training = config.training
-    assert (training.questions_per_step, training.top_k, training.epochs) == (64, 32, 10)
+    assert TABLE[name] == (
+        training.questions_per_step,
+        training.top_k,
+        training.epochs,
+        training.refresh_steps,
+        training.evaluate_steps,
+    )
     assert (training.learning_rate, training.warmup_share, training.weight_decay) == (
         2e-5,
         0.01,
         0.1,
     )
-    assert (training.max_grad_norm, training.refresh_steps, training.seed) == (1.0, 500, 1234)
+    assert (training.max_grad_norm, training.seed) == (1.0, 1234)
     assert config.retriever.temperature == "auto"
     assert (config.teacher.temperature, config.teacher.reduction) == (1.0, "mean")
+    assert plan_run(config, num_questions=79_168, world_size=8).num_steps  # 8 GPUs share a step
 
 
 def test_the_published_supervised_settings_are_dprs() -> None:
-    config = read_config(ROOT / "configs" / "dpr-nq.yaml")
+    config = read_config(ROOT / "configs" / "nq" / "dpr.yaml")
     training = config.training
     schedule = plan_run(config, num_questions=58_880, world_size=8)
     assert (training.questions_per_step, training.hard_negatives, training.epochs) == (128, 1, 40)
@@ -90,6 +170,46 @@ def test_the_published_supervised_settings_are_dprs() -> None:
 def test_the_stages_of_the_shipped_chain_are_the_three_methods() -> None:
     stages = read_stages(ROOT / "configs" / "warmup-art-dpr.yaml")
     assert [stage.config.training.method for stage in stages] == ["warmup", "art", "dpr"]
+
+
+def test_a_file_is_laid_over_its_bases_and_each_setting_says_which_file_it_is_from(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "nq").mkdir()
+    common = {**MINIMAL, "training": {"top_k": 8, "epochs": 3, "seed": 5}}
+    write(tmp_path / "base" / "common.yaml", common)
+    write(tmp_path / "base" / "small.yaml", {"training": {"top_k": 4, "epochs": 2}})
+    own = {"base": ["../base/common.yaml", "../base/small.yaml"], "training": {"epochs": 1}}
+    (stage,) = read_stages(write(tmp_path / "nq" / "c.yaml", own), ["--training.log_steps=7"])
+    training = stage.config.training
+    assert (training.epochs, training.top_k, training.seed, training.log_steps) == (1, 4, 5, 7)
+    assert {
+        dotted: stage.origins[f"training.{dotted}"] for dotted in ("epochs", "top_k", "seed")
+    } == {
+        "epochs": str(tmp_path / "nq" / "c.yaml"),
+        "top_k": str(tmp_path / "base" / "small.yaml"),
+        "seed": str(tmp_path / "base" / "common.yaml"),
+    }
+    assert "base" not in stage.config.to_yaml()
+    assert read_config(write(tmp_path / "run.yaml", stage.config.to_yaml())) == stage.config
+
+
+@pytest.mark.parametrize(
+    ("base", "below", "complaint"),
+    [
+        ("below.yaml", {"base": "c.yaml"}, "below.yaml: a base has no 'base' of its own"),
+        ("below.yaml", {"stages": []}, "below.yaml: a base has no 'stages' of its own"),
+        ("elsewhere.yaml", {}, "elsewhere.yaml: no such config file"),
+        ({"a": 1}, {}, "c.yaml: base: not a path"),
+        ("below.yaml", {"training": {"epoch": 1}}, "below.yaml: training.epoch: no such setting"),
+    ],
+)
+def test_what_cannot_be_a_base_is_one_line_that_names_the_file(
+    base, below, complaint, tmp_path: Path
+) -> None:
+    write(tmp_path / "below.yaml", below)
+    assert complaint in faults(write(tmp_path / "c.yaml", {"base": base, **MINIMAL}))
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,20 @@
 """The command line. Whatever is heavy is imported inside the command that needs it.
 
-common     options that several commands share, and the processes of a job
-screen     what is printed, in any encoding and to anybody
-training   train, init
-vectors    vectors made elsewhere, for search and evaluate
-opening    a retriever, its index and its passages, opened together
-searching  embed, search, evaluate
-comparing  compare, and evaluate for a result file
-mining     mine
-fusing     BM25 beside the retriever, for search and evaluate
-scoring    score, diagnose
-reporting  report
-exporting  export
-importing  import
+common      options that several commands share, and the processes of a job
+screen      what is printed, in any encoding and to anybody
+training    train, init
+vectors     vectors made elsewhere, for search and evaluate
+opening     a retriever, its index and its passages, opened together
+searching   embed, search, evaluate
+comparing   compare, and evaluate for a result file
+benchmarks  named benchmarks, for evaluate
+fetching    fetch
+mining      mine
+fusing      BM25 beside the retriever, for search and evaluate
+scoring     score, diagnose
+reporting   report
+exporting   export
+importing   import
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from art.cli import screen
 from art.cli.common import SkipBadRows, read_rows
 from art.cli.comparing import compare
 from art.cli.exporting import WithTargets, export
+from art.cli.fetching import fetch
 from art.cli.importing import import_checkpoint
 from art.cli.mining import mine
 from art.cli.reporting import report
@@ -118,6 +121,7 @@ app.command(
     }
 )(train)
 app.command()(init)
+app.command()(fetch)
 app.command()(embed)
 app.command()(search)
 app.command()(evaluate)

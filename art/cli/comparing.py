@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from art.cli.benchmarks import NamedBenchmark, metrics_wanted
 from art.cli.common import SkipBadRows, notify_skipped, read_rows
 from art.errors import ArtError
 
@@ -67,13 +68,13 @@ class LabelFiles:
         store: PassageStore | None = self._judged["store"]
         return store
 
-    def judge(self, run: Path) -> JudgedRun:
-        """Return how good the ranking in a file is."""
+    def judge(self, run: Path, named: NamedBenchmark | None = None) -> JudgedRun:
+        """Return how good the ranking in a file is, by the metrics of a named benchmark too."""
         from art.data.formats import read_run
         from art.evaluation.judging import judge_run
 
         found = read_rows(read_run, run, skip_bad_rows=self._skip)
-        return judge_run(found, where=run, **self._judged)
+        return judge_run(found, where=run, judged=metrics_wanted(named), **self._judged)
 
     def _opened(self, passages: Path) -> PassageStore:
         from art.data.passages import PassageStore
@@ -84,7 +85,12 @@ class LabelFiles:
 
 
 def evaluate_file(
-    run: Path, labels: LabelFiles, output: Path | None, **provenance: str | None
+    run: Path,
+    labels: LabelFiles,
+    output: Path | None,
+    *,
+    named: NamedBenchmark | None = None,
+    **provenance: str | None,
 ) -> None:
     """Print how good the ranking in a file is, and write it where an output is named.
 
@@ -92,26 +98,32 @@ def evaluate_file(
         run: the result file.
         labels: that it is judged by.
         output: a file for the metrics as JSON, or None.
+        named: the benchmark whose published results stand beside it, or None.
         provenance: what the file says besides.
     """
     from art import report
     from art.files import write_json
 
-    result = labels.judge(run)
+    result, store = labels.judge(run, named), labels.store
+    shown, compared = report.evaluation(result.table(), result.notes), {}
+    if named is not None:
+        num_passages = None if store is None else len(store)
+        against = named.against(result.per_question, num_passages)
+        shown, compared = f"{shown}\n\n{report.against_published(against)}", against.document()
     if output:
-        store = labels.store
         write_json(
             output,
             {
                 "metrics": result.metrics,
                 "table": result.table(),
                 "notes": result.notes,
+                **compared,
                 "run": str(run),
                 **provenance,
                 "passages_fingerprint": store and store.fingerprint,
             },
         )
-    print(report.evaluation(result.table(), result.notes))
+    print(shown)
 
 
 def compare(

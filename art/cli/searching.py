@@ -9,6 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from art.cli import screen
+from art.cli.benchmarks import (
+    BenchmarkName,
+    DataFolder,
+    NamedBenchmark,
+    ResultsFolder,
+    metrics_wanted,
+    show_mean,
+)
 from art.cli.common import (
     BM25Language,
     OnCpu,
@@ -200,6 +208,9 @@ def evaluate(
     index: AnyIndex = None,
     questions: AnyQuestions = None,
     retriever: AnyRetriever = None,
+    benchmark: BenchmarkName = None,
+    data: DataFolder = Path("data"),
+    of_sets: ResultsFolder = None,
     run: Annotated[
         Path | None,
         typer.Option(help="Judge this result file of any program; no model and no index."),
@@ -220,6 +231,15 @@ def evaluate(
     settings: dict[str, Any],
 ) -> None:
     """Search an index with labelled questions, or read a result file; print how good that is."""
+    if of_sets is not None:
+        show_mean(benchmark, of_sets, output)
+        return
+    named = None
+    if benchmark is not None:
+        named = NamedBenchmark(benchmark, data, questions, qrels)
+        questions, qrels = named.questions, named.qrels
+        regex_answers |= named.benchmark.regex_answers
+        drop_self_hits |= named.benchmark.drop_self_hits
     if run is not None:
         if index or retriever or question_vectors or settings or fused or fused_weight or language:
             raise ArtError("a result file is judged as it is", hint="--run needs no retriever")
@@ -231,16 +251,17 @@ def evaluate(
             drop_self_hits=drop_self_hits,
             skip_bad_rows=skip_bad_rows,
         )
-        evaluate_file(run, labels, output, questions=str(questions) if questions else None)
+        labelled = str(questions) if questions else None
+        evaluate_file(run, labels, output, named=named, questions=labelled)
         return
     if index is None or questions is None:
         missing = "--index" if index is None else "--questions"
-        raise ArtError(f"{missing} is missing", hint="or judge a result file: --run")
+        hint = "or judge a result file: --run; or name a --benchmark"
+        raise ArtError(f"{missing} is missing", hint=hint)
     from art import distributed, report
     from art.data.formats import read_qrels, read_questions
     from art.evaluation.comparison import compare_fused
     from art.evaluation.evaluate import evaluate as run_evaluation
-    from art.evaluation.metrics.evidence import JUDGED_DEEP
     from art.files import write_json
     from art.retriever.fusion import Fusion
     from art.retriever.searcher import IndexSearcher
@@ -261,7 +282,9 @@ def evaluate(
         compared: dict[str, Any] = {}  # what a file of metrics says besides
         searcher = IndexSearcher(opened, device)
         if fusion is None:
-            result = run_evaluation(asking, searcher, store, asked, judged=JUDGED_DEEP, **judged)
+            result = run_evaluation(
+                asking, searcher, store, asked, judged=metrics_wanted(named), **judged
+            )
             shown = report.evaluation(result.table(), result.notes)
         else:
             texts = [question.text for question in asked]
@@ -273,6 +296,10 @@ def evaluate(
             result = results["fused"]
         with distributed.fail_together():
             if distributed.is_main():
+                if named is not None:
+                    against = named.against(result.per_question, len(store))
+                    compared |= against.document()
+                    shown += f"\n\n{report.against_published(against)}"
                 if output:
                     provenance = {
                         "questions": str(questions),

@@ -1,13 +1,14 @@
 """Settings as declarations, with the sentence that documents each field, and how they are read.
 
-    section   what every section is, and kinds of values that several hold
-    inputs    sections data, retriever, index, teacher
-    training  sections training, warmup, evaluation, output
-    settings  all sections together: what differs, what contradicts itself
-    choices   settings that hold a name, such as a method's; the names come from whoever reads
-    reading   a YAML file and overrides become settings, with every fault at once
-    writing   a commented settings file
-    manifest  JSON files of ours
+    section     what every section is, and kinds of values that several hold
+    inputs      sections data, retriever, index, teacher
+    training    sections training, warmup, evaluation, output
+    settings    all sections together: what differs, what contradicts itself
+    choices     settings that hold a name, such as a method's; the names come from whoever reads
+    yaml_files  YAML files, each laid over the files that it is based on
+    reading     a YAML file and overrides become settings, with every fault at once
+    writing     a commented settings file
+    manifest    JSON files of ours
 
 Only the wiring sees a settings object (`cli`, `demo`, and in `training` what sets up, plans and
 keeps a run); every other module takes plain keyword arguments.

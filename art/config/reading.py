@@ -14,13 +14,13 @@ from pydantic import ValidationError
 
 from art.config.choices import Choices
 from art.config.settings import RETRIEVER_FOLDER, Config, contradictions, fields
+from art.config.yaml_files import UniqueKeyLoader, merged, origins_of, read_settings
 from art.errors import ConfigError, ConfigFaults, shown
 
 DEFAULT = "default"
 COMMAND_LINE = "command line"
 _STAGE_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _LONG_NAME = 100  # comparing takes the square of it
-_MOST_BYTES = 1 << 20  # a larger file is no settings file, and reading it would take minutes
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ def read_stages(
     Raises:
         ConfigFaults: as for `read_config`.
     """
-    document = _read_yaml(Path(path))
+    document, origins = read_settings(Path(path))
     settings, faults = parse_overrides(overrides)
     overlays = document.pop("stages", None)
-    base = _merged(document, _nested(settings))
-    origins = _origins(document, str(path)) | dict.fromkeys(settings, COMMAND_LINE)
+    base = merged(document, _nested(settings))
+    origins |= dict.fromkeys(settings, COMMAND_LINE)
     if overlays is None:
         checked = _checked(base, origins, source=str(path), faults=faults, choices=choices)
         return [Stage(None, *checked)]
@@ -91,14 +91,14 @@ def read_stages(
     for number, overlay in enumerate(_named_overlays(overlays, Path(path), faults), start=1):
         name = overlay.pop("name")
         source = f"{path}, stage {name}"
-        own = _merged(_merged(document, overlay), _nested(settings))
-        where = origins | _origins(overlay, source) | dict.fromkeys(settings, COMMAND_LINE)
+        own = merged(merged(document, overlay), _nested(settings))
+        where = origins | origins_of(overlay, source) | dict.fromkeys(settings, COMMAND_LINE)
         if before is not None and "model" not in overlay.get("retriever", {}):
             start = {"model": str(before / RETRIEVER_FOLDER), "passage_model": None}
-            own = _merged(own, {"retriever": start})
+            own = merged(own, {"retriever": start})
             where |= dict.fromkeys(("retriever.model", "retriever.passage_model"), "stage before")
         before = Path(str(own.get("output", {}).get("folder", ""))) / f"{number}-{name}"
-        own = _merged(own, {"output": {"folder": str(before)}})
+        own = merged(own, {"output": {"folder": str(before)}})
         try:
             checked = _checked(own, where, source=source, faults=(), choices=choices)
             stages.append(Stage(name, *checked))
@@ -148,23 +148,6 @@ def _nested(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         section, _, key = dotted.partition(".")
         document.setdefault(section, {})[key] = value
     return document
-
-
-def _merged(document: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a document's sections with an overlay's settings in their place."""
-    result = dict(document)
-    for section, values in overlay.items():
-        there = result.get(section)
-        if isinstance(there, dict) and isinstance(values, dict):
-            result[section] = {**there, **values}
-        else:
-            result[section] = values
-    return result
-
-
-def _origins(document: Mapping[str, Any], source: str) -> dict[str, str]:
-    sections = {name: values for name, values in document.items() if isinstance(values, dict)}
-    return {f"{name}.{key}": source for name, values in sections.items() for key in values}
 
 
 def check_config(
@@ -255,7 +238,7 @@ def parse_overrides(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
 
 def _value(text: str, *, mapping: bool) -> Any:
     try:
-        value = yaml.load(text, _UniqueKeyLoader)
+        value = yaml.load(text, UniqueKeyLoader)
     except yaml.YAMLError:
         return text  # such as `@file`, which is not YAML but plain text
     # `query: ` is a prefix.
@@ -283,70 +266,3 @@ def _explain(dotted: str, fault: dict[str, Any]) -> str:
         return f"is required. {sentence}" if sentence else "the section is required"
     message = str(fault["msg"]).removeprefix("Value error, ")
     return f"{message[0].lower()}{message[1:]}, got {shown(fault['input'])}"
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML where a key that stands twice is an error instead of a silent last-one-wins."""
-
-    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
-        value = super().construct_scalar(node)
-        if isinstance(value, str) and any("\ud800" <= one <= "\udfff" for one in value):
-            raise yaml.constructor.ConstructorError(
-                None, None, "half a surrogate pair", node.start_mark
-            )
-        return value
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-            name = str(key_node.value)
-            if name in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {shown(name)} stands twice", key_node.start_mark
-                )
-            seen.add(name)
-        return super().construct_mapping(node, deep)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        with open(path, "rb") as file:
-            contents = file.read(_MOST_BYTES + 1)
-        text = contents.decode("utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigError("no such config file", where=path, hint="check the path") from None
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigError(f"cannot read: {reason}", where=path, hint="check the path") from error
-    except UnicodeDecodeError as error:
-        line = contents[: error.start].count(b"\n") + 1
-        hint = "convert the file to UTF-8"
-        raise ConfigError("not UTF-8 text", where=f"{path}:{line}", hint=hint) from error
-    if len(contents) > _MOST_BYTES:
-        raise ConfigError("too long for settings", where=path, hint="is it another file?")
-    document = _parsed(text, path)
-    if document is None:
-        document = {}
-    if not isinstance(document, dict):
-        raise ConfigError(
-            "must be sections of settings (data:, retriever:, …)",
-            where=path,
-            hint="art train --help lists them",
-        )
-    return {str(key): ({} if value is None else value) for key, value in document.items()}
-
-
-def _parsed(text: str, path: Path) -> Any:
-    where, what = str(path), ""
-    try:
-        return yaml.load(text, _UniqueKeyLoader)
-    except yaml.reader.ReaderError as error:
-        where = f"{path}:{text[: error.position].count(chr(10)) + 1}"
-        what = f"the character {chr(error.character)!r} is not allowed in YAML"
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else where
-        what = str(getattr(error, "problem", None) or error)
-    except (ValueError, RecursionError) as error:  # a date that is none; [[[[…
-        what = str(error)
-    raise ConfigError(what, where=where, hint="repair the YAML there; quote what is meant as text")

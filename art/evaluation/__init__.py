@@ -16,6 +16,7 @@
     judging     a result file of any program → metrics, without a model
     paired      two rankings of the same questions: differences, tests, questions won and lost
     rescoring   a result file of any program re-ordered by a teacher; goes on after a kill
+    benchmarks  named benchmarks: their files, what others have published, ours beside it
 
-`answers`, `metrics`, `statistics` and `runs` load no torch.
+`answers`, `metrics`, `statistics`, `runs` and `benchmarks` load no torch.
 """

@@ -81,6 +81,7 @@ def judge_run(
     ks: Sequence[int] = DEFAULT_KS,
     regex_answers: bool = False,
     drop_self_hits: bool = False,
+    judged: Sequence[str] = JUDGED_DEEP,
 ) -> JudgedRun:
     """Return how good a ranking is that a file names.
 
@@ -93,6 +94,7 @@ def judge_run(
         ks: depths of the top-k accuracy.
         regex_answers: the answers are regular expressions.
         drop_self_hits: leave out a passage whose id is its question's, as BEIR does.
+        judged: metrics of judgements, by name.
 
     Raises:
         ArtError: there is no label, or answers and no corpus to look for them in.
@@ -122,7 +124,7 @@ def judge_run(
         evidence.append(Hits(hits, labelled, ks, depth))
     if qrels:
         ids = [one.question_id for one in asked]
-        evidence.append(Judgements(ids, [its.ids for its in lists], qrels, depth, JUDGED_DEEP))
+        evidence.append(Judgements(ids, [its.ids for its in lists], qrels, depth, judged))
     values = {name: of for one in evidence for name, of in compute_all(one).items()}
     if not values:
         raise ArtError(

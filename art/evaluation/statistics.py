@@ -74,13 +74,22 @@ def paired_difference(first: ArrayLike, second: ArrayLike) -> tuple[float, float
     Student's, on the differences; where all are the same, that one twice.
 
     Args:
-        first: [Q], two at least.
+        first: [Q], one at least.
         second: [Q], taken away from the first.
     """
-    differences = np.asarray(first, float) - np.asarray(second, float)
-    if np.ptp(differences) == 0:
-        return float(differences[0]), float(differences[0])
-    interval = scipy.stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
+    return mean_interval(np.asarray(first, float) - np.asarray(second, float))
+
+
+def mean_interval(values: ArrayLike) -> tuple[float, float]:
+    """Return the 95 % interval of a mean: Student's; where all values are the same, that one twice.
+
+    Args:
+        values: a value of each question, [Q], one at least.
+    """
+    found = np.asarray(values, float)
+    if np.ptp(found) == 0:
+        return float(found[0]), float(found[0])
+    interval = scipy.stats.ttest_1samp(found, 0.0).confidence_interval(0.95)
     return float(interval.low), float(interval.high)
 
 

@@ -22,6 +22,10 @@ _PUBLISHED_BERT: dict[str, dict[str, int]] = {
     "google-bert/bert-base-uncased": _BERT_BASE,
     "bert-large-uncased": _BERT_LARGE,
     "google-bert/bert-large-uncased": _BERT_LARGE,
+    # Where the shipped settings expect the original release's starts, which `art import` writes.
+    "models/mss-base": _BERT_BASE,
+    "models/ict-base": _BERT_BASE,
+    "models/ict-large": _BERT_LARGE,
 }
 
 

@@ -12,6 +12,7 @@
 """
 
 from art.report.tables import (
+    against_published,
     comparison,
     diagnosis,
     evaluation,
@@ -23,6 +24,7 @@ from art.report.tables import (
 )
 
 __all__ = [
+    "against_published",
     "comparison",
     "diagnosis",
     "evaluation",

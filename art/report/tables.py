@@ -11,6 +11,7 @@ from art.evaluation.metrics import metric
 if TYPE_CHECKING:
     from art.diagnosis.diagnose import Diagnosis
     from art.diagnosis.judging import Agreement
+    from art.evaluation.benchmarks.against import AgainstPublished, Measured
     from art.evaluation.evaluate import Evaluation
     from art.evaluation.paired import Difference, PairedRankings
     from art.evaluation.rankings import KeptPassage
@@ -88,6 +89,35 @@ def fused(
 
 def _test_of(name: str) -> str:
     return "McNemar" if metric(name).has_interval else "sign test"
+
+
+def against_published(result: AgainstPublished) -> str:
+    """Return our results on a benchmark, and below them what others published, with verdicts."""
+    benchmark = result.benchmark
+    names = [metric(name).title for name in benchmark.metrics]
+    ours = ["unknown" if one is None else with_interval(_line(one)) for one in result.by_metric()]
+    lines = [["", *names, "source"], ["ours", *ours, ""]]
+    for one in benchmark.published:
+        cells = map(_published, one.values, result.verdicts(one))
+        lines.append([one.system, *cells, one.source or "unknown"])
+    return "\n".join(
+        [
+            f"{benchmark.name}: {benchmark.title}; {benchmark.protocol}; %, with 95 % interval",
+            _aligned(lines),
+            "above, below: ours is, by more than its interval; within: the interval holds it",
+            *(f"note: {note}" for note in result.notes),
+        ]
+    )
+
+
+def _line(one: Measured) -> dict[str, Any]:
+    return {"metric": one.metric, "value": one.value, "low": one.low, "high": one.high}
+
+
+def _published(value: float | None, verdict: str | None) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:.1f} {verdict or ''}".rstrip()
 
 
 def paired(found: PairedRankings) -> str:

@@ -126,7 +126,7 @@ def test_the_published_settings_can_be_planned_without_models_or_data(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     numbers = ["--passages", 21_015_324, "--questions", 79_168, "--gpus", 8]
-    config = ROOT / "configs" / "art-nq-t0-3b.yaml"
+    config = ROOT / "configs" / "nq" / "art-t0-3b.yaml"
     assert run("train", "--config", config, "--dry-run", *numbers) == 0
     said = capsys.readouterr().out
     assert "12,370 steps of 64 questions" in said
@@ -161,7 +161,7 @@ def test_the_published_supervised_settings_can_be_planned_without_models_or_data
     capsys, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = ROOT / "configs" / "dpr-nq.yaml"
+    config = ROOT / "configs" / "nq" / "dpr.yaml"
     assert run("train", "--config", config, "--dry-run", "--questions", 58_880, "--gpus", 8) == 0
     said = capsys.readouterr().out
     assert "58,880 labelled questions, 8 processes" in said
