@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `art train` on nodes of GPUs under SLURM; on the time limit the run is saved, queued again, and
 # goes on. From the project's folder, on a disk that all nodes share:
-#   sbatch launch/slurm.sh configs/art-nq-t0-3b.yaml [--section.key value …]
+#   sbatch launch/slurm.sh configs/nq/art-t0-3b.yaml [--section.key value …]
 # Options of sbatch go before the script, for instance --nodes 1 --partition gpu --account mine.
 #SBATCH --job-name=art
 #SBATCH --nodes=2
