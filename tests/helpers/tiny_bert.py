@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 
-def save_tiny_bert(folder: Path, words: Sequence[str]) -> Path:
-    """Save the model and a tokenizer that knows these words; return the folder."""
-    import torch
+def tiny_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
+    """Return a WordPiece tokenizer that knows these words, and every other by its letters."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     letters = [chr(c) for c in range(33, 127) if not chr(c).isupper()]
@@ -25,7 +28,7 @@ def save_tiny_bert(folder: Path, words: Sequence[str]) -> Path:
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", vocab["[CLS]"]), ("[SEP]", vocab["[SEP]"])],
     )
-    tokenizer = PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         unk_token="[UNK]",
         pad_token="[PAD]",
@@ -33,10 +36,18 @@ def save_tiny_bert(folder: Path, words: Sequence[str]) -> Path:
         sep_token="[SEP]",
         mask_token="[MASK]",
     )
+
+
+def save_tiny_bert(folder: Path, words: Sequence[str]) -> Path:
+    """Save the model and a tokenizer that knows these words; return the folder."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    tokenizer = tiny_tokenizer(words)
     torch.manual_seed(0)
     model = BertModel(
         BertConfig(
-            vocab_size=len(vocab),
+            vocab_size=len(tokenizer),
             hidden_size=32,
             num_hidden_layers=2,
             num_attention_heads=4,
