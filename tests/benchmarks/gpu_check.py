@@ -371,6 +371,9 @@ def run_part(name: str) -> dict[str, Any]:
         os.killpg(process.pid, signal.SIGKILL)
         said, _ = process.communicate()
         fault = f"took longer than {limit:.0f} s"
+    except BaseException:  # this process is being ended: nothing may stay on the GPU
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     figures = {}
     for line in said.splitlines():
         if line.startswith('{"figure"'):
@@ -396,6 +399,7 @@ def main() -> None:
             print("no GPU: tiny sizes on the CPU, figures mean nothing")
         PARTS[words.here][0](here)
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results = {name: run_part(name) for name in words.parts}
     passed = all(result["passed"] for result in results.values())
     print(json.dumps({"passed": passed, **machine(), "parts": results}))
