@@ -161,7 +161,7 @@ def test_teachers(tiny_t5, tiny_llama, tiny_bert, tmp_path, device) -> None:
 def test_search(resident, alike, device) -> None:
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(300, 16)).astype(np.float16)
-    if alike:  # nothing is settled by what is proposed: all rows are compared
+    if alike:  # nothing is settled by float32 products: all rows are compared
         vectors[:] = vectors[0]
     questions = rng.normal(size=(5, 16)).astype(np.float32)
     norm = float(np.linalg.norm(vectors.astype(np.float64), axis=1).max())
