@@ -21,7 +21,7 @@ from art import distributed
 from art.data.batching import BatchLimits
 from art.evaluation.pooled import Pool, evaluate_pool
 from art.retriever import padding, searcher
-from art.retriever.blocks import Block, Blocks
+from art.retriever.blocks import Blocks, RowBlock
 from art.retriever.loading import create_retriever
 from art.retriever.search import search
 from art.teacher.registry import load_teacher
@@ -165,10 +165,10 @@ def test_search(resident, alike, device) -> None:
         vectors[:] = vectors[0]
     questions = rng.normal(size=(5, 16)).astype(np.float32)
     norm = float(np.linalg.norm(vectors.astype(np.float64), axis=1).max())
-    blocks = [Block(first, torch.from_numpy(vectors[first:][:100])) for first in (0, 100, 200)]
+    blocks = [RowBlock(first, torch.from_numpy(vectors[first:][:100])) for first in (0, 100, 200)]
     here = search(Blocks(blocks, torch.device("cpu"), 16, norm), questions, 7)
     if resident:
-        blocks = [Block(one.first_row, one.vectors.to(device)) for one in blocks]
+        blocks = [RowBlock(one.first_row, one.vectors.to(device)) for one in blocks]
     there = search(Blocks(blocks, device, 16, norm), questions, 7)
     for found, expected in zip(there, here, strict=True):
         np.testing.assert_array_equal(found, expected)  # to the bit

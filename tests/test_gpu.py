@@ -14,7 +14,7 @@ from torch import Tensor
 from whole_run import configure, tiny_settings, weights
 
 from art.retriever import nearest
-from art.retriever.blocks import Block, Blocks
+from art.retriever.blocks import Blocks, RowBlock
 from art.retriever.loading import create_retriever
 from art.retriever.search import inner_products, search
 from art.training.loop import train
@@ -37,9 +37,9 @@ def test_search_gives_the_bits_of_the_cpu(resident, with_faiss, monkeypatch) -> 
     questions = rng.normal(size=(7, 96)).astype(np.float32)
     exact = inner_products(vectors, torch.from_numpy(questions)[:, None]).numpy()
     rows = np.argsort(-exact, axis=1, kind="stable")[:, :20]
-    blocks = [Block(first, vectors[first:][:1500]) for first in range(0, 5000, 1500)]
+    blocks = [RowBlock(first, vectors[first:][:1500]) for first in range(0, 5000, 1500)]
     if resident:
-        blocks = [Block(block.first_row, block.vectors.cuda()) for block in blocks]
+        blocks = [RowBlock(block.first_row, block.vectors.cuda()) for block in blocks]
     norm = float(vectors.double().norm(dim=1).max())
     held = Blocks(blocks, torch.device("cuda", torch.cuda.current_device()), 96, norm)
     found_scores, found_rows = search(held, questions, 20)

@@ -161,7 +161,7 @@ def search(here: Device) -> None:
 
     from art.retriever import nearest
     from art.retriever import search as searching
-    from art.retriever.blocks import Block, Blocks
+    from art.retriever.blocks import Blocks, RowBlock
 
     if not here.has_gpu:
         searching.nearest = nearest._by_product  # as on a GPU without FAISS
@@ -170,14 +170,14 @@ def search(here: Device) -> None:
         for first in range(0, here.sizes.num_rows, BLOCK_ROWS):
             count = min(BLOCK_ROWS, here.sizes.num_rows - first)
             shape = (count, EMBEDDING_SIZE)
-            yield Block(first, torch.randn(shape, device=here.device, dtype=torch.float16))
+            yield RowBlock(first, torch.randn(shape, device=here.device, dtype=torch.float16))
 
     _, made = here.timed(f"{here.sizes.num_rows:,} rows made", lambda: list(rows()))
     norm = max(float(block.vectors.float().norm(dim=1).max()) for block in made)
     questions = torch.randn(here.sizes.num_questions, EMBEDDING_SIZE).numpy()
     top_k = here.sizes.top_k
 
-    def ask(blocks: list[Block]) -> tuple[np.ndarray, np.ndarray]:
+    def ask(blocks: list[RowBlock]) -> tuple[np.ndarray, np.ndarray]:
         return searching.search(Blocks(blocks, here.device, EMBEDDING_SIZE, norm), questions, top_k)
 
     for number in ("first", "second", "third"):
