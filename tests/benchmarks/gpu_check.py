@@ -166,7 +166,7 @@ def search(here: Device) -> None:
     if not here.has_gpu:
         searching.nearest = nearest._by_product  # as on a GPU without FAISS
 
-    def rows() -> Iterator[Block]:
+    def rows() -> Iterator[RowBlock]:
         for first in range(0, here.sizes.num_rows, BLOCK_ROWS):
             count = min(BLOCK_ROWS, here.sizes.num_rows - first)
             shape = (count, EMBEDDING_SIZE)
