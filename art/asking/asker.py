@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from art.asking.decoding import Beginning, Choice, Written, write
+from art.asking.decoding import Beginning, NextTokens, Written, write
 from art.asking.kinds import QuestionKind
 from art.asking.prompts import Prompts, num_shared
 from art.asking.sampling import Sampling, Uniforms
@@ -211,13 +211,13 @@ class Asker:
         num_drawn = np.zeros(len(keys), dtype=np.int64)
         has_begun = np.zeros(len(keys), dtype=np.bool_)
 
-        def choose(logits: Tensor, texts: NDArray[np.int64]) -> Choice:
+        def choose(logits: Tensor, texts: NDArray[np.int64]) -> NextTokens:
             logits[:, self._vocabulary.size :] = -torch.inf  # no tokens, but a fuller head
             ids = self._sampling.draw(logits, drawn_by[texts, num_drawn[texts]])
             num_drawn[texts] += 1
             has_begun[texts] |= ~self._vocabulary.is_blank[ids]
             line_ends = self._vocabulary.breaks_line[ids] & has_begun[texts]
-            return Choice(ids, self._vocabulary.is_special[ids] | line_ends)
+            return NextTokens(ids, self._vocabulary.is_special[ids] | line_ends)
 
         prompts = [item.shared for item in items]
         written: dict[tuple[int, str], list[Written]] = {}

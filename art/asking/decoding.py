@@ -25,7 +25,7 @@ _PAD_ID = 0  # masked; any id of the vocabulary does
 _FEW = 0.75  # of the batch still being written: the others are left out of it
 
 
-class Choice(NamedTuple):
+class NextTokens(NamedTuple):
     """The next token of m texts.
 
     Attributes:
@@ -38,7 +38,7 @@ class Choice(NamedTuple):
 
 
 # Logits of the next token [m, V] on the model's device, and which texts they are of [m] → tokens.
-Choose = Callable[[Tensor, NDArray[np.int64]], Choice]
+Choose = Callable[[Tensor, NDArray[np.int64]], NextTokens]
 
 
 class Written(NamedTuple):

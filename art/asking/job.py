@@ -29,7 +29,7 @@ _ASKED = "asked.jsonl"
 _PROGRESS = "progress.json"
 
 
-class _Asked(Manifest):
+class _JobState(Manifest):
     """What of a job's file counts.
 
     Attributes:
@@ -116,14 +116,14 @@ def _passage(store: PassageStore, tokens: TokenStore, row: int) -> AskedPassage:
     return AskedPassage(store.ids([row])[0], tokens[int(row)])
 
 
-def _begun(folder: Path, own: str) -> _Asked:
+def _begun(folder: Path, own: str) -> _JobState:
     """Return how far the job is, and cut its file to what counts."""
     path = folder / _PROGRESS
     if not path.exists():
-        state = _Asked(fingerprint=own)
+        state = _JobState(fingerprint=own)
         folder.mkdir(parents=True, exist_ok=True)
         state.write(path)
-    state = _Asked.read(path)
+    state = _JobState.read(path)
     if state.fingerprint != own:
         raise MismatchError(
             "the questions asked so far are of other settings or passages",
@@ -132,9 +132,10 @@ def _begun(folder: Path, own: str) -> _Asked:
         )
     try:
         with open(folder / _ASKED, "ab") as file:
-            if file.tell() < state.num_bytes:
+            size = os.fstat(file.fileno()).st_size
+            if size < state.num_bytes:
                 raise CorruptionError(
-                    f"{file.tell()} bytes, but {state.num_bytes} were written",
+                    f"{size} bytes, but {state.num_bytes} were written",
                     where=folder / _ASKED,
                     hint="delete its folder to begin again",
                 )
@@ -144,7 +145,9 @@ def _begun(folder: Path, own: str) -> _Asked:
     return state
 
 
-def _append(folder: Path, state: _Asked, asked: list[AskedQuestion], num_blocks: int) -> _Asked:
+def _append(
+    folder: Path, state: _JobState, asked: list[AskedQuestion], num_blocks: int
+) -> _JobState:
     """Add the questions of some blocks, on the disk before they count."""
     lines = b"".join(json.dumps(asdict(one), ensure_ascii=False).encode() + b"\n" for one in asked)
     try:
@@ -154,7 +157,7 @@ def _append(folder: Path, state: _Asked, asked: list[AskedQuestion], num_blocks:
             os.fsync(file.fileno())
     except OSError as error:
         raise cannot_write(error, folder / _ASKED) from error
-    after = _Asked(
+    after = _JobState(
         fingerprint=state.fingerprint,
         num_blocks=state.num_blocks + num_blocks,
         num_bytes=state.num_bytes + len(lines),
