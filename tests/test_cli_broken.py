@@ -81,6 +81,7 @@ def _break(folder: Path, settings: dict) -> None:
 GOOD = {
     "split": {"--documents": "passages.jsonl", "--output": "OUT.jsonl"},
     "init": {"--passages": "passages.jsonl", "--questions": "questions.jsonl", "--output": "OUT"},
+    "ask": {"--model": "teacher", "--passages": "passages.jsonl", "--output": "OUT.jsonl"},
     "train": {"--config": "good.yaml"},
     "embed": {"--retriever": "retriever", "--passages": "passages.jsonl", "--output": "OUT"},
     "search": {
@@ -115,6 +116,7 @@ QUESTIONS = ("asked.jsonl", "nested.jsonl", "code.csv", "empty.jsonl", "x" * 300
 BROKEN = {
     "split": {"--documents": ("cut.jsonl", "latin.jsonl", "fake.jsonl.gz", "empty.jsonl", "no")},
     "init": {"--passages": PASSAGES, "--questions": QUESTIONS},
+    "ask": {"--model": ("broken-teacher", "./no"), "--passages": PASSAGES[:1]},
     "train": {"--config": ("broken.yaml", "unknown.yaml", "passages.yaml", "questions.yaml", "no")},
     "embed": {"--retriever": ("broken-retriever", "./no"), "--passages": PASSAGES},
     "search": {

@@ -3,6 +3,7 @@
 common      options that several commands share, and the processes of a job
 screen      what is printed, in any encoding and to anybody
 training    train, init
+asking      ask
 vectors     vectors made elsewhere, for search and evaluate
 opening     a retriever, its index and its passages, opened together
 searching   embed, search, evaluate
@@ -26,6 +27,7 @@ from typing import Annotated
 import typer
 
 from art.cli import screen
+from art.cli.asking import ask
 from art.cli.common import SkipBadRows, read_rows
 from art.cli.comparing import compare
 from art.cli.exporting import WithTargets, export
@@ -120,6 +122,7 @@ app.command(
         "help_option_names": [],
     }
 )(train)
+app.command()(ask)
 app.command()(init)
 app.command()(fetch)
 app.command()(embed)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from art.cli.common import BM25Language, PassagesFile, QuestionsFile
+from art.cli.common import BM25Language, PassagesFile
 from art.errors import ArtError
 from art.training.interruption import Interruption
 
@@ -91,16 +91,29 @@ def _ending(result: TrainingResult, folder: Path) -> str:
 
 def init(
     passages: PassagesFile,
-    questions: QuestionsFile,
     output: Annotated[Path, typer.Option(help="The settings to write; never overwritten.")],
+    questions: Annotated[
+        Path | None,
+        typer.Option(help="Questions; without, those that `art ask` made, beside the settings."),
+    ] = None,
     language: BM25Language = None,
 ) -> None:
     """Write a commented settings file chosen for a corpus, its questions and this machine."""
     from art.files import write_text
-    from art.planning.init_config import init_config
+    from art.planning.init_config import asking_command, init_config
 
     if output.exists():
         raise ArtError("exists already", where=output, hint="choose another name, or delete it")
+    if questions is None:
+        questions = output.with_name(f"{output.stem}.questions.jsonl")
+        if not questions.exists():
+            command = asking_command(str(passages), questions)
+            raise ArtError(
+                "no questions are there yet",
+                where=questions,
+                hint=f"name yours with --questions; or have them asked, and then call this again: "
+                f"{command}",
+            )
     write_text(output, init_config(str(passages), str(questions), output, language=language))
     print(f"{output} is written. What it will do, and for how long:\n")
     print(f"  art train --config {output} --dry-run\n")

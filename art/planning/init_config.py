@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -133,11 +134,37 @@ def inventory(passages: str, questions: str, *, language: str | None = None) -> 
         # Those that stand in the file twice may all be held out.
         num_questions=max(len(different) - num_held_out_questions(len(asked)), 1),
         num_gpus=num_gpus,
-        gpu_memory=min(
-            (torch.cuda.get_device_properties(i).total_memory for i in range(num_gpus)), default=0
-        ),
+        gpu_memory=_gpu_memory(num_gpus),
         words_match=len(store) > _LARGE_CORPUS or _words_match(store, sorted(different), language),
     )
+
+
+def asking_command(passages: str, questions: Path) -> str:
+    """Return the command by which this machine's teacher asks questions about passages.
+
+    Args:
+        passages: corpus, as `data.passages`.
+        questions: the file that it writes.
+    """
+    memory = _gpu_memory(torch.cuda.device_count())
+    model = _gpu_teacher(memory) if memory else f"pip:{_TEACHER}"
+    words = ["--model", model, "--passages", passages, "--output", str(questions)]
+    return shlex.join(["art", "ask", *words])
+
+
+def _gpu_memory(num_gpus: int) -> int:
+    """Return the bytes of the smallest GPU, 0 without."""
+    sizes = (torch.cuda.get_device_properties(i).total_memory for i in range(num_gpus))
+    return min(sizes, default=0)
+
+
+def _gpu_teacher(memory: int) -> str:
+    return "bigscience/T0_3B" if memory >= _T0_MEMORY else "google/flan-t5-large"
+
+
+def installed_encoder() -> str | None:
+    """Return the small encoder that an installed package carries, None where none does."""
+    return f"pip:{_ENCODER}" if _is_installed(_ENCODER) else None
 
 
 def _num_words(text: str) -> int:
@@ -257,14 +284,10 @@ def _choose_models_for_gpus(choice: InitialSettings, found: Surroundings) -> Non
         choice.add(
             "retriever.activation_checkpointing", True, f"{gigabytes} GB would else be too few."
         )
-    if found.gpu_memory >= _T0_MEMORY:
-        choice.add("teacher.model", "bigscience/T0_3B", "the paper's.")
-    else:
-        choice.add(
-            "teacher.model",
-            "google/flan-t5-large",
-            f"the paper's T0_3B does not fit {gigabytes} GB beside the retriever.",
-        )
+    reason = "the paper's."
+    if found.gpu_memory < _T0_MEMORY:
+        reason = f"the paper's T0_3B does not fit {gigabytes} GB beside the retriever."
+    choice.add("teacher.model", _gpu_teacher(found.gpu_memory), reason)
     choice.add("training.learning_rate", 2e-5)
 
 

@@ -113,6 +113,16 @@ def stop_words_of(language: str) -> frozenset[str]:
     return frozenset(getattr(stopwords, f"STOPWORDS_{name}", ()))
 
 
+def little_words(words: Iterable[str]) -> dict[str, int]:
+    """Return how many different ones of each language's commonest little words there are.
+
+    Args:
+        words: in lower case.
+    """
+    there = set(words)
+    return {name: len(there.intersection(little.split())) for name, little in _LITTLE_WORDS.items()}
+
+
 def guess_language(words: Iterable[str]) -> tuple[str, str]:
     """Return what stop words and stemmer suit, and why where it is not English.
 

@@ -98,7 +98,7 @@ class ForwardPasses:
         decoder_start: int | None = getattr(model.config, "decoder_start_token_id", None)
         if family == "encoder-decoder" and decoder_start is None:
             raise ArtError("the teacher's config.json has no decoder_start_token_id")
-        self._decoder_start = decoder_start or 0
+        self.decoder_start = decoder_start or 0
         self._wanted: Tensor | None = None  # positions that the head has yet to be given
         if (head := model.get_output_embeddings()) is not None:
             head.register_forward_pre_hook(self._only_wanted)
@@ -143,7 +143,7 @@ class ForwardPasses:
             states = encoder(**self._on_device(inputs)).last_hidden_state  # [c, L, D]
             return ReadContexts(mask.sum(dim=1), states, np.zeros(0, dtype=np.int64))
         ids, mask = pad([context[:-1] for context in contexts], pad_id=_PAD_ID, side="left")
-        cache = self._forward(
+        cache = self.forward(
             input_ids=ids,
             attention_mask=mask.long(),
             position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
@@ -173,7 +173,7 @@ class ForwardPasses:
                 mask,
                 encoder_outputs=BaseModelOutput(read.states[:, :longest][index.to(self.device)]),
                 attention_mask=(torch.arange(longest) < lengths).long(),
-                decoder_input_ids=_shifted(ids, torch.full(rows.shape, self._decoder_start)),
+                decoder_input_ids=_shifted(ids, torch.full(rows.shape, self.decoder_start)),
                 use_cache=False,
             )
             return TargetLogits(logits, ids, mask)
@@ -215,7 +215,7 @@ class ForwardPasses:
         """Return the logits [m, V] at the m positions that `wanted`, [n, L] on the CPU, marks."""
         self._wanted = wanted
         try:
-            logits: Tensor = self._forward(**inputs).logits
+            logits: Tensor = self.forward(**inputs).logits
             # A model without a head of its own has given the logits of all positions.
             return logits[0] if self._wanted is None else self._picked(logits)
         finally:
@@ -237,7 +237,8 @@ class ForwardPasses:
         row, column = places.to(values.device).unbind(dim=1)
         return values[row, column]
 
-    def _forward(self, **inputs: Any) -> Any:
+    def forward(self, **inputs: Any) -> Any:
+        """Return what the model says; of these inputs it is given those that it knows."""
         # Some models know no position_ids or logits_to_keep: they do without, or keep all logits.
         known = {name: value for name, value in inputs.items() if name in self._accepts}
         return self.model(**self._on_device(known))

