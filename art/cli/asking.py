@@ -218,6 +218,7 @@ def _searches(
     from art.mining import bm25_search, retriever_search
     from art.retriever.bm25 import BM25
     from art.retriever.embedding import embed_passages
+    from art.retriever.searcher import IndexSearcher
 
     with distributed.fail_together():
         searches = {"BM25": bm25_search(BM25.build(store, language=language))}
@@ -225,7 +226,7 @@ def _searches(
             return searches
         tokens = TokenStore.open_or_build(store, start.passage_template)
     index = embed_passages(start, tokens, folder / "index", store=store)
-    return searches | {"the start": retriever_search(start, index)}
+    return searches | {"the start": retriever_search(start, IndexSearcher(index, start.device))}
 
 
 def _sifted(
