@@ -7,6 +7,7 @@ vectors    vectors made elsewhere, for search and evaluate
 opening    a retriever, its index and its passages, opened together
 searching  embed, search, evaluate
 comparing  compare, and evaluate for a result file
+reading    read
 mining     mine
 fusing     BM25 beside the retriever, for search and evaluate
 scoring    score, diagnose
@@ -29,6 +30,7 @@ from art.cli.comparing import compare
 from art.cli.exporting import WithTargets, export
 from art.cli.importing import import_checkpoint
 from art.cli.mining import mine
+from art.cli.reading import read
 from art.cli.reporting import report
 from art.cli.scoring import WithKinds, diagnose, score
 from art.cli.searching import embed, evaluate, search
@@ -122,6 +124,7 @@ app.command()(embed)
 app.command()(search)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(read)
 app.command()(mine)
 app.command(cls=WithKinds)(score)
 app.command(cls=WithKinds)(diagnose)
