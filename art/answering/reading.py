@@ -13,6 +13,7 @@ from tqdm import tqdm
 from art.evaluation.evaluate import metric_table
 from art.evaluation.metrics import compute_all, means
 from art.evaluation.metrics.reading import GivenAnswers
+from art.evaluation.sharing import my_share
 
 if TYPE_CHECKING:
     from art.answering.reader import AnswerReader
@@ -60,6 +61,15 @@ Answers = dict[int, Answer | None]
 def depths_of(num_passages: int) -> list[int]:
     """Return how many passages are read of each question, in a corpus of so many."""
     return sorted({min(depth, num_passages) for depth in DEPTHS})
+
+
+def my_questions(count: int) -> slice:
+    """Return which of so many questions this process answers, of all processes of the job.
+
+    They are whole blocks, so that no answer depends on the number of processes.
+    """
+    mine = my_share(-(-count // _BLOCK))
+    return slice(mine.start * _BLOCK, mine.stop * _BLOCK)
 
 
 def answer(

@@ -47,9 +47,8 @@ def read(
     """Answer questions from the passages found for them; print exact match and F1."""
     from art import distributed, report
     from art.answering.reader import load_reader
-    from art.answering.reading import answer, depths_of, judge
+    from art.answering.reading import answer, depths_of, judge, my_questions
     from art.data.formats import read_questions
-    from art.evaluation.sharing import my_share
 
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
     labelled = any(one.answers for one in asked)
@@ -65,7 +64,7 @@ def read(
         say_what_is_cut(model, texts)
         with distributed.fail_together():
             reads = load_reader(reader).to(device)
-            depths, mine = depths_of(len(store)), my_share(len(texts))
+            depths, mine = depths_of(len(store)), my_questions(len(texts))
             _, rows = opened.search(model.embed_questions(texts)[mine], depths[-1])
             part = answer(
                 reads, texts[mine], rows, store, depths=depths, progress=distributed.is_main()

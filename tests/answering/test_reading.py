@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from command import run
+from forked import finish
 
 from art.answering.reader import FoundSpans
 from art.answering.reading import answer, depths_of, judge
@@ -79,7 +80,7 @@ def files(corpus, tiny_bert, tmp_path_factory):
     folder = tmp_path_factory.mktemp("read")
     rows = [{"id": name, "title": title, "text": text} for name, title, text in corpus]
     (folder / "passages.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    asked = [{"id": f"q{i}", "question": corpus[i][2], "answers": ["moon"]} for i in range(5)]
+    asked = [{"id": f"q{i}", "question": corpus[i][2], "answers": ["moon"]} for i in range(20)]
     (folder / "questions.jsonl").write_text("\n".join(map(json.dumps, asked)))
     (folder / "unlabelled.txt").write_text("where is the moon ?\nwho built the bridge ?\n")
     create_retriever(str(tiny_bert), passage_length=64, pooling="mean").save(folder / "retriever")
@@ -93,7 +94,7 @@ def command(files, reader, questions):
     return ["read", *made, "--questions", files / questions, "--cpu"]
 
 
-def test_the_command_prints_exact_match_and_f1_and_writes_every_answer(
+def test_the_command_prints_exact_match_and_f1_and_writes_the_same_from_two_processes(
     files, tiny_reader, corpus, tmp_path, capsys
 ) -> None:
     output = tmp_path / "answers.json"
@@ -108,6 +109,10 @@ def test_the_command_prints_exact_match_and_f1_and_writes_every_answer(
         assert one["read"].keys() == {"10", "20", "50", "60"}
         for depth, read in one["read"].items():
             assert read["answer"] in texts[read["passage_id"]] and read["rank"] <= int(depth)
+    shared = tmp_path / "shared.json"
+    words = [*command(files, tiny_reader, "questions.jsonl"), "--output", shared]
+    ended = finish(words, tmp_path / "said", world_size=2)
+    assert [status for status, _ in ended] == [0, 0] and shared.read_bytes() == output.read_bytes()
 
 
 def test_questions_without_answers_are_answered_into_a_file_alone(
