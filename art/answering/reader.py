@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import AutoConfig, DPRReader
+from transformers import DPRReader
 
 from art.answering.spans import best_spans
 from art.answering.template import ReaderTemplate, Reading
@@ -21,11 +21,13 @@ from art.data.batching import token_batches
 from art.data.tokens import pad
 from art.errors import ArtError
 from art.retriever.padding import encoding_tokens
-from art.weights import check_size, fingerprint_folder, load_tokenizer, loading_model, resolve_model
+from art.teacher.models import find_model
+from art.weights import fingerprint_folder, loading_model
 
 # Of DPR's own readers: `sequence_length` and `max_answer_length` of its published commands.
 LONGEST_INPUT = 350
 LONGEST_ANSWER = 10
+_PUBLISHED = "facebook/dpr-reader-single-nq-base"
 
 
 class Logits(NamedTuple):
@@ -123,23 +125,18 @@ def load_reader(model: str, *, cache: Path | None = None) -> AnswerReader:
     Raises:
         ArtError: it cannot be loaded, or is no reader.
     """
-    folder = resolve_model(model, cache=cache)
-    with loading_model(model):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    check_size(config, model)
-    hint = "name a reader, such as facebook/dpr-reader-single-nq-base"
-    if config.model_type != "dpr":
-        raise ArtError(f"{model!r} ({config.model_type}) is not a DPR reader", hint=hint)
-    tokenizer = load_tokenizer(folder, model)
+    found, hint = find_model(model, cache=cache), "name a reader, such as " + _PUBLISHED
+    if found.config.model_type != "dpr":
+        raise ArtError(f"{model!r} ({found.config.model_type}) is not a DPR reader", hint=hint)
     with loading_model(model):
         weights, report = DPRReader.from_pretrained(
-            folder, config=config, dtype=torch.float32, output_loading_info=True
+            found.folder, config=found.config, dtype=torch.float32, output_loading_info=True
         )
     # transformers would go on with random numbers in their place.
     if missing := sorted(report["missing_keys"]):
         raise ArtError(
             f"{model!r} lacks {len(missing)} weights of a reader, such as {missing[0]}", hint=hint
         )
-    length = min(LONGEST_INPUT, config.max_position_embeddings)
-    template = ReaderTemplate(tokenizer, max_length=length)
-    return AnswerReader(weights, template, fingerprint=fingerprint_folder(folder)).eval()
+    length = min(LONGEST_INPUT, found.config.max_position_embeddings)
+    template = ReaderTemplate(found.tokenizer, max_length=length)
+    return AnswerReader(weights, template, fingerprint=fingerprint_folder(found.folder)).eval()
