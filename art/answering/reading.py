@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,18 @@ Answers = dict[int, Answer | None]
 """Number of passages read → the answer; None where none of them has any text to read."""
 
 
+class Answered(NamedTuple):
+    """The answers to each of Q questions.
+
+    Attributes:
+        answers: by the number of passages read.
+        num_cut: passages of which not all was read; one counts with each question.
+    """
+
+    answers: list[Answers]
+    num_cut: int
+
+
 def depths_of(num_passages: int) -> list[int]:
     """Return how many passages are read of each question, in a corpus of so many."""
     return sorted({min(depth, num_passages) for depth in DEPTHS})
@@ -80,7 +92,7 @@ def answer(
     *,
     depths: Sequence[int],
     progress: bool = True,
-) -> list[Answers]:
+) -> Answered:
     """Answer questions from the passages that were retrieved for them.
 
     The answer is the best span of the passage that the reader finds the most relevant.
@@ -92,17 +104,15 @@ def answer(
         store: the passages.
         depths: of the first how many passages there is an answer; none above K.
         progress: show a bar.
-
-    Returns:
-        The answers to each question.
     """
-    found: list[Answers] = []
+    found, num_cut = list[Answers](), 0
     with tqdm(total=len(questions), desc="reading", unit=" questions", disable=not progress) as bar:
         for start in range(0, len(questions), _BLOCK):
             block = slice(start, start + _BLOCK)
-            found += _answer_block(reader, questions[block], rows[block], store, depths)
+            part = _answer_block(reader, questions[block], rows[block], store, depths)
+            found, num_cut = found + part.answers, num_cut + part.num_cut
             bar.update(len(questions[block]))
-    return found
+    return Answered(found, num_cut)
 
 
 def _answer_block(
@@ -111,7 +121,7 @@ def _answer_block(
     rows: NDArray[np.int64],
     store: PassageStore,
     depths: Sequence[int],
-) -> list[Answers]:
+) -> Answered:
     template = reader.template
     passages = {row: store[row] for row in np.unique(rows).tolist()}
     encoded = template.passages(
@@ -119,7 +129,8 @@ def _answer_block(
     )
     read = dict(zip(passages, encoded, strict=True))
     asked = zip(template.questions(questions), rows.tolist(), strict=True)
-    spans = reader.read([template.reading(ids, read[row]) for ids, of in asked for row in of])
+    readings = [template.reading(ids, read[row]) for ids, of in asked for row in of]
+    spans = reader.read(readings)
 
     def answer_at(question: int, place: int) -> Answer:
         at = question * rows.shape[1] + place  # among the spans
@@ -142,7 +153,7 @@ def _answer_block(
                 for depth, place in places.items()
             }
         )
-    return answers
+    return Answered(answers, sum(one.is_cut for one in readings))
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,12 @@ class Reading(NamedTuple):
     Attributes:
         ids: token ids, [L] int32.
         text_start: the place of the text's first token among them; L where no text is left.
+        is_cut: whether some of the text was too much.
     """
 
     ids: NDArray[np.int32]
     text_start: int
+    is_cut: bool
 
 
 class ReaderTemplate:
@@ -74,8 +76,9 @@ class ReaderTemplate:
     def reading(self, question: Ids, passage: PassageIds) -> Reading:
         """Put a question and a passage together and cut them to `max_length`."""
         before = joined(self._first, question, self._separator, passage.title, self._separator)
-        ids = joined(before, passage.text)[: self.max_length]
-        return Reading(ids, min(len(before), len(ids)))
+        whole = joined(before, passage.text)
+        ids = whole[: self.max_length]
+        return Reading(ids, min(len(before), len(ids)), len(whole) > len(ids))
 
     def excerpt(self, text: str, first: int, last: int) -> str:
         """Return the part of a text from one token to another, whole words of it.

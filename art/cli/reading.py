@@ -19,7 +19,7 @@ from art.cli.common import (
 from art.cli.opening import open_with_retriever
 from art.cli.searching import PassagesOverride, RetrieverFolder
 from art.cli.vectors import RetrieverChoice
-from art.errors import ArtError
+from art.errors import ArtError, notify
 
 if TYPE_CHECKING:
     from art.answering.reading import Answers, ReadingResult
@@ -69,9 +69,16 @@ def read(
             part = answer(
                 reads, texts[mine], rows, store, depths=depths, progress=distributed.is_main()
             )
-        answers = [one for of in distributed.gather_objects(part) for one in of]
+        parts = distributed.gather_objects(part)
+        answers = [one for of in parts for one in of.answers]
         with distributed.fail_together():
             if distributed.is_main():
+                if num_cut := sum(of.num_cut for of in parts):
+                    notify(
+                        f"{num_cut:,} of {len(texts) * rows.shape[1]:,} passages have more tokens "
+                        f"with their question than the {reads.template.max_length} that the reader "
+                        "reads: the ends of their texts are cut"
+                    )
                 result = judge(asked, answers) if labelled else None
                 if output:
                     provenance = {

@@ -14,6 +14,8 @@ from art.answering.reading import answer, depths_of, judge
 from art.data.formats import Passage, Question
 from art.data.passages import PassageStore
 
+LONG = "moon " * 200
+
 
 class Believing:
     """A reader that answers with the first word, and believes passages in a given order."""
@@ -42,7 +44,9 @@ def test_the_most_relevant_of_the_first_passages_answers(template, tmp_path) -> 
     rows = np.array([[1, 0, 2, 3], [4, 3, 2, 1]])
     # The passage without a text is believed the most, and has nothing to answer with.
     reads = Believing(template, [9, 1, 2, 2, 0, -1, -2, 9])
-    found = answer(reads, ["who ?", "what ?"], rows, store, depths=[1, 2, 4], progress=False)
+    asked = ["who ?", "what ?"]
+    found, num_cut = answer(reads, asked, rows, store, depths=[1, 2, 4], progress=False)
+    assert num_cut == 0
     read = [{k: one and (one.text, one.row, one.rank) for k, one in of.items()} for of in found]
     assert read == [
         {1: None, 2: ("Moon", 0, 2), 4: ("River", 2, 3)},
@@ -79,6 +83,7 @@ def files(corpus, tiny_bert, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("read")
     rows = [{"id": name, "title": title, "text": text} for name, title, text in corpus]
+    rows.append({"id": "long", "title": "", "text": LONG})
     (folder / "passages.jsonl").write_text("\n".join(map(json.dumps, rows)))
     asked = [{"id": f"q{i}", "question": corpus[i][2], "answers": ["moon"]} for i in range(20)]
     (folder / "questions.jsonl").write_text("\n".join(map(json.dumps, asked)))
@@ -99,14 +104,15 @@ def test_the_command_prints_exact_match_and_f1_and_writes_the_same_from_two_proc
 ) -> None:
     output = tmp_path / "answers.json"
     assert run(*command(files, tiny_reader, "questions.jsonl"), "--output", output) == 0
-    printed = capsys.readouterr().out
-    for depth in (10, 20, 50, 60):
+    printed, said = capsys.readouterr()
+    assert "20 of 1,220 passages have more tokens with their question than the 128" in said
+    for depth in (10, 20, 50, 61):
         assert f"exact match, {depth} passages" in printed and f"F1, {depth} passages" in printed
     written = json.loads(output.read_text())
-    assert written["metrics"].keys() >= {"exact_match_10", "f1_60"}
-    texts = {name: text for name, _, text in corpus}
+    assert written["metrics"].keys() >= {"exact_match_10", "f1_61"}
+    texts = {name: text for name, _, text in corpus} | {"long": LONG}
     for one in written["answers"]:
-        assert one["read"].keys() == {"10", "20", "50", "60"}
+        assert one["read"].keys() == {"10", "20", "50", "61"}
         for depth, read in one["read"].items():
             assert read["answer"] in texts[read["passage_id"]] and read["rank"] <= int(depth)
     shared = tmp_path / "shared.json"
