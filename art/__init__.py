@@ -16,7 +16,7 @@ The rooms, in the order of the method; each imports only from those before it:
 - `art.planning`: what a run will take, and settings to begin with
 - `art.diagnosis`: how good a teacher is, before training
 - `art.asking`: questions about passages, written by a language model, for who has none
-- `art.interop`: folders of other tools
+- `art.answering`, `art.interop`: readers, which find answers in passages; folders of other tools
 - `art.report`: metrics as text, runs as one page
 - `art.api`: the short way from Python
 - `art.demo`, `art.repl`, `art.cli`: the built-in demonstration, questions at a prompt, the

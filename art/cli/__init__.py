@@ -10,6 +10,7 @@ searching   embed, search, evaluate
 comparing   compare, and evaluate for a result file
 benchmarks  named benchmarks, for evaluate
 fetching    fetch
+reading     read
 mining      mine
 fusing      BM25 beside the retriever, for search and evaluate
 scoring     score, diagnose
@@ -34,6 +35,7 @@ from art.cli.exporting import WithTargets, export
 from art.cli.fetching import fetch
 from art.cli.importing import import_checkpoint
 from art.cli.mining import mine
+from art.cli.reading import read
 from art.cli.reporting import report
 from art.cli.scoring import WithKinds, diagnose, score
 from art.cli.searching import embed, evaluate, search
@@ -129,6 +131,7 @@ app.command()(embed)
 app.command()(search)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(read)
 app.command()(mine)
 app.command(cls=WithKinds)(score)
 app.command(cls=WithKinds)(diagnose)

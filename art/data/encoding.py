@@ -94,6 +94,19 @@ class TextEncoder:
         """Return the token ids of each text behind the prefix, tokenised as a whole with it."""
         return [one.ids for one in self._batch(list(texts), self._prefix)]
 
+    def word_borders(self, text: str) -> list[tuple[int, int]]:
+        """Return where the word of each token of a text begins and ends, in characters.
+
+        A word is what the tokenizer cuts no further before it looks for pieces; one of several
+        tokens stands here as often.
+        """
+        encoded = self._backend.encode(text, add_special_tokens=False)
+        words = (encoded.token_to_word(token) for token in range(len(encoded)))
+        return [
+            (None if word is None else encoded.word_to_chars(word)) or own
+            for word, own in zip(words, encoded.offsets, strict=True)
+        ]
+
     def _batch(self, texts: list[str], prefix: str = "") -> Any:
         if self._reads_hidden:
             # A text with such a character would otherwise write a hidden name.

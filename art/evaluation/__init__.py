@@ -1,6 +1,7 @@
 """How good a ranking is: the same metrics for the training loop, the command and any other ranking.
 
     answers     does a passage contain an answer, exactly as DPR asks it
+    squad       exact match and F1 of an answer that was read
     metrics     every metric: its name, title, unit, which direction is better, how it is computed
     statistics  intervals, paired tests, rank correlation, ranks, scores that fall strictly
     runs        result files written, with what their formats ask of a ranking
@@ -18,5 +19,5 @@
     rescoring   a result file of any program re-ordered by a teacher; goes on after a kill
     benchmarks  named benchmarks: their files, what others have published, ours beside it
 
-`answers`, `metrics`, `statistics`, `runs` and `benchmarks` load no torch.
+`answers`, `squad`, `metrics`, `statistics`, `runs` and `benchmarks` load no torch.
 """

@@ -6,6 +6,7 @@
     judged    trec_eval's metrics within the first k, and capped recall, by relevance judgements
     pooled    rank of the positive in a pool of passages
     agreed    rank of the passage that several judges agreed on
+    reading   exact match and F1 of what a reader answered
     teacher   the teacher's score of the first passage
 
 A metric is added by one call of `METRICS.add`, in one of these modules or in a new one beside them:

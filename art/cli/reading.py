@@ -1,0 +1,124 @@
+"""`art read`: questions answered from the passages that a retriever finds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from art.cli.common import (
+    OnCpu,
+    QuestionsFile,
+    SkipBadRows,
+    processes,
+    read_rows,
+    say_what_is_cut,
+    takes_retriever_settings,
+)
+from art.cli.opening import open_with_retriever
+from art.cli.searching import PassagesOverride, RetrieverFolder
+from art.cli.vectors import RetrieverChoice
+from art.errors import ArtError, notify
+
+if TYPE_CHECKING:
+    from art.answering.reading import Answers, ReadingResult
+    from art.data.formats import Question
+    from art.data.passages import PassageStore
+
+
+@takes_retriever_settings
+def read(
+    retriever: RetrieverFolder,
+    index: Annotated[Path, typer.Option(help="An index that `art embed` made.")],
+    reader: Annotated[
+        str, typer.Option(help="A DPR reader: a folder, or facebook/dpr-reader-single-nq-base.")
+    ],
+    questions: QuestionsFile,
+    output: Annotated[
+        Path | None, typer.Option(help="Write answers and metrics here as JSON.")
+    ] = None,
+    passages: PassagesOverride = None,
+    skip_bad_rows: SkipBadRows = False,
+    cpu: OnCpu = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Answer questions from the passages found for them; print exact match and F1."""
+    from art import distributed, report
+    from art.answering.reader import load_reader
+    from art.answering.reading import answer, depths_of, judge, my_questions
+    from art.data.formats import read_questions
+
+    asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
+    labelled = any(one.answers for one in asked)
+    if not labelled and output is None:
+        raise ArtError(
+            "no question has answers to compare with",
+            where=questions,
+            hint="give some that have, or --output for the answers that are read",
+        )
+    source, texts = RetrieverChoice(retriever, settings), [one.text for one in asked]
+    with processes(cpu) as device:
+        model, opened, store = open_with_retriever(source, index, passages, skip_bad_rows, device)
+        say_what_is_cut(model, texts)
+        with distributed.fail_together():
+            reads = load_reader(reader).to(device)
+            depths, mine = depths_of(len(store)), my_questions(len(texts))
+            _, rows = opened.search(model.embed_questions(texts)[mine], depths[-1])
+            part = answer(
+                reads, texts[mine], rows, store, depths=depths, progress=distributed.is_main()
+            )
+        parts = distributed.gather_objects(part)
+        answers = [one for of in parts for one in of.answers]
+        with distributed.fail_together():
+            if distributed.is_main():
+                if num_cut := sum(of.num_cut for of in parts):
+                    notify(
+                        f"{num_cut:,} of {len(texts) * rows.shape[1]:,} passages have more tokens "
+                        f"with their question than the {reads.template.max_length} that the reader "
+                        "reads: the ends of their texts are cut"
+                    )
+                result = judge(asked, answers) if labelled else None
+                if output:
+                    provenance = {
+                        "questions": str(questions),
+                        "retriever": retriever,
+                        "retriever_fingerprint": opened.retriever_fingerprint,
+                        "reader": reader,
+                        "reader_fingerprint": reads.fingerprint,
+                        "passages_fingerprint": store.fingerprint,
+                        "made_by": opened.manifest.provenance,
+                    }
+                    _write(output, asked, answers, result, store, provenance)
+                if result is not None:
+                    print(report.evaluation(result.table(), result.notes))
+                else:
+                    print(f"{output}: {len(asked):,} questions answered")
+
+
+def _write(
+    output: Path,
+    questions: list[Question],
+    answers: list[Answers],
+    result: ReadingResult | None,
+    store: PassageStore,
+    provenance: dict[str, Any],
+) -> None:
+    from art.files import write_json
+
+    judged = (
+        {}
+        if result is None
+        else {"metrics": result.metrics, "table": result.table(), "notes": result.notes}
+    )
+    written = [
+        {
+            "id": question.question_id,
+            "question": question.text,
+            "answers": list(question.answers),
+            "read": {str(depth): one and one.shown(store) for depth, one in of.items()},
+        }
+        for question, of in zip(questions, answers, strict=True)
+    ]
+    write_json(output, {**judged, **provenance, "answers": written})

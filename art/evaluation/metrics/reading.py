@@ -1,0 +1,65 @@
+"""Answers that a reader gave, held against those that the questions accept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from art.evaluation.metrics.base import METRICS, Family, Metric, Values
+from art.evaluation.metrics.evidence import Evidence
+from art.evaluation.squad import exact_match, f1
+
+
+@dataclass(frozen=True, eq=False)
+class GivenAnswers(Evidence):
+    """What a reader answered to Q questions.
+
+    Attributes:
+        given: number of passages read → its answer to each question, empty where there is none.
+        accepted: of each question; none where it has no label.
+    """
+
+    priority: ClassVar[int] = 0
+
+    given: Mapping[int, Sequence[str]]
+    accepted: Sequence[Sequence[str]]
+
+
+def _compared(
+    compare: Callable[[str, Sequence[str]], float], k: int
+) -> Callable[[GivenAnswers], Values]:
+    def compute(answers: GivenAnswers) -> Values:
+        pairs = zip(answers.given[k], answers.accepted, strict=True)
+        return np.array([compare(given, of) if of else np.nan for given, of in pairs], np.float64)
+
+    return compute
+
+
+def _exact_match(k: int) -> Metric[GivenAnswers]:
+    return Metric(
+        name=f"exact_match_{k}",
+        title=f"exact match, {k} passages",
+        meaning=f"exact match of the answers read in {k} passages",
+        source=GivenAnswers,
+        compute=_compared(exact_match, k),
+        has_interval=True,
+        preference=0,
+        family="Questions answered exactly, in k passages, %",
+    )
+
+
+def _f1(k: int) -> Metric[GivenAnswers]:
+    return Metric(
+        name=f"f1_{k}",
+        title=f"F1, {k} passages",
+        meaning=f"F1 of the answers read in {k} passages",
+        source=GivenAnswers,
+        compute=_compared(f1, k),
+    )
+
+
+METRICS.add(Family("exact_match_<k>", GivenAnswers, _exact_match, lambda answers: answers.given))
+METRICS.add(Family("f1_<k>", GivenAnswers, _f1, lambda answers: answers.given))

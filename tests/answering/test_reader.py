@@ -1,0 +1,124 @@
+"""A reader's inputs and logits against transformers' own, its spans against all there are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from transformers import DPRReader, DPRReaderTokenizerFast
+
+from art.answering import reader as reader_module
+from art.answering.reader import load_reader
+from art.answering.spans import best_spans
+from art.data.tokens import pad
+from art.errors import ArtError
+
+QUESTIONS = ["who built the stone bridge ?", "where is the moon river ?"]
+
+
+@pytest.fixture(scope="module")
+def reader(tiny_reader):
+    return load_reader(str(tiny_reader))
+
+
+@pytest.fixture(scope="module")
+def pairs(corpus) -> list[tuple[str, str, str]]:
+    """Questions with titles and texts of all lengths, the longest too long, some without title."""
+    texts = [text[: 4 + 12 * i] for i, (_, _, text) in enumerate(corpus[:12])]
+    texts += [" ".join(text for _, _, text in corpus[:10]), "moon"]
+    titles = [title for _, title, _ in corpus]
+    return [(QUESTIONS[i % 2], titles[i], text) for i, text in enumerate(texts)]
+
+
+def readings_of(reader, pairs):
+    template = reader.template
+    questions = template.questions([question for question, _, _ in pairs])
+    passages = template.passages([title for _, title, _ in pairs], [text for *_, text in pairs])
+    return [*map(template.reading, questions, passages)]
+
+
+def test_inputs_and_logits_are_those_of_transformers(reader, tiny_reader, pairs) -> None:
+    tokenizer = DPRReaderTokenizerFast.from_pretrained(tiny_reader)
+    model = DPRReader.from_pretrained(tiny_reader).eval()
+    readings = readings_of(reader, pairs)
+    assert len({len(one.ids) for one in readings}) > 8
+    with torch.no_grad():
+        said = reader(*pad([one.ids for one in readings], pad_id=reader.template.pad_id))
+        for place, (question, title, text) in enumerate(pairs):
+            inputs = tokenizer(
+                question, title, text, max_length=128, truncation=True, return_tensors="pt"
+            )
+            assert inputs["input_ids"][0].tolist() == readings[place].ids.tolist()
+            alone, length = model(**inputs), len(readings[place].ids)
+            for ours, theirs in (
+                (said.start[place, :length], alone.start_logits[0]),
+                (said.end[place, :length], alone.end_logits[0]),
+                (said.relevance[place], alone.relevance_logits[0]),
+            ):
+                torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_what_is_read_is_the_best_span_of_the_text_whatever_the_batch(
+    reader, pairs, monkeypatch
+) -> None:
+    readings = readings_of(reader, pairs)
+    found = reader.read(readings)
+    for place, one in enumerate(readings):
+        with torch.no_grad():
+            start, end, relevance = reader(*pad([one.ids], pad_id=0))
+        best = max(
+            (float(start[0, i] + end[0, j]), i - one.text_start, j - one.text_start)
+            for i in range(one.text_start, len(one.ids))
+            for j in range(i, min(i + 10, len(one.ids)))
+        )
+        assert (found.first[place], found.last[place]) == best[1:]
+        assert found.score[place] == pytest.approx(best[0], abs=1e-5)
+        assert found.relevance[place] == pytest.approx(float(relevance), abs=1e-5)
+    monkeypatch.setattr(reader_module, "encoding_tokens", lambda _: 1)
+    for one, other in zip(found, reader.read(readings), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_a_passage_of_which_no_text_is_read_has_no_span(reader) -> None:
+    asked, passages = "moon " * 200, [("a title", ""), ("", "the moon")]
+    pairs = [(QUESTIONS[0], *passages[0]), (asked, *passages[1]), (QUESTIONS[0], *passages[1])]
+    found = reader.read(readings_of(reader, pairs))
+    assert np.isneginf(found.score).tolist() == [True, True, False]
+
+
+def test_among_equal_spans_the_shortest_is_taken() -> None:
+    zero, text = torch.zeros(2, 6), torch.tensor([[False, False, True, True, True, False]] * 2)
+    end = zero.clone()
+    end[1, 3] = 1.0
+    spans = best_spans(zero, end, text, max_tokens=3)
+    assert (spans.first.tolist(), spans.last.tolist()) == ([2, 3], [2, 3])
+    end[1, :] = -1.0  # where the text is not: of no use to a span
+    end[1, 2] = -9.0
+    long = best_spans(torch.tensor([[0, 0, 9.0, 0, 0, 0]] * 2), end, text, max_tokens=2)
+    assert (long.first[1].item(), long.last[1].item()) == (2, 3)
+
+
+def test_an_answer_is_the_texts_own_characters_in_whole_words(reader) -> None:
+    text = "It was 3.5 km  to Zürich's  MOON-river, in <s> [SEP] the “Éire” of\u00a0bridges…"
+    template, ids = reader.template, None
+    ids = template.passages([""], [text])[0].text
+    borders = template._encoder.word_borders(text)
+    assert len(borders) == len(ids)
+    words = [text[start:stop] for start, stop in borders]
+    assert template.excerpt(text, 0, len(ids) - 1) == text
+    three, zurich = words.index("3"), words.index("Zürich")
+    assert template.excerpt(text, three, three + 2) == "3.5"
+    assert words.count("Zürich") > 2  # of several pieces, each of which stands for the whole
+    assert template.excerpt(text, zurich + 1, words.index("river")) == "Zürich's  MOON-river"
+
+
+def test_what_is_no_reader_is_refused(tiny_bert, tiny_reader, tmp_path) -> None:
+    with pytest.raises(ArtError, match=r"bert.* is not a DPR reader .*facebook/dpr-reader"):
+        load_reader(str(tiny_bert))
+    from transformers import AutoTokenizer, DPRConfig, DPRQuestionEncoder
+
+    shape = DPRConfig.from_pretrained(tiny_reader)
+    DPRQuestionEncoder(shape).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(tmp_path)
+    with pytest.raises(ArtError, match=r"lacks .* weights of a reader, such as span_predictor"):
+        load_reader(str(tmp_path))
