@@ -74,7 +74,7 @@ class ConnectionLost(ArtError):
 
 
 @dataclass(frozen=True)
-class Answer:
+class ServerReply:
     """What a server says to a request, before its contents are read.
 
     Attributes:
@@ -119,7 +119,7 @@ def asked(
     *,
     method: Literal["GET", "HEAD"] = "GET",
     headers: Mapping[str, str] | None = None,
-) -> Iterator[Answer]:
+) -> Iterator[ServerReply]:
     """Ask a web server for a file; redirects are followed on the same host alone.
 
     Args:
@@ -141,7 +141,7 @@ def asked(
         raise ArtError("redirected again and again", where=address, hint="fetch it by hand")
 
 
-def _answer(stack: ExitStack, address: str, method: str, headers: Mapping[str, str]) -> Answer:
+def _answer(stack: ExitStack, address: str, method: str, headers: Mapping[str, str]) -> ServerReply:
     from huggingface_hub import constants, get_session
 
     if constants.is_offline_mode():
@@ -164,7 +164,7 @@ def _answer(stack: ExitStack, address: str, method: str, headers: Mapping[str, s
         )
     except Exception as error:  # of the library's transport, which differs by version
         raise _lost("cannot be reached", address, error) from error
-    return Answer(address, int(response.status_code), response.headers, response)
+    return ServerReply(address, int(response.status_code), response.headers, response)
 
 
 def _lost(what: str, address: str, error: Exception) -> ConnectionLost:

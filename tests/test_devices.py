@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from pretend_device import PRETEND, MixedDevicesError, PretendTensor, pretending
 from tiny_step import QUESTIONS, build_step
 from tiny_teachers import all_pairs, make_reranker
 from torch import Tensor
+from transformers import PreTrainedModel
 from whole_run import configure, tiny_settings, weights
 
 from art import distributed
@@ -30,6 +32,19 @@ from art.training.losses import LOSSES
 from art.training.schedule import MicroBatch
 
 SEQUENCES = [[5, 6, 7], [8, 9, 10, 11, 12, 13], [14, 15], [16, 17, 18, 19]]
+
+
+def load_here(
+    cls: type[PreTrainedModel], *words: Any, device_map: Any = None, **settings: Any
+) -> Any:
+    """Load weights on the CPU and move them then: what is none cannot be read into."""
+    loaded = FROM_PRETRAINED(cls, *words, **settings)
+    if device_map is not None:
+        loaded[0].to(device_map[""])  # beside a report
+    return loaded
+
+
+FROM_PRETRAINED = PreTrainedModel.from_pretrained.__func__
 
 
 @pytest.fixture
@@ -186,6 +201,7 @@ def test_a_whole_run_that_was_killed(
     monkeypatch.setattr(distributed, "start", lambda cpu: device)
     monkeypatch.setattr(Accelerator, "prepare_model", lambda _, model: model)
     monkeypatch.setattr(searcher, "_free", lambda device: 1 << 40)
+    monkeypatch.setattr(PreTrainedModel, "from_pretrained", classmethod(load_here))
     there = configure(settings, tmp_path / "there")
     kill(there, after=3)
     train(there)

@@ -40,7 +40,7 @@ _CANDIDATES_AT_ONCE = 1 << 22  # over all questions; bounds memory whatever Q an
 
 
 @dataclass(frozen=True)
-class Found:
+class OwnBest:
     """What one process found for Q questions.
 
     Attributes:
@@ -57,11 +57,11 @@ class Found:
     kept: NDArray[np.bool_]
 
 
-Exchange = Callable[[Callable[[], Found]], list[Found]]
+Exchange = Callable[[Callable[[], OwnBest]], list[OwnBest]]
 """Computes something on every process and returns all of it, the same on every process."""
 
 
-def _alone(compute: Callable[[], Found]) -> list[Found]:
+def _alone(compute: Callable[[], OwnBest]) -> list[OwnBest]:
     return [compute()]
 
 
@@ -128,7 +128,7 @@ def error_bounds(questions: NDArray[np.float32], max_norm: float, unit: float = 
 
 def best_candidates(
     blocks: Blocks, questions: NDArray[np.float32], top_k: int, bounds: Floats
-) -> Found:
+) -> OwnBest:
     """Return the K best of the rows that are nearest in float32, with their final scores.
 
     Args:
@@ -150,7 +150,7 @@ def best_candidates(
     final = final_scores(blocks, asked, rows)
     kept = ((nearby - final).abs() <= margin).all(dim=1)
     scores, rows = best(final, rows, top_k)
-    return Found(scores.numpy(), rows.numpy(), worst, kept.numpy())
+    return OwnBest(scores.numpy(), rows.numpy(), worst, kept.numpy())
 
 
 def _nearest_rows(blocks: Blocks, questions: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -197,7 +197,9 @@ def final_scores(blocks: Blocks, questions: Tensor, rows: Tensor) -> Tensor:
     return scores
 
 
-def compare_all(blocks: Blocks, questions: NDArray[np.float32], top_k: int, reach: Floats) -> Found:
+def compare_all(
+    blocks: Blocks, questions: NDArray[np.float32], top_k: int, reach: Floats
+) -> OwnBest:
     """Return the K best of all rows whose product in float64 is within reach of the result.
 
     Args:
@@ -223,7 +225,7 @@ def compare_all(blocks: Blocks, questions: NDArray[np.float32], top_k: int, reac
                 torch.cat([rows, new_rows], dim=1),
                 top_k,
             )
-    return Found(
+    return OwnBest(
         scores.cpu().numpy(),
         rows.cpu().numpy(),
         np.full(len(asked), -math.inf),
@@ -265,7 +267,7 @@ def inner_products(vectors: Tensor, questions: Tensor) -> Tensor:
     return products[..., 0]
 
 
-def merged(found: Sequence[Found], top_k: int) -> tuple[Floats, Rows]:
+def merged(found: Sequence[OwnBest], top_k: int) -> tuple[Floats, Rows]:
     """Return the best of what all processes found, [Q, K] each."""
     if len(found) == 1:
         return found[0].scores, found[0].rows

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from art.errors import ArtError, notify
 from art.files import cannot_write, fsync_directory, read_blocks, read_json, write_json
-from art.network import Answer, ConnectionLost, asked
+from art.network import ConnectionLost, ServerReply, asked
 
 _ATTEMPTS = 5  # without a byte between them
 _PAUSE_SECONDS = 2.0
@@ -113,18 +113,18 @@ def _receive(part: _Part, *, progress: bool) -> int | None:
     return total
 
 
-def _refused(answer: Answer) -> ArtError:
+def _refused(answer: ServerReply) -> ArtError:
     what = "there is no such file" if answer.status in (404, 410) else "the server refuses"
     hint = "the address may have changed: fetch it by hand"
     return ArtError(f"{what} (status {answer.status})", where=answer.address, hint=hint)
 
 
-def _start(answer: Answer) -> int:
+def _start(answer: ServerReply) -> int:
     found = re.match(r"bytes (\d+)-", answer.headers.get("content-range", ""))
     return int(found[1]) if found else -1
 
 
-def _total(answer: Answer) -> int | None:
+def _total(answer: ServerReply) -> int | None:
     found = re.search(r"/(\d+)$", answer.headers.get("content-range", ""))
     return int(found[1]) if found else None
 
@@ -164,7 +164,9 @@ class _Part:
         state = note.get("state") if is_it else None
         return state if isinstance(state, str) else None
 
-    def receive(self, answer: Answer, start: int, total: int | None, *, progress: bool) -> None:
+    def receive(
+        self, answer: ServerReply, start: int, total: int | None, *, progress: bool
+    ) -> None:
         """Write the contents of an answer behind the first `start` bytes."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
