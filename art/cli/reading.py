@@ -49,6 +49,8 @@ def read(
     from art.answering.reader import load_reader
     from art.answering.reading import answer, depths_of, judge, my_questions
     from art.data.formats import read_questions
+    from art.evaluation.sharing import my_vectors
+    from art.retriever.searcher import IndexSearcher
 
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
     labelled = any(one.answers for one in asked)
@@ -64,12 +66,14 @@ def read(
         say_what_is_cut(model, texts)
         with distributed.fail_together():
             reads = load_reader(reader).to(device)
-            depths, mine = depths_of(len(store)), my_questions(len(texts))
-            _, rows = opened.search(model.embed_questions(texts)[mine], depths[-1])
-            part = answer(
-                reads, texts[mine], rows, store, depths=depths, progress=distributed.is_main()
+        depths, mine = depths_of(len(store)), my_questions(len(texts))
+        searcher = IndexSearcher(opened, device)
+        _, rows = searcher.search_for_all(lambda: my_vectors(model, texts), depths[-1])
+        parts = distributed.together(
+            lambda: answer(
+                reads, texts[mine], rows[mine], store, depths=depths, progress=distributed.is_main()
             )
-        parts = distributed.gather_objects(part)
+        )
         answers = [one for of in parts for one in of.answers]
         with distributed.fail_together():
             if distributed.is_main():
