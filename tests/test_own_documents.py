@@ -93,7 +93,7 @@ def test_piped_questions_are_answered_with_the_documents_passages(
     assert run("search", *common) == 0
     assert " 3. " not in capsys.readouterr().out
     monkeypatch.setattr(sys, "stdin", io.StringIO(asked[0]))
-    assert run("search", *common, "--fused") == 0
+    assert run("search", *common, "--fused", "--fused-weight", "ranks") == 0
     ranked = [line for line in capsys.readouterr().out.splitlines() if line[2:4] == ". "]
     assert len(ranked) == 2
     scores = [float(line[4:].split()[0]) for line in ranked]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from command import run
 from forked import finish
+from tiny_askers import small_blocks
 
 from art.asking import asker
 from art.asking.asker import AskedQuestion
@@ -121,10 +122,6 @@ def test_the_teachers_preference_is_its_scores(
     teacher.score_pairs = refuse
     again = preferred(teacher, tokens, questions, rows, tmp_path, progress=False)
     assert again.tolist() == is_preferred.tolist()
-
-
-def small_blocks() -> None:
-    asker._BLOCK_PASSAGES["cpu"] = 4
 
 
 def test_the_command_asks_sifts_and_says_what_it_did_by_however_many_processes(

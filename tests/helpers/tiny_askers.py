@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from art.asking import asker
 from art.asking.asker import AskedPassage, Asker
 from art.asking.kinds import QUESTION_KINDS
 from art.asking.prompts import Prompts
@@ -54,3 +55,8 @@ def asked_of(asker: Asker, store: PassageStore, rows: Sequence[int]) -> list[Ask
     passages = [store[row] for row in rows]
     ids = asker.prompts.encoder([one.title for one in passages], [one.text for one in passages])
     return [AskedPassage(one.passage_id, row) for one, row in zip(passages, ids, strict=True)]
+
+
+def small_blocks() -> None:
+    """Ask about four passages at once, so that a few make several blocks."""
+    asker._BLOCK_PASSAGES["cpu"] = 4
