@@ -90,6 +90,15 @@ def _is_path(source: str) -> bool:
     return source.startswith(("/", ".", "~")) or source.count("/") > 1  # a hub name has one at most
 
 
+def is_installed(distribution: str) -> bool:
+    """Return whether a distribution of this name is installed."""
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def packaged_files(distribution: str) -> list[Path]:
     """Return the files of an installed distribution, sorted.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shlex
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from art.files import require_utf8
 from art.retriever.bm25 import BM25, share_words
 from art.retriever.languages import check_language
 from art.training.selection import num_held_out_questions
+from art.weights import is_installed
 
 # Packages that carry small models. The encoder is all-MiniLM-L6-v2, 22 million parameters; where it
 # is not installed, a table of word vectors takes its place.
@@ -164,7 +164,7 @@ def _gpu_teacher(memory: int) -> str:
 
 def installed_encoder() -> str | None:
     """Return the small encoder that an installed package carries, None where none does."""
-    return f"pip:{_ENCODER}" if _is_installed(_ENCODER) else None
+    return f"pip:{_ENCODER}" if is_installed(_ENCODER) else None
 
 
 def _num_words(text: str) -> int:
@@ -203,8 +203,8 @@ def choose(found: Surroundings) -> InitialSettings:
 
 
 def _choose_models_for_cpu(choice: InitialSettings, found: Surroundings) -> None:
-    student = _ENCODER if _is_installed(_ENCODER) else _TABLE
-    missing = [name for name in (student, _TEACHER) if not _is_installed(name)]
+    student = _ENCODER if is_installed(_ENCODER) else _TABLE
+    missing = [name for name in (student, _TEACHER) if not is_installed(name)]
     if missing:
         raise ArtError(
             f"there is no GPU, and {' and '.join(missing)}, which would carry models small enough "
@@ -327,11 +327,3 @@ def _choose_intervals(choice: InitialSettings, interval: int, steps: int) -> Non
     choice.add("training.refresh_steps", interval, f"{steps // interval} in {steps:,} steps.")
     choice.add("training.evaluate_steps", interval, "as often as the index is fresh.")
     choice.add("training.save_steps", interval)
-
-
-def _is_installed(distribution: str) -> bool:
-    try:
-        metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True

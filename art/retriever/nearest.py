@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib import metadata
 from typing import Any
 
 # torch first: whichever of the two comes first decides which OpenMP runtime serves both.
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from art.errors import ArtError
+from art.weights import is_installed
 
 _FAISS_GPU_MOST = 2048  # rows a question; a limit of its selection
 
@@ -82,7 +82,7 @@ def load_faiss() -> Any:
         ArtError: no distribution of it is installed, or several that overwrite each other.
     """
     names = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12")
-    installed = [name for name in names if _is_installed(name)]
+    installed = [name for name in names if is_installed(name)]
     if len(installed) > 1:
         raise ArtError(
             f"{' and '.join(installed)} are both installed and share one module",
@@ -104,14 +104,6 @@ def load_faiss() -> Any:
     faiss.cvar.distance_compute_blas_query_bs = 1024
     faiss.cvar.distance_compute_blas_database_bs = 16_384
     return faiss
-
-
-def _is_installed(distribution: str) -> bool:
-    try:
-        metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 @cache

