@@ -126,7 +126,7 @@ class Blocks:
             [n, D] in the stored type, on the device.
         """
         firsts = torch.tensor([block.first_row for block in self.blocks])
-        block_of = torch.searchsorted(firsts, rows, right=True) - 1
+        block_of = torch.searchsorted(firsts, rows.contiguous(), right=True) - 1
         inside = rows - firsts[block_of]
         if len(self.blocks) == 1:
             return _taken(self.blocks[0].vectors, inside).to(self.device)
