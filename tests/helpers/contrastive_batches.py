@@ -1,9 +1,7 @@
-"""Contrastive items, a tiny retriever and the plain loss; as a script, one process of several."""
+"""Contrastive items, a tiny retriever and the plain loss, in one process or in several."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -134,9 +132,8 @@ def two_steps(retriever: Retriever, size: int, chunk_tokens: int | None) -> dict
 CASES = {"plain": (4, None), "micro_batches": (2, None), "chunks": (2, 60), "uneven": (4, 100)}
 
 
-def main() -> None:
-    bert, folder = json.loads(Path(sys.argv[1]).read_text())
-    distributed.start(cpu=True)
+def own_gradients(bert: Path) -> dict[str, np.ndarray]:
+    """The gradients of all cases, of which each process takes its share, and of gathered rows."""
     found = {
         f"{case} {name}": gradient.numpy()
         for case, settings in CASES.items()
@@ -145,10 +142,4 @@ def main() -> None:
     rows = torch.full((distributed.rank() + 1, 2), float(distributed.rank()), requires_grad=True)
     gathered = distributed.gather_rows(rows)
     gathered.sum().backward()
-    found |= {"gathered": gathered.detach().numpy(), "own gradient": rows.grad.numpy()}
-    np.savez(Path(folder) / f"{distributed.rank()}-of-{distributed.world_size()}.npz", **found)
-    distributed.stop()
-
-
-if __name__ == "__main__":
-    main()
+    return found | {"gathered": gathered.detach().numpy(), "own gradient": rows.grad.numpy()}

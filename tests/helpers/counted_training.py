@@ -1,24 +1,16 @@
-"""A run that keeps account of its teacher; as a script, one process of several.
-
-python tests/helpers/counted_training.py CONFIG FOLDER     # leaves FOLDER/account-RANK.json
-"""
+"""A run that keeps account of its teacher, in one process or in several."""
 
 from __future__ import annotations
 
-import json
-import sys
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
-from art import distributed
 from art.config import Config
 from art.teacher.cached import CachedTeacher, ScoredPairs
 from art.teacher.transformer import TransformerTeacher
 from art.training.loop import train
-from art.training.settings import read_config
 
 
 @dataclass
@@ -56,14 +48,3 @@ def train_and_count(config: Config) -> Account:
         patch.setattr(TransformerTeacher, "read_one_length", lambda self: self)
         train(config)
     return account
-
-
-def main() -> None:
-    account = train_and_count(read_config(sys.argv[1]))
-    path = Path(sys.argv[2]) / f"account-{distributed.rank()}.json"
-    path.write_text(json.dumps(asdict(account)))
-    distributed.stop()
-
-
-if __name__ == "__main__":
-    main()

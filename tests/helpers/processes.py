@@ -1,11 +1,9 @@
-"""Several processes of one job on this machine, as a launcher would start them."""
+"""What a launcher on this machine tells the processes of a job."""
 
 from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 
 
 def environments(world_size: int) -> list[dict[str, str]]:
@@ -25,19 +23,3 @@ def environments(world_size: int) -> list[dict[str, str]]:
         }
         for rank in range(world_size)
     ]
-
-
-def run_processes(command: list[str], world_size: int) -> list[tuple[int, str]]:
-    """Run a Python command as so many ranks; return each one's exit status and what it said."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, *command],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment,
-        )
-        for environment in environments(world_size)
-    ]
-    said = [process.communicate(timeout=120)[0] for process in processes]
-    return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]

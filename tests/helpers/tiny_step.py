@@ -1,9 +1,7 @@
-"""A tiny student, teacher and corpus for the step tests; as a script, one process of several."""
+"""A tiny student, teacher and corpus for the step tests, in one process or in several."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,12 +85,10 @@ def gradients(
     return loss, {name: p.grad.clone() for name, p in named if p.grad is not None}
 
 
-def main() -> None:
-    bert, t5, corpus, folder = json.loads(Path(sys.argv[1]).read_text())
-    distributed.start(cpu=True)
+def own_gradients(bert: Path, t5: Path, corpus, folder: Path) -> dict[str, np.ndarray]:
+    """The gradient of a step with dropout, of which each process takes its share."""
     rank, size = distributed.rank(), distributed.world_size()
-    own = Path(folder) / f"of-{rank}-{size}"
-    tiny = build_step(Path(bert), Path(t5), corpus, own, dropout=0.2)
+    tiny = build_step(bert, t5, corpus, folder / f"of-{rank}-{size}", dropout=0.2)
     one_pair_at_a_time(tiny.teacher.teacher)  # or the last bits depend on who shares a batch
     model = tiny.retriever
     if size > 1:
@@ -100,11 +96,4 @@ def main() -> None:
     share = 2 // size
     micro_batches = [MicroBatch(0, (0, 1)), MicroBatch(1, (2, 3))]
     _, grads = gradients(tiny, micro_batches[rank * share : (rank + 1) * share], model)
-    if rank == 0:
-        arrays = {name: grad.numpy() for name, grad in grads.items()}
-        np.savez(Path(folder) / f"gradient-{size}.npz", **arrays)
-    distributed.stop()
-
-
-if __name__ == "__main__":
-    main()
+    return {name: grad.numpy() for name, grad in grads.items()}

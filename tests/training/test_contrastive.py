@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +13,11 @@ from contrastive_batches import (
     gradients,
     in_micro_batches,
     make_retriever,
+    own_gradients,
     plain_loss,
     take_step,
 )
-from processes import run_processes
+from forked import call
 
 from art.data.contrastive import ContrastiveItem
 from art.errors import ArtError
@@ -26,8 +25,6 @@ from art.retriever.encoders import Retriever
 from art.training.methods.dpr import dpr_step
 from art.training.progress import PhaseTimer
 from art.training.schedule import MicroBatch
-
-SCRIPT = Path(__file__).parent.parent / "helpers" / "contrastive_batches.py"
 
 
 class Recorder(torch.nn.Module):
@@ -160,18 +157,12 @@ def test_a_frozen_tower_gets_no_gradient_and_is_read_once(tiny_bert, frozen: str
     assert [tensors[side] for tensors in again] == [None] * 4
 
 
-def test_two_processes_give_the_gradient_of_one_with_dropout_on(tiny_bert, tmp_path) -> None:
-    job = tmp_path / "job.json"
-    job.write_text(json.dumps([str(tiny_bert), str(tmp_path)]))
-    for world_size in (1, 2):
-        statuses = run_processes([str(SCRIPT), str(job)], world_size)
-        assert [status for status, _ in statuses] == [0] * world_size, statuses
-    one, first, second = (
-        dict(np.load(tmp_path / f"{name}.npz")) for name in ("0-of-1", "0-of-2", "1-of-2")
-    )
+def test_two_processes_give_the_gradient_of_one_with_dropout_on(tiny_bert) -> None:
+    one = own_gradients(tiny_bert)
+    found_by_rank = call(own_gradients, tiny_bert, world_size=2)
     assert one.pop("gathered").tolist() == [[0, 0]]
     assert one.pop("own gradient").tolist() == [[1, 1]]
-    for rank, found in enumerate((first, second)):
+    for rank, found in enumerate(found_by_rank):
         assert found.pop("gathered").tolist() == [[0, 0], [1, 1], [1, 1]]
         assert found.pop("own gradient").tolist() == [[1, 1]] * (rank + 1)
         assert {name.split()[0] for name in found} == set(CASES)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forked import finish
 from killed_run import kill
-from processes import run_processes
 from safetensors.numpy import load_file
 from whole_run import NUM_STEPS, configure, records, weights
 
@@ -223,8 +223,7 @@ def test_a_disk_that_refuses_a_checkpoint_leaves_the_one_before(
 def test_two_processes_train_what_one_trains(settings, finished, tmp_path) -> None:
     config = configure(settings, tmp_path / "run")
     (tmp_path / "c.yaml").write_text(config.to_yaml())
-    command = ["-m", "art", "train", "--config", str(tmp_path / "c.yaml")]
-    statuses = run_processes(command, 2)
+    statuses = finish(["train", "--config", tmp_path / "c.yaml"], tmp_path, world_size=2)
     assert [status for status, _ in statuses] == [0, 0], statuses
     assert ["after training" in said for _, said in statuses] == [True, False]
     ours, theirs = weights(tmp_path / "run"), weights(finished)
@@ -243,7 +242,7 @@ def test_two_processes_train_by_labels_what_one_trains(settings, tmp_path) -> No
     variant = VARIANTS["labelled questions alone"]
     train(configure(settings, tmp_path / "one", **variant))
     (tmp_path / "c.yaml").write_text(configure(settings, tmp_path / "two", **variant).to_yaml())
-    statuses = run_processes(["-m", "art", "train", "--config", str(tmp_path / "c.yaml")], 2)
+    statuses = finish(["train", "--config", tmp_path / "c.yaml"], tmp_path, world_size=2)
     assert [status for status, _ in statuses] == [0, 0], statuses
     ours, theirs = weights(tmp_path / "two"), weights(tmp_path / "one")
     assert set(ours) == set(theirs)
@@ -258,8 +257,7 @@ def test_two_processes_train_by_labels_what_one_trains(settings, tmp_path) -> No
 def test_one_process_that_fails_ends_all_with_one_message(settings, tmp_path) -> None:
     config = configure(settings, tmp_path / "run", data={"passages": str(tmp_path / "none.tsv")})
     (tmp_path / "c.yaml").write_text(config.to_yaml())
-    command = ["-m", "art", "train", "--config", str(tmp_path / "c.yaml")]
-    statuses = run_processes(command, 2)
+    statuses = finish(["train", "--config", tmp_path / "c.yaml"], tmp_path, world_size=2)
     assert [status for status, _ in statuses] == [1, 1]
     assert sum("error: " in said for _, said in statuses) == 1
     assert not any("Traceback" in said for _, said in statuses)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from counted_training import Account, train_and_count
+from forked import call
 from killed_run import kill
-from processes import run_processes
 from whole_run import NUM_STEPS, configure, records
 
 from art.errors import CorruptionError, MismatchError
@@ -67,17 +66,9 @@ def test_in_ten_epochs_a_pair_goes_through_the_model_once(
 
 def test_two_processes_share_the_pairs_that_both_ask_for(settings, ten_epochs, tmp_path) -> None:
     config = configure(settings, tmp_path / "run", **ten_epochs)
-    (tmp_path / "c.yaml").write_text(config.to_yaml())
-    script = Path(__file__).parent.parent / "helpers" / "counted_training.py"
-    statuses = run_processes([str(script), str(tmp_path / "c.yaml"), str(tmp_path)], 2)
-    assert [status for status, _ in statuses] == [0, 0], statuses
-    both = [json.loads((tmp_path / f"account-{rank}.json").read_text()) for rank in range(2)]
-    asked = [{tuple(pair) for pair in one["asked"]} for one in both]
-    assert asked[0] & asked[1]
-    check_account(
-        Account(*([tuple(pair) for one in both for pair in one[name]] for name in both[0])),
-        tmp_path / "run",
-    )
+    one, two = call(train_and_count, config, world_size=2)
+    assert set(one.asked) & set(two.asked)
+    check_account(Account(one.asked + two.asked, one.scored + two.scored), tmp_path / "run")
 
 
 def check_account(account: Account, folder: Path) -> None:

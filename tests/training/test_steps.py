@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from processes import run_processes
-from tiny_step import QUESTIONS, K, TinyStep, build_step, gradients
+from forked import call
+from tiny_step import QUESTIONS, K, TinyStep, build_step, gradients, own_gradients
 from transformers import AutoTokenizer, BertModel, T5ForConditionalGeneration
 
 from art.retriever.loading import create_retriever
 from art.training.candidates import half_and_half
 from art.training.schedule import MicroBatch
-
-SCRIPT = Path(__file__).parent.parent / "helpers" / "tiny_step.py"
 
 
 @pytest.fixture(scope="module")
@@ -112,18 +109,12 @@ def test_the_teacher_is_asked_once_per_pair(tiny) -> None:
 def test_two_processes_give_the_gradient_of_one_with_dropout_on(
     tiny_bert, tiny_t5, corpus, tmp_path
 ) -> None:
-    job = tmp_path / "job.json"
-    job.write_text(json.dumps([str(tiny_bert), str(tiny_t5), corpus, str(tmp_path)]))
-
-    def launch(world_size: int) -> dict[str, np.ndarray]:
-        statuses = run_processes([str(SCRIPT), str(job)], world_size)
-        assert [status for status, _ in statuses] == [0] * world_size, statuses
-        return dict(np.load(tmp_path / f"gradient-{world_size}.npz"))
-
-    one, two = launch(1), launch(2)
-    assert set(one) == set(two)
-    for name in one:
-        np.testing.assert_allclose(two[name], one[name], rtol=1e-8, atol=1e-10, err_msg=name)
+    arguments = tiny_bert, tiny_t5, corpus, tmp_path
+    one = own_gradients(*arguments)
+    for found in call(own_gradients, *arguments, world_size=2):
+        assert set(one) == set(found)
+        for name in one:
+            np.testing.assert_allclose(found[name], one[name], rtol=1e-8, atol=1e-10, err_msg=name)
 
 
 def test_a_frozen_tower_keeps_its_vectors_in_training_mode(tiny_bert) -> None:
