@@ -42,6 +42,7 @@ from art.planning.init_config import installed_encoder
 from art.retriever.bm25 import BM25
 from art.retriever.embedding import embed_passages
 from art.retriever.loading import create_retriever
+from art.retriever.searcher import IndexSearcher
 from art.teacher.attention import in_blocks
 from art.teacher.kinds.question_likelihood import QuestionLikelihood
 from art.weights import load_tokenizer, resolve_model
@@ -173,7 +174,7 @@ def sifted(
         examples=(),
         searches={
             "BM25": bm25_search(BM25.build(store)),
-            "the start": retriever_search(start, index),
+            "the start": retriever_search(start, IndexSearcher(index, start.device)),
         },
         judge=partial(preferred, teacher, tokens, folder=folder, progress=False),
         max_pairs=words.max_teacher_pairs,
