@@ -67,14 +67,26 @@ def _tell(stage: Stage, result: TrainingResult, finished_before: bool) -> None:
 
     if finished_before:
         print("this run was finished before; its result:")
-    names = {"before training": result.before}
-    names[f"after training (step {result.best_step})"] = result.after
     print(f"{result.num_questions} questions; shares in %")
-    print(report.metrics(names))
+    print(report.metrics(_rows(result)))
     folder = Path(stage.config.output.folder)
     print(f"the retriever is in {folder / RETRIEVER_FOLDER}")
     print(f"curves and questions: art report {folder} --output report.html")
     print(_ending(result, folder))
+
+
+def _rows(result: TrainingResult) -> dict[str, dict[str, float]]:
+    """Return the rows of the table: before and after, and fused with BM25 where that is told."""
+    before, after = "before training", f"after training (step {result.best_step})"
+    if not result.beside:
+        return {before: result.before, after: result.after}
+    return {
+        "BM25": result.beside["BM25"],
+        before: result.before,
+        f"{before}, fused": result.beside["before"],
+        after: result.after,
+        f"{after}, fused": result.beside["after"],
+    }
 
 
 def _ending(result: TrainingResult, folder: Path) -> str:

@@ -92,3 +92,5 @@ def contradictions(config: Config) -> Iterator[str]:
         yield "retriever.passage_model: cannot differ when retriever.tied shares the weights"
     if config.evaluation.qrels and not config.evaluation.questions:
         yield "evaluation.qrels: needs evaluation.questions, which it judges"
+    if config.evaluation.fused and not config.evaluation.questions:
+        yield "evaluation.fused: needs evaluation.questions, which have labels"

@@ -146,6 +146,12 @@ class EvaluationConfig(Section):
         False,
         description="Leave out a passage whose id is its question's, as BEIR does.",
     )
+    fused: bool = Field(
+        False,
+        description="Tell also what BM25 finds, and what the retriever and BM25 find together, at "
+        "the beginning, at each evaluation and in the result. Needs questions with labels, and "
+        "BM25's index of the corpus.",
+    )
     patience: PositiveInt | None = Field(
         None, description="Stop after this many evaluations without a better one. Null: never."
     )

@@ -66,7 +66,7 @@ def compare(
     judged: dict[str, Any] = {"qrels": qrels, "ks": ks}
     with distributed.fail_together():
         bm25 = BM25.build(store, cache=cache)
-    words = _evaluate_words(bm25, store, questions, depth=DEPTH, **judged)
+    words = evaluate_words(bm25, store, questions, depth=DEPTH, **judged)
     results = {"BM25": words}
     for name, (retriever, tokens) in retrievers.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -137,7 +137,7 @@ def compare_fused(
         `BM25`, `retriever` and `fused` → evaluation, in this order.
     """
     judged: dict[str, Any] = {"qrels": qrels, "ks": ks, "regex_answers": regex_answers}
-    words = _evaluate_words(
+    words = evaluate_words(
         bm25, store, questions, depth=max(*ks, DEPTH), drop_self_hits=drop_self_hits, **judged
     )
     found = evaluate(
@@ -216,10 +216,10 @@ def evaluate_bm25(
     """
     with distributed.fail_together():
         bm25 = BM25.build(store, cache=cache)
-    return _evaluate_words(bm25, store, questions, depth=depth, qrels=qrels, ks=ks)
+    return evaluate_words(bm25, store, questions, depth=depth, qrels=qrels, ks=ks)
 
 
-def _evaluate_words(
+def evaluate_words(
     bm25: BM25,
     store: PassageStore,
     questions: Sequence[Question],
@@ -228,6 +228,16 @@ def _evaluate_words(
     drop_self_hits: bool = False,
     **judged: Any,
 ) -> Evaluation:
+    """Evaluate the best passages of a BM25 that is there; every process of the job must call it.
+
+    Args:
+        bm25: of the store's passages.
+        store: the passages.
+        questions: as for `evaluate`, like all that follow.
+        depth: passages found for each question.
+        drop_self_hits: leave out a passage whose id is its question's.
+        judged: `qrels`, `ks` and `regex_answers`.
+    """
     texts = [question.text for question in questions[my_share(len(questions))]]
     wanted = min(depth + drop_self_hits, len(store))
     parts = distributed.together(lambda: bm25.search(texts, wanted))

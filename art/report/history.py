@@ -34,7 +34,8 @@ class History:
         folder: of the run.
         settings: section → setting → value.
         settings_text: the same as the file has it.
-        records: kind (`start`, `train`, `refresh`, `evaluation`) → lines of `metrics.jsonl`.
+        records: kind (`start`, `train`, `refresh`, `evaluation`; `BM25` and `fused` with
+            `evaluation.fused`) → lines of `metrics.jsonl`.
         finished: whether it ended by itself.
         metric: that chooses the step.
         best_step: the chosen step, of an unfinished run the best so far.
@@ -69,7 +70,18 @@ class History:
 
     def evaluation(self, step: int) -> Record:
         """Return the evaluation of a step."""
-        return next(one for one in self.records["evaluation"] if one["step"] == step)
+        return self._of_step("evaluation", step)
+
+    def words(self) -> Record | None:
+        """Return the metrics of BM25; None where they were not told."""
+        return self.records["BM25"][0] if "BM25" in self.records else None
+
+    def fused(self, step: int) -> Record | None:
+        """Return the metrics of the retriever of a step and BM25 fused; None where not told."""
+        return self._of_step("fused", step) if "fused" in self.records else None
+
+    def _of_step(self, kind: str, step: int) -> Record:
+        return next(one for one in self.records[kind] if one["step"] == step)
 
     def interval(self, record: Record, name: str) -> tuple[float, float] | None:
         """Return the 95 % interval of a metric of an evaluation; None where it has none."""

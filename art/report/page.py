@@ -112,16 +112,22 @@ def _metrics(histories: Sequence[History]) -> PageTable:
     rows = []
     for history in histories:
         lead = f"{history.name}: " if len(histories) > 1 else ""
+        shown = {} if (words := history.words()) is None else {"BM25": words}
         # One of them where no step was better than the start.
         for step in sorted({0, history.best_step}):
-            record, when = history.evaluation(step), "after" if step else "before"
-            cells = [_cell(history, record, name) for name in names]
-            rows.append([f"{lead}{when} training (step {step:,})", *cells])
+            when = f"{'after' if step else 'before'} training (step {step:,})"
+            shown[when] = history.evaluation(step)
+            if fused := history.fused(step):
+                shown[f"{when}, fused"] = fused
+        rows += [
+            [f"{lead}{row}", *(_cell(history, record, name) for name in names)]
+            for row, record in shown.items()
+        ]
     return PageTable([metric(name).title for name in names], rows)
 
 
 def _cell(history: History, record: Mapping[str, Any], name: str) -> str:
-    if name not in history.metrics:
+    if name not in record:
         return "–"
     low, high = history.interval(record, name) or (None, None)
     return with_interval({"metric": name, "value": record[name], "low": low, "high": high})

@@ -29,16 +29,16 @@ _PHASES = {
 
 
 def metrics(results: Mapping[str, Mapping[str, float]]) -> str:
-    """Return a table with a line per retriever and a column per metric.
+    """Return a table with a line per ranking and a column per metric.
 
     Args:
-        results: name of a retriever → its metrics by name, the same names for all.
+        results: name of a ranking → its metrics by name; what only others have is a dash.
     """
-    names = list(next(iter(results.values())))
+    names = list(dict.fromkeys(name for values in results.values() for name in values))
     lines = [["", *(metric(name).title for name in names)]]
     lines += [
-        [retriever, *(metric(name).shown(values[name]) for name in names)]
-        for retriever, values in results.items()
+        [row, *(metric(name).shown(values[name]) if name in values else "–" for name in names)]
+        for row, values in results.items()
     ]
     return _aligned(lines)
 

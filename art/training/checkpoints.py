@@ -36,6 +36,8 @@ class TrainingResult(Manifest):
         last_step: the step at which training ended.
         before: evaluation of the untrained retriever, by metric.
         after: evaluation of the chosen weights, by metric.
+        beside: `BM25`, and the retriever and BM25 fused `before` and `after`, by metric; None
+            unless `evaluation.fused`.
         num_questions: that chose.
         verdict: whether the chosen weights are better than the start; None where the start was
             chosen, or no question was asked of the corpus.
@@ -49,6 +51,7 @@ class TrainingResult(Manifest):
     last_step: int
     before: dict[str, float]
     after: dict[str, float]
+    beside: dict[str, dict[str, float]] | None = None
     num_questions: int
     verdict: Verdict | None = None
     fingerprints: dict[str, str]

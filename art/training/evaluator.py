@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from art.data.formats import Question
+from art.evaluation.comparison import evaluate_fused, evaluate_words
 from art.evaluation.evaluate import Evaluation, evaluate
 from art.evaluation.metrics import means
 from art.evaluation.pooled import Pool, evaluate_pool
+from art.retriever.fusion import DEPTH, Fusion
 from art.training.agreement import agreed_passages
 from art.training.selection import Qrels
 
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from art.retriever.searcher import IndexSearcher
     from art.teacher.cached import CachedTeacher
 
+Beside = Literal["BM25", "fused"]  # what is evaluated beside the retriever; kinds of metrics.jsonl
+
 _CHOOSING, _DECIDING = slice(0, None, 2), slice(1, None, 2)  # of questions without labels
 
 
@@ -36,11 +41,14 @@ class EvaluatedStep:
         metrics: name → value, over the questions that choose.
         num_questions: that choose.
         found: what all questions found in the corpus; None where it was not searched.
+        beside: metrics of BM25 and of both fused, by the names of `Beside`; empty unless
+            `evaluation.fused`.
     """
 
     metrics: dict[str, float]
     num_questions: int
     found: Evaluation | None
+    beside: Mapping[Beside, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,10 +62,11 @@ class Evaluator:
         pool: None where there is none.
         teacher: judges questions without labels; None where there is none.
         labelled: whether some of the questions have a label, or all are asked of the pool alone.
-        bm25: of the corpus; None where no question has to be judged without labels.
+        bm25: of the corpus; None where it is asked nothing.
         ks: depths of the top-k accuracy.
         regex_answers: the answers are regular expressions.
         drop_self_hits: leave out a passage whose id is its question's.
+        fused: whether BM25, and the retriever and BM25 fused, are evaluated beside it.
     """
 
     questions: Sequence[Question]
@@ -70,6 +79,7 @@ class Evaluator:
     ks: Sequence[int]
     regex_answers: bool
     drop_self_hits: bool
+    fused: bool = False
 
     def __call__(
         self, retriever: Retriever, searcher: IndexSearcher | None, agreed: Sequence[int] | None
@@ -89,7 +99,8 @@ class Evaluator:
             )  # where nothing is given to judge on, something is held out
             return EvaluatedStep(metrics, self.pool.num_questions, None)
         if self.labelled:
-            return EvaluatedStep(found.metrics | metrics, found.num_questions, found)
+            beside = self._beside(found) if self.fused else {}
+            return EvaluatedStep(found.metrics | metrics, found.num_questions, found, beside)
         chose = {name: values[_CHOOSING] for name, values in found.per_question.items()}
         return EvaluatedStep(means(chose) | metrics, len(found.questions[_CHOOSING]), found)
 
@@ -140,10 +151,32 @@ class Evaluator:
             searcher,
             self.store,
             self.questions,
-            qrels=self.qrels,
-            ks=self.ks,
             teacher=self.teacher,
             agreed=None if agreed is None else np.array(agreed, dtype=np.int64),
-            regex_answers=self.regex_answers,
             drop_self_hits=self.drop_self_hits,
+            depth=DEPTH if self.fused else 1,
+            **self._judged_by(),
+        )
+
+    def _judged_by(self) -> dict[str, Any]:
+        return {"qrels": self.qrels, "ks": self.ks, "regex_answers": self.regex_answers}
+
+    def _beside(self, found: Evaluation) -> dict[Beside, dict[str, float]]:
+        assert self.store is not None and self.bm25 is not None  # opened for this
+        fused = evaluate_fused(
+            found, self._words, self.bm25, self.store, fusion=Fusion(), **self._judged_by()
+        )
+        return {"BM25": self._words.metrics, "fused": fused.metrics}
+
+    @cached_property
+    def _words(self) -> Evaluation:
+        """What BM25 finds, which no training changes."""
+        assert self.store is not None and self.bm25 is not None  # opened for this
+        return evaluate_words(
+            self.bm25,
+            self.store,
+            self.questions,
+            depth=max(*self.ks, DEPTH),
+            drop_self_hits=self.drop_self_hits,
+            **self._judged_by(),
         )

@@ -175,6 +175,7 @@ def finish(trainer: Trainer, *, seed: int) -> TrainingResult:
                 last_step=trainer.state.step,
                 before=_metrics(evaluations, 0),
                 after=_metrics(evaluations, kept),
+                beside=_beside(trainer, kept),
                 verdict=verdict,
                 num_questions=evaluations[0]["num_questions"],
                 fingerprints=trainer.state.fingerprints,
@@ -197,6 +198,17 @@ def _verdict(trainer: Trainer, best: Best) -> Verdict | None:
         evaluator.deciding(read_rankings(run.rankings_file(step))) for step in (0, best.step)
     )
     return verdict_of(best.metric, best.step, before, after, chose_too=evaluator.labelled)
+
+
+def _beside(trainer: Trainer, kept: int) -> dict[str, dict[str, float]] | None:
+    if not trainer.evaluator.fused:
+        return None
+    fused = trainer.metrics.records("fused")
+    return {
+        "BM25": _metrics(trainer.metrics.records("BM25"), 0),
+        "before": _metrics(fused, 0),
+        "after": _metrics(fused, kept),
+    }
 
 
 def _metrics(evaluations: list[dict[str, Any]], step: int) -> dict[str, float]:

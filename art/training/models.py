@@ -38,7 +38,8 @@ class RunModels:
         corpus: with the token ids that the passage tower reads; None where the run reads none.
         bm25: serves the steps; None where they have no use for it, or where words find nothing for
             most questions.
-        judging_bm25: of the same words, where questions without labels are to be judged.
+        judging_bm25: of the same words, where questions without labels are to be judged, or what it
+            finds is told beside the retriever.
         blended: those that soft labels are blended of besides the teacher.
     """
 
@@ -81,10 +82,11 @@ def load_models(
         tokens = tokens_of(config)(files.store, retriever.passage_template)
     judges = needs_judge(config, files.questions.evaluation)
     blends, searches = "bm25" in method.blended, method.searches_words
-    if searches or blends or judges:
+    evaluates = judges or config.evaluation.fused
+    if searches or blends or evaluates:
         language = config.data.language
         words = BM25.build(files.store, language=language, cache=cache_folder(config))
-        judging_bm25 = words if judges else None
+        judging_bm25 = words if evaluates else None
         needed = blends or not method.searches_index
         if (searches or blends) and words.check_use(files.questions.training, alone=needed):
             bm25 = words

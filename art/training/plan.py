@@ -9,7 +9,7 @@ from art.errors import ConfigFaults
 from art.training.methods import Method, method_of
 from art.training.run_files import RunQuestions, read_questions_of
 from art.training.schedule import Action, Schedule
-from art.training.selection import JudgedOn, needs_judge
+from art.training.selection import JudgedOn, are_labelled, needs_judge
 from art.training.sources import QUESTIONS
 
 # Pairs that are scored together, before the steps that ask for them: the more, the more questions
@@ -31,11 +31,15 @@ def read_run_questions(config: Config) -> RunQuestions:
     """Read the questions of a run and hold some out if nothing is given to judge on.
 
     Raises:
+        ConfigFaults: BM25 and the retriever fused are to be judged, and no question has a label.
         DataError: see `read_questions_of`.
     """
     method = method_of(config)
     train = method.trains_on is QUESTIONS
-    return read_questions_of(config, judged_on(config, method), train=train)
+    questions = read_questions_of(config, judged_on(config, method), train=train)
+    if config.evaluation.fused and not are_labelled(config, questions.evaluation):
+        raise ConfigFaults(["evaluation.fused: evaluation.questions have no labels to judge by"])
+    return questions
 
 
 def needs_teacher(config: Config, method: Method, questions: RunQuestions | None) -> bool:

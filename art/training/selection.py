@@ -119,6 +119,11 @@ class JudgedOn:
         )
 
 
+def are_labelled(config: Config, questions: Sequence[Question]) -> bool:
+    """Return whether labels or judgements say what answers some of the evaluated questions."""
+    return config.evaluation.qrels is not None or any(map(is_labelled, questions))
+
+
 def needs_judge(config: Config, questions: Sequence[Question] | None) -> bool:
     """Return whether a teacher has to judge evaluations, because no question has a label.
 
@@ -130,7 +135,7 @@ def needs_judge(config: Config, questions: Sequence[Question] | None) -> bool:
     Raises:
         ConfigFaults: one has to judge, and there is none.
     """
-    if not questions or config.evaluation.qrels or any(map(is_labelled, questions)):
+    if not questions or are_labelled(config, questions):
         return False
     if config.teacher is None:
         fault = "teacher: evaluation.questions have no labels, so one has to judge; or give labels"

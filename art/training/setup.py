@@ -262,6 +262,7 @@ def _evaluator(
         ks=settings.top_k,
         regex_answers=settings.regex_answers,
         drop_self_hits=settings.drop_self_hits,
+        fused=settings.fused,
     )
 
 

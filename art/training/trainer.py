@@ -269,6 +269,9 @@ class Trainer:
                     assert self.corpus is not None
                     write_rankings(self.run.rankings_file(step), found, self.corpus.store)
                 values = {"num_questions": evaluated.num_questions, "seconds": seconds}
+                # Before the line that says that the step was evaluated, for who reads along.
+                for name, others in evaluated.beside.items():
+                    self.record(name, {**others, "num_questions": evaluated.num_questions})
                 self.record("evaluation", {**metrics, **values})
         self.progress.say(
             f"step {step}: "
