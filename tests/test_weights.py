@@ -87,7 +87,7 @@ def test_a_gguf_file_becomes_an_ordinary_folder_once(
     gguf_file, louder_llama, tiny_llama, tmp_path, monkeypatch
 ):
     folder = weights.resolve_model(str(gguf_file), cache=tmp_path)
-    monkeypatch.setattr(weights, "_convert_gguf", None)
+    monkeypatch.setattr("art.weights.sources._convert_gguf", None)
     assert weights.resolve_model(str(gguf_file), cache=tmp_path) == folder
     model = AutoModelForCausalLM.from_pretrained(folder)
     assert model.dtype == torch.bfloat16
@@ -133,7 +133,9 @@ def test_faults_name_the_model_and_the_way_out(tmp_path, monkeypatch):
         weights.resolve_model("pip:two-models")
     with pytest.raises(ArtError, match=r"cannot load the model .*a\.gguf"):
         weights.resolve_model(str(tmp_path / "a.gguf"), cache=tmp_path / "cache")
-    monkeypatch.setattr(weights, "_load_gguf", lambda _: (_ for _ in ()).throw(OSError("bad file")))
+    monkeypatch.setattr(
+        "art.weights.sources._load_gguf", lambda _: (_ for _ in ()).throw(OSError("bad file"))
+    )
     with pytest.raises(ArtError, match=r"cannot load the model .*bad file"):
         weights.resolve_model(str(tmp_path / "a.gguf"), cache=tmp_path / "cache")
     left = [path.name for path in (tmp_path / "cache" / "models").iterdir()]
@@ -163,7 +165,7 @@ def test_tensor_fingerprints_follow_name_dtype_shape_and_bytes_only():
 def test_folder_fingerprints_follow_weights_and_tokenizer(
     tiny_bert, tmp_path, monkeypatch, whole_bytes
 ):
-    monkeypatch.setattr(weights, "_WHOLE_BYTES", whole_bytes)
+    monkeypatch.setattr("art.weights.fingerprints._WHOLE_BYTES", whole_bytes)
     plain = weights.fingerprint_folder(tiny_bert)
     folder = tmp_path / "copy"
     shutil.copytree(tiny_bert, folder)
@@ -186,7 +188,7 @@ def test_folder_fingerprints_follow_weights_and_tokenizer(
 
 
 def test_a_sampled_block_never_leaves_its_tensor(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "_WHOLE_BYTES", 0)
+    monkeypatch.setattr("art.weights.fingerprints._WHOLE_BYTES", 0)
     tensors = {"large": torch.zeros(40000), "small": torch.zeros(3)}
     found = set()
     for name, at in (("large", 0), ("large", 20000), ("large", -1), ("small", 1), (None, 0)):
@@ -203,7 +205,7 @@ def test_a_folder_without_weights_has_no_fingerprint(tmp_path, monkeypatch):
         weights.fingerprint_folder(tmp_path)
     with pytest.raises(ArtError, match="'no-such/model'"):
         weights.fingerprint_folder("no-such/model")
-    monkeypatch.setattr(weights, "_WHOLE_BYTES", 0)
+    monkeypatch.setattr("art.weights.fingerprints._WHOLE_BYTES", 0)
     for contents in (b"\xff" * 40, (30).to_bytes(8, "little") + b"{}" * 15, b"[]"):
         (tmp_path / "model.safetensors").write_bytes(contents)
         with pytest.raises(ArtError, match=r"model\.safetensors: not a safetensors file"):

@@ -380,7 +380,7 @@ def installed(tiny_bert, tmp_path, monkeypatch):
     """An installed package that carries a folder of sentence-transformers."""
     folder = save_folder(tmp_path / "site" / "carrier" / "model", tiny_bert, pooling("mean_tokens"))
     found = sorted(path for path in folder.parent.rglob("*") if path.is_file())
-    monkeypatch.setattr("art.weights.packaged_files", lambda name: found)
+    monkeypatch.setattr("art.weights.sources.packaged_files", lambda name: found)
     return folder, found
 
 
