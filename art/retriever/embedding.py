@@ -7,19 +7,21 @@ that the vectors depend neither on W nor on where an interrupted job took up aga
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
 from art import __version__, distributed
 from art.data.batching import token_batches
+from art.data.tokens import pad
 from art.errors import ArtError, MismatchError
 from art.files import fingerprint as fingerprint_of
 from art.files import lock, read_json
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
     from art.data.passages import PassageStore
     from art.data.tokens import TokenStore
     from art.retriever.encoders import Retriever
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 _LARGEST_FLOAT16 = 65_504.0
 
@@ -104,6 +109,18 @@ def embed_passages(
                 job.finish()
     with distributed.fail_together():
         return Index.open(folder, retriever_fingerprint=job.fingerprint)
+
+
+def ahead(compute: Callable[[T], U], items: Sequence[T]) -> Iterator[U]:
+    """Yield what is computed of each item, in order; a thread computes the next one meanwhile."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        pending: Future[U] | None = None
+        for item in items:
+            done, pending = pending, thread.submit(compute, item)
+            if done is not None:
+                yield done.result()
+        if pending is not None:
+            yield pending.result()
 
 
 class _Job:
@@ -216,12 +233,11 @@ class _Job:
         vectors = np.empty((len(rows), self.retriever.embedding_size), stored_type(self.dtype))
         lengths = self.tokens.lengths(rows)
         # The longest first: what does not fit memory should fail now, not at the shard's end.
-        for batch in reversed(token_batches(lengths, self.batch_tokens)):
-            sequences = [self.tokens[rows.start + int(position)] for position in batch]
+        batches = token_batches(lengths, self.batch_tokens)[::-1]
+        padded = ahead(lambda batch: self.padded(batch + rows.start), batches)
+        for batch, (ids, mask) in zip(batches, padded, strict=True):
             try:
-                found = self.retriever.embed_tokens(
-                    "passage", sequences, batch_tokens=self.batch_tokens
-                )
+                found = self.retriever.passage_tower.embed(ids, mask)
             except torch.OutOfMemoryError as error:
                 raise ArtError(
                     f"the memory of {self.retriever.device} does not suffice to embed "
@@ -232,6 +248,13 @@ class _Job:
             vectors[batch] = found
             bar.update(len(batch))
         return vectors
+
+    def padded(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Return the token ids of some rows and their mask, [n, L] each, ready to be uploaded."""
+        ids, mask = pad([self.tokens[row] for row in rows.tolist()], pad_id=self.retriever.pad_id)
+        if self.retriever.device.type == "cuda":
+            return ids.pin_memory(), mask.pin_memory()
+        return ids, mask
 
     def check(self, vectors: NDArray[np.float32], rows: NDArray[np.int64]) -> None:
         """Refuse vectors that nothing can be found with."""

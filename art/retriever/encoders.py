@@ -114,6 +114,22 @@ class Tower(nn.Module):
             vectors = self.projection(vectors)  # [n, D]
         return F.normalize(vectors, dim=-1) if self.normalize else vectors
 
+    def embed(self, ids: Tensor, mask: Tensor) -> NDArray[np.float32]:
+        """Encode one batch without dropout or gradient.
+
+        Args:
+            ids: as for `forward`; from pinned memory they are uploaded while the device is at work.
+            mask: likewise.
+
+        Returns:
+            Vectors, [n, D].
+        """
+        device = next(self.parameters()).device
+        with _quiet(self):
+            found = self(ids.to(device, non_blocking=True), mask.to(device, non_blocking=True))
+        vectors: NDArray[np.float32] = found.float().cpu().numpy()
+        return vectors
+
 
 def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     """Reduce a sequence of hidden states to one vector, in float32 at least.
@@ -254,14 +270,11 @@ class Retriever(nn.Module):
             [n, D] float32, in the order of `sequences`.
         """
         chosen = self.question_tower if tower == "question" else self.passage_tower
-        device = next(chosen.parameters()).device
         vectors = np.empty((len(sequences), chosen.embedding_size), dtype=np.float32)
         lengths = [len(np.asarray(sequence)) for sequence in sequences]
-        with _quiet(chosen):
-            for batch in token_batches(lengths, batch_tokens or encoding_tokens(chosen)):
-                ids, mask = pad([sequences[i] for i in batch], pad_id=self.pad_id)
-                found = chosen(ids.to(device), mask.to(device))
-                vectors[batch] = found.float().cpu().numpy()
+        for batch in token_batches(lengths, batch_tokens or encoding_tokens(chosen)):
+            padded = pad([sequences[i] for i in batch], pad_id=self.pad_id)
+            vectors[batch] = chosen.embed(*padded)
         return vectors
 
     def fingerprint(self) -> str:

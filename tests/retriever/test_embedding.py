@@ -15,7 +15,7 @@ from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.errors import ArtError, CorruptionError, MismatchError
 from art.files import lock
-from art.retriever.embedding import embed_passages
+from art.retriever.embedding import ahead, embed_passages
 from art.retriever.index import Index
 from art.retriever.loading import create_retriever
 
@@ -38,8 +38,10 @@ class Sums:
 
     embedding_size = SIZE
     device = torch.device("cpu")
+    pad_id = 0
 
-    def __init__(self) -> None:
+    def __init__(self, batch_tokens: int = SETTINGS["batch_tokens"]) -> None:
+        self.batch_tokens = batch_tokens
         self.batches: list[list[int]] = []
         self.spoil: dict[int, float] = {}
         self.stop_after: int | None = None
@@ -47,14 +49,17 @@ class Sums:
     def fingerprint(self) -> str:
         return "sums"
 
-    def embed_tokens(self, tower, sequences, *, batch_tokens):
-        assert tower == "passage"
+    @property
+    def passage_tower(self) -> Sums:
+        return self
+
+    def embed(self, ids, mask):
         if self.stop_after is not None and len(self.batches) >= self.stop_after:
             raise KeyboardInterrupt
-        lengths = [len(sequence) for sequence in sequences]
-        assert len(lengths) == 1 or len(lengths) * max(lengths) <= batch_tokens
+        lengths = mask.sum(dim=1).tolist()
+        assert len(lengths) == 1 or ids.numel() <= self.batch_tokens
         self.batches.append(lengths)
-        sums = np.array([int(sequence.sum()) for sequence in sequences])
+        sums = ids.sum(dim=1).numpy()
         vectors = sums[:, None] / np.arange(7.0, 7.0 + SIZE)
         vectors[:, 1] += sum(lengths)  # the batch's composition shows in the bits
         for position, total in enumerate(sums.tolist()):
@@ -228,9 +233,10 @@ def test_a_damaged_manifest_is_written_again(store, tokens, tmp_path, damage):
 )
 def test_shards_made_under_other_settings_are_not_kept(store, tokens, tmp_path, change):
     embed_passages(Sums(), tokens, tmp_path / "reused", store=store, **SETTINGS)
-    again = Sums()
-    embed_passages(again, tokens, tmp_path / "reused", store=store, **{**SETTINGS, **change})
-    embed_passages(Sums(), tokens, tmp_path / "fresh", store=store, **{**SETTINGS, **change})
+    others = {**SETTINGS, **change}
+    again, afresh = Sums(others["batch_tokens"]), Sums(others["batch_tokens"])
+    embed_passages(again, tokens, tmp_path / "reused", store=store, **others)
+    embed_passages(afresh, tokens, tmp_path / "fresh", store=store, **others)
     assert sum(map(len, again.batches)) == 60
     assert contents(tmp_path / "reused") == contents(tmp_path / "fresh")  # no shard left over
 
@@ -281,3 +287,25 @@ def test_the_bar_tells_passages_a_second_and_counts_kept_shards(store, tokens, t
     embed_passages(Sums(), tokens, tmp_path, store=store, **settings, description="refresh 3")
     shown = capsys.readouterr().err
     assert "refresh 3" in shown and "60.0/60.0" in shown and "passages/s" in shown
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_what_is_made_ahead_comes_in_order_and_is_one_ahead_at_the_most(count: int) -> None:
+    begun: list[int] = []
+
+    def square(number: int) -> int:
+        begun.append(number)
+        return number * number
+
+    found = []
+    for place, one in enumerate(ahead(square, range(count))):
+        assert len(begun) <= place + 2
+        found.append(one)
+    assert found == [number * number for number in range(count)]
+
+
+def test_what_fails_ahead_fails_where_it_is_asked_for() -> None:
+    made = ahead(lambda number: 1 // (2 - number), range(4))
+    assert [next(made), next(made)] == [0, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(made)
