@@ -192,6 +192,11 @@ class Retriever(nn.Module):
         return next(self.parameters()).device
 
     @property
+    def dtype(self) -> str:
+        """What the towers compute in; weights and vectors are float32 in any case."""
+        return self.settings.dtype
+
+    @property
     def training_limits(self) -> BatchLimits | None:
         """The limits of `forward` with which a training step of these towers is fast here."""
         return training_limits(self)
@@ -257,7 +262,7 @@ class Retriever(nn.Module):
         device = next(chosen.parameters()).device
         vectors = np.empty((len(sequences), chosen.embedding_size), dtype=np.float32)
         lengths = [len(np.asarray(sequence)) for sequence in sequences]
-        with _quiet(chosen):
+        with quiet(chosen):
             for batch in token_batches(lengths, batch_tokens or encoding_tokens(chosen)):
                 ids, mask = pad([sequences[i] for i in batch], pad_id=self.pad_id)
                 found = chosen(ids.to(device), mask.to(device))
@@ -322,7 +327,8 @@ def padding_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 @contextmanager
-def _quiet(module: nn.Module) -> Iterator[None]:
+def quiet(module: nn.Module) -> Iterator[None]:
+    """Compute without dropout and gradient in this block."""
     # Every submodule gets its own mode back: a user may have frozen the dropout of some.
     modes = [(one, one.training) for one in module.modules()]
     module.eval()
