@@ -29,6 +29,7 @@ collapse        signs that a retriever has collapsed
 progress        seconds by phase, the progress line, `metrics.jsonl`
 trainer         a run in progress: its parts, its state, what is done between two steps
 acceleration    what accelerate is told, and the optimiser
+students        what a run trains: a retriever or a reader
 models          what learns and what teaches, loaded
 setup           from settings to a trainer
 run_log         what a run says and logs
