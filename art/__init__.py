@@ -11,12 +11,13 @@ The rooms, in the order of the method; each imports only from those before it:
 - `art.weights`: where models come from
 - `art.retriever`, `art.teacher`: the student and its index; the frozen teacher
 - `art.evaluation`: rankings → metrics
-- `art.mining`: hard negatives, from an index or BM25
+- `art.mining`, `art.answering`: hard negatives, from an index or BM25; readers, which find answers
+  in passages
 - `art.training`: the method (`steps`), the loop around it, its checkpoints
 - `art.planning`: what a run will take, and settings to begin with
 - `art.diagnosis`: how good a teacher is, before training
 - `art.asking`: questions about passages, written by a language model, for who has none
-- `art.answering`, `art.interop`: readers, which find answers in passages; folders of other tools
+- `art.interop`: folders of other tools
 - `art.report`: metrics as text, runs as one page
 - `art.api`: the short way from Python
 - `art.demo`, `art.repl`, `art.cli`: the built-in demonstration, questions at a prompt, the

@@ -65,7 +65,8 @@ def test_every_shipped_file_is_valid_and_can_be_planned(path: Path) -> None:
 @pytest.mark.parametrize("path", SHIPPED, ids=named)
 def test_shipped_files_say_how_many_towers_their_figures_are_of(path: Path) -> None:
     for stage in read_stages(path):
-        assert stage.config.retriever.tied is (path.stem == "demo")
+        if stage.config.retriever is not None:  # else it is a reader's
+            assert stage.config.retriever.tied is (path.stem == "demo")
 
 
 def test_shipped_files_were_found() -> None:
@@ -83,6 +84,7 @@ def test_shipped_files_were_found() -> None:
     names |= {f"nq/art-t0-3b-k{k}" for k in (4, 8, 16, 64, 128)}
     names |= {f"{one}/mss-dpr" for one in ("nq", "triviaqa", "webq")}
     names |= {f"{one}/dpr" for one in ("nq", "triviaqa", "squad", "webq", "trec")}
+    names |= {"nq/reader"}
     assert names == {named(path) for path in SHIPPED}
 
 
@@ -104,7 +106,7 @@ def test_every_published_value_says_where_it_is_from(path: Path) -> None:
         value, _, source = line.partition("#")
         if value.strip() and not value.startswith(" "):
             section = value.partition(":")[0]
-        elif value.strip() and section in ("retriever", "index", "teacher", "training"):
+        elif value.strip() and section in ("retriever", "reader", "index", "teacher", "training"):
             silent += [line] * (not source.strip().startswith(("paper", "release", "ours")))
     assert silent == []
 
@@ -114,7 +116,7 @@ def test_every_base_is_used_and_its_models_have_sizes_that_plans_know() -> None:
     for path in PUBLISHED:
         (stage,) = read_stages(path)
         bases |= {Path(origin) for origin in stage.origins.values() if "/base/" in origin}
-        models.add(stage.config.retriever.model)
+        models.add(stage.config.towers.model)
         if stage.config.teacher is not None:
             models.add(stage.config.teacher.model)
     assert bases == set(ROOT.glob("configs/base/*.yaml"))
@@ -165,6 +167,22 @@ def test_the_published_supervised_settings_are_dprs() -> None:
     assert (training.learning_rate, training.max_grad_norm, training.weight_decay) == (2e-5, 2, 0)
     assert (config.retriever.temperature, config.teacher, config.data.passages) == (1, None, None)
     assert schedule.due(460) == ("save", "evaluate")  # no index, so nothing to refresh
+
+
+def test_the_published_reader_is_dprs() -> None:
+    config = read_config(ROOT / "configs" / "nq" / "reader.yaml")
+    reader, training = config.reader, config.training
+    assert (reader.model, reader.max_length) == ("bert-base-uncased", 350)
+    assert (reader.passages_per_question, training.questions_per_step) == (24, 16)
+    assert (training.learning_rate, training.warmup_share, training.weight_decay) == (1e-5, 0, 0)
+    assert (config.retriever, config.teacher, config.data.passages) == (None, None, None)
+    assert plan_run(config, num_questions=79_168, world_size=8).num_steps == 49_480
+
+
+def test_stages_do_not_pass_on_a_reader(tmp_path: Path) -> None:
+    document = {**MINIMAL, "stages": [{"name": "one"}, {"name": "two", "reader": {"model": "m"}}]}
+    message = faults(write(tmp_path / "c.yaml", document))
+    assert "stage two: reader: stages pass on retrievers; train it in a file of its own" in message
 
 
 def test_the_stages_of_the_shipped_chain_are_the_three_methods() -> None:

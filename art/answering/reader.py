@@ -5,29 +5,52 @@ Source: Karpukhin et al. 2020 (DPR), section 6.1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import platform
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import transformers
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import DPRReader
+from transformers import BertModel, DPRConfig, DPRReader
 
+from art import __version__, files
 from art.answering.spans import best_spans
 from art.answering.template import ReaderTemplate, Reading
+from art.config import Manifest
 from art.data.batching import token_batches
 from art.data.tokens import pad
-from art.errors import ArtError
+from art.errors import ArtError, ConfigError, MismatchError
+from art.retriever.encoders import quiet
 from art.retriever.padding import encoding_tokens
-from art.teacher.models import find_model
-from art.weights import fingerprint_folder, loading_model
+from art.teacher.models import FoundModel, find_model
+from art.weights import fingerprint_tensors, loading_model, saving_weights
 
 # Of DPR's own readers: `sequence_length` and `max_answer_length` of its published commands.
 LONGEST_INPUT = 350
 LONGEST_ANSWER = 10
 _PUBLISHED = "facebook/dpr-reader-single-nq-base"
+_MANIFEST = "reader.json"
+_FORMAT_VERSION = 1
+
+
+class ReaderManifest(Manifest):
+    """`reader.json`: what a folder of ours says of its reader besides the weights.
+
+    Attributes:
+        format_version: of this layout.
+        max_length: tokens of a question and a passage together.
+        versions: of the libraries that wrote it.
+        provenance: what made the weights.
+    """
+
+    format_version: int
+    max_length: int
+    versions: dict[str, str]
+    provenance: dict[str, Any]
 
 
 class Logits(NamedTuple):
@@ -65,20 +88,33 @@ class AnswerReader(nn.Module):
 
     Args:
         model: transformers' `DPRReader`.
-        template: makes its inputs.
-        fingerprint: stands for weights and tokenizer.
+        tokenizer: of the model.
+        max_length: tokens of a question and a passage together.
     """
 
-    def __init__(self, model: nn.Module, template: ReaderTemplate, *, fingerprint: str) -> None:
+    def __init__(self, model: DPRReader, tokenizer: Any, *, max_length: int) -> None:
         super().__init__()
         self.model = model
-        self.template = template
-        self.fingerprint = fingerprint
+        self.tokenizer = tokenizer
+        self.template = ReaderTemplate(tokenizer, max_length=max_length)
 
     @property
     def device(self) -> torch.device:
         """Where it computes."""
         return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> str:
+        """What it computes in."""
+        return "float32"
+
+    def fingerprint(self) -> str:
+        """Return what stands for all that its answers depend on besides the texts."""
+        return files.fingerprint(
+            fingerprint_tensors(self.model.named_parameters()),
+            self.template.fingerprint,
+            str(self.template.max_length),
+        )
 
     def forward(self, ids: Tensor, mask: Tensor) -> Logits:
         """Return what it says of n passages.
@@ -90,7 +126,6 @@ class AnswerReader(nn.Module):
         said: Any = self.model(input_ids=ids, attention_mask=mask.long(), return_dict=True)
         return Logits(said.start_logits, said.end_logits, said.relevance_logits)
 
-    @torch.inference_mode()
     def read(self, readings: Sequence[Reading]) -> FoundSpans:
         """Return the best answer in each of n passages; inputs are batched by their tokens."""
         count = len(readings)
@@ -102,17 +137,44 @@ class AnswerReader(nn.Module):
         )
         starts = torch.tensor([one.text_start for one in readings])
         lengths = [len(one.ids) for one in readings]
-        for batch in token_batches(lengths, encoding_tokens(self)):
-            ids, mask = pad([readings[i].ids for i in batch], pad_id=self.template.pad_id)
-            own = starts[torch.from_numpy(batch)]
-            is_text = mask & (torch.arange(ids.shape[1]) >= own[:, None])  # [n, L]
-            start, end, relevance = self(ids.to(self.device), mask.to(self.device))
-            spans = best_spans(start, end, is_text.to(self.device), max_tokens=LONGEST_ANSWER)
-            found.first[batch] = spans.first.cpu() - own
-            found.last[batch] = spans.last.cpu() - own
-            found.score[batch] = spans.score.cpu()
-            found.relevance[batch] = relevance.cpu()
+        with quiet(self):
+            for batch in token_batches(lengths, encoding_tokens(self)):
+                ids, mask = pad([readings[i].ids for i in batch], pad_id=self.template.pad_id)
+                own = starts[torch.from_numpy(batch)]
+                is_text = mask & (torch.arange(ids.shape[1]) >= own[:, None])  # [n, L]
+                start, end, relevance = self(ids.to(self.device), mask.to(self.device))
+                spans = best_spans(start, end, is_text.to(self.device), max_tokens=LONGEST_ANSWER)
+                found.first[batch] = spans.first.cpu() - own
+                found.last[batch] = spans.last.cpu() - own
+                found.score[batch] = spans.score.cpu()
+                found.relevance[batch] = relevance.cpu()
         return found
+
+    def save(self, folder: str | Path, *, provenance: Mapping[str, Any] | None = None) -> None:
+        """Write it as an ordinary folder of transformers' `DPRReader`, and `reader.json`.
+
+        Args:
+            folder: replaced whole; what stood there survives a write that fails.
+            provenance: what made these weights, as JSON values; kept in `reader.json`.
+
+        Raises:
+            ArtError: a file cannot be written.
+        """
+        manifest = ReaderManifest(
+            format_version=_FORMAT_VERSION,
+            max_length=self.template.max_length,
+            versions={
+                "art": __version__,
+                "python": platform.python_version(),
+                "torch": str(torch.__version__),
+                "transformers": transformers.__version__,
+            },
+            provenance=dict(provenance or {}),
+        )
+        with files.atomic_folder(folder) as partial, saving_weights(Path(folder)):
+            self.model.save_pretrained(partial)
+            self.tokenizer.save_pretrained(partial)
+            manifest.write(partial / _MANIFEST)
 
 
 def load_reader(model: str, *, cache: Path | None = None) -> AnswerReader:
@@ -125,18 +187,98 @@ def load_reader(model: str, *, cache: Path | None = None) -> AnswerReader:
     Raises:
         ArtError: it cannot be loaded, or is no reader.
     """
-    found, hint = find_model(model, cache=cache), "name a reader, such as " + _PUBLISHED
+    found, hint = find_model(model, cache=cache), f"name a reader, such as {_PUBLISHED}"
     if found.config.model_type != "dpr":
         raise ArtError(f"{model!r} ({found.config.model_type}) is not a DPR reader", hint=hint)
-    with loading_model(model):
+    length = _trained_length(Path(found.folder))
+    length = length or min(LONGEST_INPUT, found.config.max_position_embeddings)
+    return AnswerReader(_published(found, hint), found.tokenizer, max_length=length).eval()
+
+
+def create_reader(
+    model: str, *, max_length: int, seed: int, cache: Path | None = None
+) -> AnswerReader:
+    """Return a reader to train.
+
+    Args:
+        model: hub name or folder of a `DPRReader`, which is taken as it is, or of a BERT, which
+            gets new heads.
+        max_length: tokens of a question and a passage together.
+        seed: of the new heads.
+        cache: as for `load_reader`.
+
+    Raises:
+        ArtError: it cannot be loaded, or is neither.
+        ConfigError: it has fewer positions than `max_length`.
+    """
+    found, hint = find_model(model, cache=cache), f"start from a BERT, or a reader: {_PUBLISHED}"
+    check_reader_length(found, max_length)
+    match found.config.model_type:
+        case "dpr":
+            weights = _published(found, hint)
+        case "bert":
+            weights = _with_new_heads(found, seed, hint)
+        case other:
+            raise ArtError(f"{model!r} ({other}) is not a BERT, nor a DPR reader", hint=hint)
+    return AnswerReader(weights, found.tokenizer, max_length=max_length).train()
+
+
+def check_reader_length(found: FoundModel, max_length: int) -> None:
+    """Raise a ConfigError if inputs may be longer than the model's positions."""
+    positions = getattr(found.config, "max_position_embeddings", None)
+    if positions is not None and positions < max_length:
+        raise ConfigError(
+            f"{max_length}, but {found.name!r} has positions for {positions} tokens",
+            where="reader.max_length",
+            hint="lower it",
+        )
+
+
+def _published(found: FoundModel, hint: str) -> DPRReader:
+    with loading_model(found.name):
         weights, report = DPRReader.from_pretrained(
             found.folder, config=found.config, dtype=torch.float32, output_loading_info=True
         )
+    _check_complete(report, found.name, hint)
+    return weights
+
+
+def _with_new_heads(found: FoundModel, seed: int, hint: str) -> DPRReader:
+    with loading_model(found.name):
+        encoder, report = BertModel.from_pretrained(
+            found.folder,
+            config=found.config,
+            dtype=torch.float32,
+            add_pooling_layer=False,
+            output_loading_info=True,
+        )
+    _check_complete(report, found.name, hint)
+    shape = found.config.to_dict()
+    for of_bert in ("model_type", "architectures", "dtype"):
+        shape.pop(of_bert, None)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        reader = DPRReader(DPRConfig(**shape))
+    reader.span_predictor.encoder.bert_model.load_state_dict(encoder.state_dict())
+    return reader
+
+
+def _check_complete(report: Mapping[str, Any], model: str, hint: str) -> None:
     # transformers would go on with random numbers in their place.
     if missing := sorted(report["missing_keys"]):
         raise ArtError(
             f"{model!r} lacks {len(missing)} weights of a reader, such as {missing[0]}", hint=hint
         )
-    length = min(LONGEST_INPUT, found.config.max_position_embeddings)
-    template = ReaderTemplate(found.tokenizer, max_length=length)
-    return AnswerReader(weights, template, fingerprint=fingerprint_folder(found.folder)).eval()
+
+
+def _trained_length(folder: Path) -> int | None:
+    """Return the length that a folder of ours was trained with; None of another folder."""
+    path = folder / _MANIFEST
+    if not path.is_file():
+        return None
+    manifest = ReaderManifest.read(path)
+    if manifest.format_version != _FORMAT_VERSION:
+        raise MismatchError(
+            f"layout {manifest.format_version}, this version reads {_FORMAT_VERSION}", where=path
+        )
+    return manifest.max_length

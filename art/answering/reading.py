@@ -87,7 +87,7 @@ def my_questions(count: int) -> slice:
 def answer(
     reader: AnswerReader,
     questions: Sequence[str],
-    rows: NDArray[np.int64],
+    rows: Sequence[NDArray[np.int64]],
     store: PassageStore,
     *,
     depths: Sequence[int],
@@ -100,9 +100,9 @@ def answer(
     Args:
         reader: of the passages.
         questions: Q texts.
-        rows: of each question's passages, best first, [Q, K].
+        rows: of each question's passages, best first, Q times [K], K ≥ 1 of each question's own.
         store: the passages.
-        depths: of the first how many passages there is an answer; none above K.
+        depths: of the first how many passages there is an answer.
         progress: show a bar.
     """
     found, num_cut = list[Answers](), 0
@@ -118,23 +118,24 @@ def answer(
 def _answer_block(
     reader: AnswerReader,
     questions: Sequence[str],
-    rows: NDArray[np.int64],
+    rows: Sequence[NDArray[np.int64]],
     store: PassageStore,
     depths: Sequence[int],
 ) -> Answered:
     template = reader.template
-    passages = {row: store[row] for row in np.unique(rows).tolist()}
-    encoded = template.passages(
+    passages = {row: store[row] for row in np.unique(np.concatenate(rows)).tolist()}
+    encoded = template(
         [one.title for one in passages.values()], [one.text for one in passages.values()]
     )
     read = dict(zip(passages, encoded, strict=True))
-    asked = zip(template.questions(questions), rows.tolist(), strict=True)
-    readings = [template.reading(ids, read[row]) for ids, of in asked for row in of]
+    asked = zip(template.questions(questions), rows, strict=True)
+    readings = [template.reading(ids, read[row]) for ids, of in asked for row in of.tolist()]
     spans = reader.read(readings)
+    starts = np.cumsum([0, *map(len, rows)])  # of each question, among the spans
 
     def answer_at(question: int, place: int) -> Answer:
-        at = question * rows.shape[1] + place  # among the spans
-        row = int(rows[question, place])
+        at = starts[question] + place
+        row = int(rows[question][place])
         return Answer(
             text=template.excerpt(passages[row].text, int(spans.first[at]), int(spans.last[at])),
             row=row,
@@ -143,9 +144,9 @@ def _answer_block(
             score=float(spans.score[at]),
         )
 
-    relevance = np.where(np.isneginf(spans.score), -np.inf, spans.relevance).reshape(rows.shape)
+    relevance = np.where(np.isneginf(spans.score), -np.inf, spans.relevance)
     answers = []
-    for question, of in enumerate(relevance):
+    for question, of in enumerate(np.split(relevance, starts[1:-1])):
         places = {depth: int(of[:depth].argmax()) for depth in depths}
         answers.append(
             {

@@ -32,4 +32,4 @@ def load(model: str | Path, *, cpu: bool = False, **settings: Any) -> Retriever:
         "output": {"folder": "-"},
     }
     config = check_config(document, source="art.load")
-    return create_retriever(**config.retriever.model_dump()).to(join(cpu=cpu))
+    return create_retriever(**config.towers.model_dump()).to(join(cpu=cpu))

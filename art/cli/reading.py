@@ -71,7 +71,12 @@ def read(
         _, rows = searcher.search_for_all(lambda: my_vectors(model, texts), depths[-1])
         parts = distributed.together(
             lambda: answer(
-                reads, texts[mine], rows[mine], store, depths=depths, progress=distributed.is_main()
+                reads,
+                texts[mine],
+                [*rows[mine]],
+                store,
+                depths=depths,
+                progress=distributed.is_main(),
             )
         )
         answers = [one for of in parts for one in of.answers]
@@ -90,7 +95,7 @@ def read(
                         "retriever": retriever,
                         "retriever_fingerprint": opened.retriever_fingerprint,
                         "reader": reader,
-                        "reader_fingerprint": reads.fingerprint,
+                        "reader_fingerprint": reads.fingerprint(),
                         "passages_fingerprint": store.fingerprint,
                         "made_by": opened.manifest.provenance,
                     }

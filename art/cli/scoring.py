@@ -230,13 +230,13 @@ def diagnose(
         batch_tokens=batch_tokens,
     )
     answers = answers_for(of_teacher["kind"], asked, where=questions)
-    student = wanted.retriever.model_dump() if wanted else {}
+    student = wanted.towers.model_dump() if wanted else {}
     if retriever and retriever != student.get("model"):
         student["passage_model"] = None  # it belonged to the other model
     student |= settings
     planned = None
     if wanted:
-        student["model"] = retriever or wanted.retriever.model
+        student["model"] = retriever or wanted.towers.model
         teaching = of_teacher | {"model": teacher, "passage_prompt": prompts[0]}
         planned = _changed(
             wanted, passages=str(passages), retriever=student, teacher=teaching, cpu=cpu

@@ -63,14 +63,14 @@ def _announce(stage: Stage) -> None:
 
 def _tell(stage: Stage, result: TrainingResult, finished_before: bool) -> None:
     from art import report
-    from art.config import RETRIEVER_FOLDER
 
     if finished_before:
         print("this run was finished before; its result:")
     print(f"{result.num_questions} questions; shares in %")
     print(report.metrics(_rows(result)))
     folder = Path(stage.config.output.folder)
-    print(f"the retriever is in {folder / RETRIEVER_FOLDER}")
+    student = stage.config.student
+    print(f"the {student} is in {folder / student}")
     print(f"curves and questions: art report {folder} --output report.html")
     print(_ending(result, folder))
 
@@ -158,7 +158,7 @@ def _plan_run(
         _announce(stage)
         print(format_plan.settings(stage.config, stage.origins), flush=True)
         settings = stage.config
-        if not Path(settings.retriever.model).exists():  # a stage before has yet to train it
+        if not Path(settings.towers.model).exists():  # a stage before has yet to train it
             settings = settings.model_copy(update={"retriever": start})
         print()
         print(format_plan.plan(settings, forecast(settings, what_if, world_size=world_size)))

@@ -1,7 +1,7 @@
 """Settings as declarations, with the sentence that documents each field, and how they are read.
 
     section     what every section is, and kinds of values that several hold
-    inputs      sections data, retriever, index, teacher
+    inputs      sections data, retriever, reader, index, teacher
     training    sections training, warmup, evaluation, output
     settings    all sections together: what differs, what contradicts itself
     choices     settings that hold a name, such as a method's; the names come from whoever reads
@@ -15,14 +15,21 @@ keeps a run); every other module takes plain keyword arguments.
 """
 
 from art.config.choices import Choice, Choices
-from art.config.inputs import DataConfig, IndexConfig, RetrieverConfig, TeacherConfig
+from art.config.inputs import (
+    DataConfig,
+    IndexConfig,
+    ReaderConfig,
+    RetrieverConfig,
+    TeacherConfig,
+)
 from art.config.manifest import Manifest, PositiveInt, SealedManifest
 from art.config.reading import Stage, check_config, read_config, read_stages
-from art.config.settings import RETRIEVER_FOLDER, Config, differences, fields
+from art.config.settings import READER_FOLDER, RETRIEVER_FOLDER, Config, differences, fields
 from art.config.training import EvaluationConfig, OutputConfig, TrainingConfig, WarmupConfig
 from art.config.writing import commented_yaml
 
 __all__ = [
+    "READER_FOLDER",
     "RETRIEVER_FOLDER",
     "Choice",
     "Choices",
@@ -33,6 +40,7 @@ __all__ = [
     "Manifest",
     "OutputConfig",
     "PositiveInt",
+    "ReaderConfig",
     "RetrieverConfig",
     "SealedManifest",
     "Stage",

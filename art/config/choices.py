@@ -79,7 +79,7 @@ class Choices:
         for dotted, name, choice in self.chosen(document):
             needs |= dict.fromkeys(choice.needs if choice else (), f"{dotted} {name}")
         sentences = {dotted: sentence for dotted, sentence, _ in fields()}
-        sentences |= {name: kind.__doc__ or "" for name, kind in sections()}
+        sentences |= {name: (kind.__doc__ or "").partition("\n")[0] for name, kind in sections()}
         if strangers := {dotted: who for dotted, who in needs.items() if dotted not in sentences}:
             raise ValueError(f"needs of settings that do not exist: {strangers}")
         for dotted, who in needs.items():

@@ -1,4 +1,4 @@
-"""Declarations of what goes into a run: data, retriever, index, teacher."""
+"""Declarations of what goes into a run: data, retriever, reader, index, teacher."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class DataConfig(Section):
         description="Corpus to search: a DPR or MS MARCO .tsv, a .jsonl, a BEIR folder, plain or "
         ".gz; a .parquet; a folder that datasets saved; hf:NAME/SPLIT for a dataset of the hub; or "
         "a store folder of an earlier run. Null: "
-        "none, which training.method dpr alone can do without.",
+        "none, which training.method dpr and reader can do without.",
     )
     questions: Files = Field(
         [],
@@ -48,8 +48,8 @@ class DataConfig(Section):
         [],
         description="Labelled questions with their passages, one file or several: DPR .json or "
         ".jsonl, Tevatron or FlagEmbedding .jsonl, SimpleTransformers .tsv, triplets as .csv, "
-        ".jsonl or a dataset. For training.method dpr and for "
-        "training.labelled_share.",
+        ".jsonl or a dataset; what was found, as DPR .json with `has_answer`. For training.method "
+        "dpr and reader, and for training.labelled_share.",
     )
     skip_bad_rows: bool = Field(
         False,
@@ -166,6 +166,25 @@ class RetrieverConfig(Section):
         if self.tied is not None:
             return 1 if self.tied else 2
         return 1 if self.passage_model is None and self.freeze is None else 2
+
+
+class ReaderConfig(Section):
+    """The reader that is trained, for training.method reader."""
+
+    model: str = Field(
+        description="Start: a reader of DPR, whose weights go on, or a BERT by hub name or folder, "
+        "which gets new heads. DPR's readers start from bert-base-uncased."
+    )
+    max_length: PositiveInt = Field(
+        350,
+        description="Tokens of a question and a passage together; the passage's text is cut "
+        "(DPR's release: 350).",
+    )
+    passages_per_question: Annotated[int, Field(ge=2)] = Field(
+        24,
+        description="Passages of a question in a step, fewer where it has no more: one that holds "
+        "an answer, and negatives (DPR: 24).",
+    )
 
 
 class IndexConfig(Section):

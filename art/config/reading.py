@@ -76,7 +76,7 @@ def read_stages(
         choices: names that settings can hold.
 
     Raises:
-        ConfigFaults: as for `read_config`.
+        ConfigFaults: as for `read_config`; or a stage would train a reader.
     """
     document, origins = read_settings(Path(path))
     settings, faults = parse_overrides(overrides)
@@ -93,6 +93,11 @@ def read_stages(
         source = f"{path}, stage {name}"
         own = merged(merged(document, overlay), _nested(settings))
         where = origins | origins_of(overlay, source) | dict.fromkeys(settings, COMMAND_LINE)
+        if own.get("reader"):
+            faults.append(
+                f"{source}: reader: stages pass on retrievers; train it in a file of its own"
+            )
+            continue
         if before is not None and "model" not in overlay.get("retriever", {}):
             start = {"model": str(before / RETRIEVER_FOLDER), "passage_model": None}
             own = merged(own, {"retriever": start})

@@ -8,26 +8,52 @@ from typing import Annotated, Any, Self, get_args
 import yaml
 from pydantic import BeforeValidator
 
-from art.config.inputs import DataConfig, IndexConfig, RetrieverConfig, TeacherConfig
+from art.config.inputs import (
+    DataConfig,
+    IndexConfig,
+    ReaderConfig,
+    RetrieverConfig,
+    TeacherConfig,
+)
 from art.config.section import Section
 from art.config.training import EvaluationConfig, OutputConfig, TrainingConfig, WarmupConfig
 
-# Within a run folder: the trained retriever, from which a later stage starts.
+# Within a run folder: the trained retriever, from which a later stage starts; the trained reader.
 RETRIEVER_FOLDER = "retriever"
+READER_FOLDER = "reader"
+
+_EMPTY_IS_NONE = BeforeValidator(lambda value: value or None)
 
 
 class Config(Section):
     """Everything `art train` needs to know."""
 
     data: DataConfig
-    retriever: RetrieverConfig
-    # An empty section is none, as it is for a file whose method needs no teacher.
-    teacher: Annotated[TeacherConfig | None, BeforeValidator(lambda value: value or None)] = None
+    # Which of both is trained, the method says. An empty section is none, as it is for a file whose
+    # method needs no teacher.
+    retriever: Annotated[RetrieverConfig | None, _EMPTY_IS_NONE] = None
+    reader: Annotated[ReaderConfig | None, _EMPTY_IS_NONE] = None
+    teacher: Annotated[TeacherConfig | None, _EMPTY_IS_NONE] = None
     index: IndexConfig = IndexConfig.model_validate({})
     training: TrainingConfig = TrainingConfig.model_validate({})
     warmup: WarmupConfig = WarmupConfig.model_validate({})
     evaluation: EvaluationConfig = EvaluationConfig.model_validate({})
     output: OutputConfig
+
+    @property
+    def student(self) -> str:
+        """Name of the section, and of the folder, of what is trained."""
+        return READER_FOLDER if self.retriever is None else RETRIEVER_FOLDER
+
+    @property
+    def towers(self) -> RetrieverConfig:
+        """The retriever's section; where a reader is trained, its one tower described as such."""
+        if self.retriever is not None:
+            return self.retriever
+        assert self.reader is not None  # checked with the settings: the method needs one of both
+        return RetrieverConfig.model_validate(
+            {"model": self.reader.model, "tied": True, "passage_length": self.reader.max_length}
+        )
 
     def with_retriever(self, values: Mapping[str, Any]) -> Self:
         """Return the settings with what the retriever took from its start in place of nulls.
@@ -35,7 +61,7 @@ class Config(Section):
         Args:
             values: the retriever's settings by name.
         """
-        return self.model_copy(update={"retriever": self.retriever.with_taken(values)})
+        return self.model_copy(update={"retriever": self.towers.with_taken(values)})
 
     def to_yaml(self) -> str:
         """Return the resolved settings as YAML that reads back to the same settings."""
@@ -86,10 +112,14 @@ def contradictions(config: Config) -> Iterator[str]:
             f"divide training.questions_per_step ({training.questions_per_step})"
         )
     retriever = config.retriever
-    if retriever.tied and retriever.freeze:
-        yield "retriever.freeze: one tower cannot be frozen when retriever.tied shares its weights"
-    if retriever.tied and retriever.passage_model:
-        yield "retriever.passage_model: cannot differ when retriever.tied shares the weights"
+    if retriever is not None and retriever.tied:
+        if retriever.freeze:
+            yield (
+                "retriever.freeze: one tower cannot be frozen when retriever.tied shares its "
+                "weights"
+            )
+        if retriever.passage_model:
+            yield "retriever.passage_model: cannot differ when retriever.tied shares the weights"
     if config.evaluation.qrels and not config.evaluation.questions:
         yield "evaluation.qrels: needs evaluation.questions, which it judges"
     if config.evaluation.fused and not config.evaluation.questions:

@@ -34,7 +34,7 @@ class TrainingConfig(Section):
     positive: Literal["first", "random"] = Field(
         "first",
         description="Which positive of a labelled question: the file's first, as in DPR, "
-        "or one drawn in each epoch.",
+        "or one drawn in each epoch (its reader).",
     )
     questions_per_step: PositiveInt = Field(
         64, description="G, questions per optimiser step over all processes (paper: 64 for NQ)."
@@ -46,9 +46,9 @@ class TrainingConfig(Section):
     )
     chunk_tokens: PositiveInt | None = Field(
         None,
-        description="Padded tokens each tower encodes with gradient at once; bounds memory whatever"
-        " the batch, is independent of the number of processes, and costs a second forward pass. "
-        "Null: a whole micro-batch.",
+        description="Padded tokens each tower, or a reader, takes with gradient at once; bounds "
+        "memory whatever the batch, is independent of the number of processes, and costs a second "
+        "forward pass. Null: a whole micro-batch.",
     )
     top_k: Annotated[int, Field(ge=2)] = Field(
         32, description="K, passages retrieved, scored and re-encoded per question (paper: 32)."
@@ -131,7 +131,8 @@ class EvaluationConfig(Section):
         [],
         description="Labelled questions with their passages to choose on, without a corpus: each "
         "is asked of the passages of all of them, and the metric is the mean reciprocal rank of "
-        "its positive; DPR's average rank is told too. Questions with labels go first.",
+        "its positive; DPR's average rank is told too. Questions with labels go first. A reader "
+        "answers each from 50 of its own passages at most, and the metric is exact match.",
     )
     qrels: str | None = Field(
         None, description="Relevance judgements of those questions (BEIR .tsv or TREC)."

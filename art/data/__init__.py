@@ -30,4 +30,5 @@ cloze                such pairs cut from passages
 together             whether padding changes what a model says of a text
 batching             batches by token budget and the order of an epoch, pure functions
 scripts              one spelling of each character; scripts without spaces between words
+answers              does a text contain an answer, exactly as DPR asks it
 """

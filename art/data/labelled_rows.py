@@ -1,4 +1,4 @@
-"""Rows of labelled questions: DPR's, Tevatron's, FlagEmbedding's, and triplets."""
+"""Rows of labelled questions: DPR's and its results, Tevatron's, FlagEmbedding's, and triplets."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from art.data.column_names import field
-from art.data.records import Passage, SupervisedExample, asked_text, context, example_of
+from art.data.column_names import RESULT_KEYS, field, key_of
+from art.data.records import (
+    LABELLED_KEYS,
+    Passage,
+    SupervisedExample,
+    asked_text,
+    context,
+    example_of,
+    retrieved_example_of,
+)
 from art.data.rows import text_value
 from art.errors import RowError, shown
 
@@ -27,14 +35,16 @@ def labelled_of(row: Mapping[str, Any], where: str) -> SupervisedExample:
     """Return the example of a row, which the names of its columns tell the kind of.
 
     Known are `query`, `pos`, `neg` (FlagEmbedding); `anchor`, `positive`, `negative`, also numbered
-    or in the plural (sentence-transformers); and what `example_of` reads.
+    or in the plural (sentence-transformers); `ctxs`, which were found (DPR's results); and what
+    `example_of` reads.
 
     Raises:
         RowError: the row is malformed.
     """
     positives = [name for name in row if _POSITIVE.fullmatch(name)]
     if not positives:
-        return example_of(row, where)
+        found = None if key_of(row, LABELLED_KEYS) else key_of(row, RESULT_KEYS)
+        return retrieved_example_of(row, found, where) if found else example_of(row, where)
     if str(row.get("label")) in _NOT_POSITIVE:
         what = f"the label {shown(row['label'])} says that {positives[0]!r} is none"
         raise RowError(what, where=where)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from art.data.answers import has_answer
 from art.data.column_names import (
     ANSWER_KEYS,
     CONTEXT_ID_KEYS,
@@ -29,6 +30,7 @@ from art.data.column_names import (
     say_what_is_not_read,
     say_which_id_is_taken,
     say_which_passages_are_not_read,
+    source_of,
 )
 from art.data.column_names import field as field_of
 from art.data.rows import id_value, json_object, text_value
@@ -38,6 +40,7 @@ from art.files import fingerprint
 # Positives, hard negatives and, where the format has them, other negatives.
 _DPR = ("positive_ctxs", "hard_negative_ctxs", "negative_ctxs")
 _TEVATRON = ("positive_passages", "negative_passages")
+LABELLED_KEYS = (_DPR[0], _TEVATRON[0])
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -209,6 +212,42 @@ def example_of(row: Mapping[str, Any], where: str) -> SupervisedExample:
         _answers(row, where),
         *(_contexts(row, kind, where) for kind in kinds),
     )
+
+
+def retrieved_example_of(row: Mapping[str, Any], listed: str, where: str) -> SupervisedExample:
+    """Return the example of a row of DPR's results: what holds an answer is a positive.
+
+    Where a passage does not say so itself (`has_answer`), its text is looked through. All this is
+    said once for the file.
+
+    Args:
+        row: of the results.
+        listed: the key of its passages.
+        where: its place.
+
+    Raises:
+        RowError: the row is malformed, or there is no answer to look for.
+    """
+    question = asked_text(field_of(row, QUESTION_KEYS, where), where)
+    answers = _answers(row, where)
+    kinds: dict[bool, list[Passage]] = {True: [], False: []}
+    for place, item in enumerate(_items(row, listed, where)):
+        of_item = f"{where}: {listed}[{place}]"
+        passage = _context(item, of_item)
+        said = item.get("has_answer")
+        if said is None and not answers:
+            raise RowError(
+                "neither `has_answer` nor an answer of the question to look for", where=of_item
+            )
+        if not isinstance(said, bool | None):
+            raise RowError(f"'has_answer' is not true or false but {shown(said)}", where=of_item)
+        found = has_answer(passage.text, answers, question=question) if said is None else said
+        kinds[found].append(passage)
+    notify_once(
+        f"{source_of(where)}: labelled by its answers: of {shown(listed)}, passages that hold one "
+        "(`has_answer`, else answer match) are positives, the others negatives"
+    )
+    return SupervisedExample(question, answers, tuple(kinds[True]), tuple(kinds[False]))
 
 
 def _contexts(row: Mapping[str, Any], name: str, where: str) -> tuple[Passage, ...]:

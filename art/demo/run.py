@@ -125,7 +125,7 @@ def compare_run(config: Config, questions_file: Path) -> dict[str, Evaluation]:
     assert config.data.passages is not None and config.teacher is not None  # of demo.yaml
     cache = cache_folder(config)
     store = PassageStore.open_or_build(config.data.passages, cache=cache)
-    settings = config.retriever.model_dump()
+    settings = config.towers.model_dump()
     start = create_retriever(**settings, seed=config.training.seed, cache=cache)
     trained = load_retriever(Path(config.output.folder) / "retriever")
     questions = read_questions(questions_file)

@@ -1,6 +1,6 @@
 """How good a ranking is: the same metrics for the training loop, the command and any other ranking.
 
-    answers     does a passage contain an answer, exactly as DPR asks it
+    answers     which passages of a corpus contain an answer, exactly as DPR asks it
     squad       exact match and F1 of an answer that was read
     metrics     every metric: its name, title, unit, which direction is better, how it is computed
     statistics  intervals, paired tests, rank correlation, ranks, scores that fall strictly

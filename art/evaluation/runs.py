@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from art.data.formats import Ranking, run_format
-from art.evaluation.answers import AnswerMatcher, matcher_of
+from art.evaluation.answers import matcher_of
 from art.evaluation.statistics import spaced_scores
 from art.files import atomic_write
 
 if TYPE_CHECKING:
+    from art.data.answers import AnswerMatcher
     from art.data.formats import Passage, Question
     from art.data.passages import PassageStore
 

@@ -141,7 +141,7 @@ def forecast_beside(
 def _unit_flops(parts: Inventory, lengths: Lengths, *, num_processes: int) -> UnitFlops | None:
     """Return the operations of each piece of work; None where a model's size is not known."""
     config, tower, teacher = parts.config, parts.tower, parts.teacher_shape
-    models: dict[str, TowerShape | TeacherShape | None] = {config.retriever.model: tower}
+    models: dict[str, TowerShape | TeacherShape | None] = {config.towers.model: tower}
     if parts.teacher_settings is not None:
         models[parts.teacher_settings.model] = teacher
     for name, shape in models.items():
@@ -152,7 +152,7 @@ def _unit_flops(parts: Inventory, lengths: Lengths, *, num_processes: int) -> Un
     if "reranker" in parts.method.blended:
         parts.basis.append("what the reranker of teacher.blend takes is not counted")
     num_questions = config.training.questions_per_micro_batch
-    recomputed = config.retriever.activation_checkpointing
+    recomputed = config.towers.activation_checkpointing
 
     def learning(texts: list[int], count: int, name: TowerName) -> float:
         forward = count * tower.flops(costs.expected_longest(texts, count))
@@ -203,7 +203,7 @@ def _assumed_rates(
     parts.basis.append(
         f"rates assumed for {world_size} of {REFERENCE.name}, none measured: "
         f"{REFERENCE.flops[student_dtype] / 1e12:g} TFLOP/s sustained in {student_dtype} by the "
-        f"retriever, "
+        f"{parts.config.student}, "
         f"{REFERENCE.flops[teacher_dtype] / 1e12:g} in {teacher_dtype} by a teacher; a search gets "
         f"through {through / 1e9:g} GB/s of float32 vectors (stored as {index_dtype}, {where})"
     )
@@ -226,7 +226,10 @@ def _measured_rates(
     config = parts.config
     lacks_teacher = parts.teacher_settings is not None and parts.teacher is None
     if sample is None or parts.retriever is None or lacks_teacher:
-        parts.basis.append("only counts: rates are measured where models and texts are here")
+        reason = "rates are measured where models and texts are here"
+        if config.reader:
+            reason = "no rate of a reader is measured"
+        parts.basis.append(f"only counts: {reason}")
         return None
     device = parts.retriever.device
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""

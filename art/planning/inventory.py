@@ -18,7 +18,6 @@ from art.evaluation.labels import is_labelled
 from art.planning import shapes
 from art.planning.costs import TowerShape
 from art.retriever.encoders import Retriever
-from art.retriever.loading import create_retriever
 from art.retriever.shards import VectorType, default_type
 from art.teacher.base import Teacher
 from art.teacher.costs import TeacherShape
@@ -31,6 +30,7 @@ from art.training.run_data import check_run_labels, divide, sizes
 from art.training.run_files import RunFiles, RunQuestions, cache_folder, read_judgements
 from art.training.selection import JudgedOn, num_held_out_questions
 from art.training.sources import ASSUMED_POOL_PASSAGES, LABELLED, QUESTIONS, TrainingSet
+from art.training.students import retriever_at
 
 T = TypeVar("T")
 Model = TypeVar("Model", Retriever, Teacher)
@@ -61,7 +61,7 @@ class Inventory:
         config: the run's settings.
         questions: None where their files are not here.
         files: what the run reads, as far as it is here.
-        retriever: None where its model is not here.
+        retriever: None where its model is not here, or a reader is trained.
         teacher: None where its model is not here, or the run needs none.
         teacher_settings: of the teacher; None where the run needs none.
         num_questions: to train on (labelled ones, or passages, where those do), planned with or
@@ -97,7 +97,7 @@ class Inventory:
         """The passage tower's shape; None where nothing is known of it."""
         if self.retriever is not None:
             return shapes.retriever_shape(self.retriever)
-        settings = self.config.retriever
+        settings = self.config.towers
         return shapes.published_tower(
             settings.model, num_layers=settings.num_layers, projection_size=settings.projection_size
         )
@@ -160,7 +160,7 @@ class Inventory:
             parameters = list(self.retriever.parameters())
             learning = sum(one.numel() for one in parameters if one.requires_grad)
             return sum(one.numel() for one in parameters), learning
-        settings, tower = self.config.retriever, self.tower
+        settings, tower = self.config.towers, self.tower
         if tower is None:
             return 0, 0
         learning = tower.num_learning(settings.train_layers)
@@ -181,7 +181,7 @@ class Inventory:
         automatic = "bfloat16" if on_gpu else automatic_dtype(torch.device("cpu"))
         wanted = self.config.teacher.dtype if self.config.teacher else "auto"
         return (
-            self.config.retriever.dtype or "float32",
+            self.config.towers.dtype or "float32",
             automatic if wanted == "auto" else wanted,
         )
 
@@ -228,13 +228,11 @@ def find(config: Config, asked: WhatIf) -> Inventory:
     read = (store, questions, labelled, evaluated_pool)
     basis += [one.bad_rows.report() for one in read if one and one.bad_rows.count]
     device = "cuda" if torch.cuda.is_available() and not config.training.cpu else "cpu"
-    retriever = _unless_elsewhere(
-        lambda: create_retriever(
-            **config.retriever.model_dump(), seed=config.training.seed, cache=cache
-        ).to(device),
-        config.retriever.model,
-        basis,
-    )
+    retriever = None
+    if config.retriever is not None:
+        retriever = _unless_elsewhere(
+            lambda: retriever_at(config, None).to(device), config.retriever.model, basis
+        )
     teacher_settings = config.teacher if needs_teacher(config, method, questions) else None
     teacher = None
     if teacher_settings is not None:
@@ -252,10 +250,11 @@ def find(config: Config, asked: WhatIf) -> Inventory:
         evaluated_pool=evaluated_pool,
         store=store,
     )
-    basis += opened.notes(config.training.hard_negatives)
+    basis += opened.notes(*method.negatives)
     if store is not None:
         check_run_labels(config, opened, store)
     sets = divide(config, method, opened)
+    basis += [note for one in sets for note in one.notes]
     return Inventory(
         config,
         questions,

@@ -66,18 +66,20 @@ def sample_texts(parts: Inventory) -> tuple[Sample | None, Lengths]:
         every = (ids.questions, ids.passages, firsts, seconds, ids.teacher_passages)
         return ids, Lengths(*([len(one) for one in each] for each in every))
     question, passage = _ASSUMED_QUESTION, _ASSUMED_PASSAGE
+    because = "" if config.reader else ", because texts or tokenizers are not here"
     parts.basis.append(
         f"lengths assumed: questions of {question} tokens, passages of {passage} (100 words and a "
-        "title), because texts or tokenizers are not here"
+        f"title){because}"
     )
-    student, settings = config.retriever, parts.teacher_settings
+    student, settings = config.towers, parts.teacher_settings
     first, second = 0, 0
     if settings is not None:
         kind = KINDS[settings.kind]
         first, second = kind.assumed_lengths(question, passage, settings.model_dump())
+    read = passage + question if config.reader else passage  # a reader reads both at once
     return None, Lengths(
         questions=[min(question, student.question_length or DEFAULT_QUESTION_LENGTH)],
-        passages=[min(passage, student.passage_length or DEFAULT_PASSAGE_LENGTH)],
+        passages=[min(read, student.passage_length or DEFAULT_PASSAGE_LENGTH)],
         firsts=[first],
         seconds=[second],
         teacher_passages=[passage] if settings is not None else [],

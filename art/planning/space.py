@@ -56,7 +56,7 @@ def memory_of_a_process(
     config, teacher = parts.config, parts.teacher_shape
     on_gpu = elsewhere or _trains_on_gpu(config)
     student_dtype, teacher_dtype = parts.dtypes(on_gpu=on_gpu)
-    needed = _memory_of_the_retriever(parts, work, lengths, student_dtype)
+    needed = _memory_of_the_student(parts, work, lengths, student_dtype)
     if teacher is not None and config.teacher is not None:
         batch_tokens = config.teacher.batch_tokens or (16_384 if on_gpu else 4_096)
         needed["teacher: weights, logits of a batch"] = costs.teacher_memory(
@@ -82,13 +82,14 @@ def memory_of_a_process(
         shortage = (
             f"memory: about {total / 1e9:.1f} GB a process, but the device has "
             f"{available / 1e9:.1f}; lower training.questions_per_micro_batch, set "
-            "training.chunk_tokens or retriever.activation_checkpointing"
+            "training.chunk_tokens"
+            + (" or retriever.activation_checkpointing" if config.retriever else "")
             + (", or take a smaller teacher" if teacher is not None else "")
         )
     return Space(needed, available, shortage)
 
 
-def _memory_of_the_retriever(
+def _memory_of_the_student(
     parts: Inventory, work: Work, lengths: Lengths, dtype: str
 ) -> dict[str, float]:
     config, tower = parts.config, parts.tower
@@ -99,9 +100,9 @@ def _memory_of_the_retriever(
     num_passages = config.training.questions_per_micro_batch * max(each)
     tokens = num_passages * costs.expected_longest(lengths.passages, num_passages)
     tokens = min(tokens, config.training.chunk_tokens or tokens)
-    recomputed = config.retriever.activation_checkpointing
+    recomputed = config.towers.activation_checkpointing
     return {
-        "retriever: weights, gradients, Adam": costs.student_memory(*parts.num_parameters),
+        f"{config.student}: weights, gradients, Adam": costs.student_memory(*parts.num_parameters),
         _ACTIVATIONS: costs.activation_memory(
             tower,
             tokens,
@@ -144,7 +145,7 @@ def disk_of_a_run(parts: Inventory, work: Work, lengths: Lengths, *, elsewhere: 
     """
     config = parts.config
     dtype = parts.index_dtype(on_gpu=elsewhere or _trains_on_gpu(config))
-    needed = _disk_of_the_data(parts, work, lengths) | _disk_of_the_retriever(parts, work, dtype)
+    needed = _disk_of_the_data(parts, work, lengths) | _disk_of_the_student(parts, work, dtype)
     # Of step 0, of the best steps that the last two checkpoints name, and of a better one.
     num_kept = min(4, work.num_evaluations)
     needed["what the evaluated questions found"] = num_kept * costs.rankings_bytes(
@@ -186,9 +187,7 @@ def _disk_of_the_data(parts: Inventory, work: Work, lengths: Lengths) -> dict[st
     return needed
 
 
-def _disk_of_the_retriever(
-    parts: Inventory, work: Work, index_dtype: VectorType
-) -> dict[str, float]:
+def _disk_of_the_student(parts: Inventory, work: Work, index_dtype: VectorType) -> dict[str, float]:
     tower, training = parts.tower, parts.config.training
     if tower is None:
         return {}

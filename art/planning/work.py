@@ -164,9 +164,7 @@ def count_work(
         shard_rows=config.index.shard_rows,
         dense_candidates=method.searches_index,
         # A passage tower that does not learn keeps its first index.
-        num_refreshes=min(num_refreshes, 1)
-        if config.retriever.freeze == "passage"
-        else num_refreshes,
+        num_refreshes=min(num_refreshes, 1) if config.towers.freeze == "passage" else num_refreshes,
         num_evaluations=sum(Action.EVALUATE in actions for actions in due),
         questions_per_evaluation=num_evaluated,
         pairs_per_evaluation=num_evaluated if judged_by_teacher else 0,
@@ -194,15 +192,16 @@ def num_found(num_pairs: int, num_passages: int) -> float:
 
 
 def encodes_twice(config: Config, num_processes: int) -> bool:
-    """Return whether a contrastive step goes through its gradient cache."""
+    """Return whether a step without a search and a teacher goes through a gradient cache."""
     training = config.training
     micro_batches = training.questions_per_step // training.questions_per_micro_batch
-    return training.chunk_tokens is not None or micro_batches > num_processes
+    shares = method_of(config).shares_passages and micro_batches > num_processes
+    return training.chunk_tokens is not None or shares
 
 
 def learning_share(config: Config, shape: TowerShape, tower: TowerName) -> float:
     """Return which share of a tower's layers learn; 0 for a frozen tower."""
-    settings = config.retriever
+    settings = config.towers
     return 0.0 if settings.freeze == tower else shape.learning_share(settings.train_layers)
 
 

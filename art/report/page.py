@@ -72,6 +72,7 @@ def _facts_of(history: History) -> dict[str, str]:
     method = history.settings.get("training", {}).get("method", "art")
     trained_on = METHODS[method].trains_on if method in METHODS else QUESTIONS
     num_steps = start.get("num_steps")
+    student = history.settings.get("retriever") or history.settings.get("reader", {})
     state = "finished" if history.finished else "not finished"
     return {
         "State": f"{state}, step {history.last_step:,}"
@@ -84,7 +85,7 @@ def _facts_of(history: History) -> dict[str, str]:
             _listed(data.get(trained_on.setting)) if trained_on.setting else trained_on.name,
         ),
         "Evaluated on": _counted(history.evaluation(0)["num_questions"], chosen_on),
-        "Student": str(history.settings.get("retriever", {}).get("model", "?")),
+        "Student": str(student.get("model", "?")),
         "Teacher": str(history.settings.get("teacher", {}).get("model", "none")),
         "Step chosen by": metric(history.metric).meaning,
         "Chosen step": "0: none was better than the start"

@@ -125,7 +125,7 @@ class Tower(nn.Module):
             Vectors, [n, D].
         """
         device = next(self.parameters()).device
-        with _quiet(self):
+        with quiet(self):
             found = self(ids.to(device, non_blocking=True), mask.to(device, non_blocking=True))
         vectors: NDArray[np.float32] = found.float().cpu().numpy()
         return vectors
@@ -206,6 +206,11 @@ class Retriever(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are, and where token ids must be."""
         return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> str:
+        """What the towers compute in; weights and vectors are float32 in any case."""
+        return self.settings.dtype
 
     @property
     def training_limits(self) -> BatchLimits | None:
@@ -335,7 +340,8 @@ def padding_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 @contextmanager
-def _quiet(module: nn.Module) -> Iterator[None]:
+def quiet(module: nn.Module) -> Iterator[None]:
+    """Compute without dropout and gradient in this block."""
     # Every submodule gets its own mode back: a user may have frozen the dropout of some.
     modes = [(one, one.training) for one in module.modules()]
     module.eval()

@@ -7,6 +7,7 @@ verdict         whether the chosen weights are better than the start
 run_files       what a run reads, opened
 sources         what methods train on, each divided in its own way
 contrastive     what contrastive steps read: labelled questions, pairs cut from passages
+readings        what a reader's steps read, and how its answers are judged
 corpus          the passages of a run and its index
 candidates      who finds the K passages of a question
 agreement       the passages that judge held-out questions, which have no labels
@@ -29,6 +30,7 @@ collapse        signs that a retriever has collapsed
 progress        seconds by phase, the progress line, `metrics.jsonl`
 trainer         a run in progress: its parts, its state, what is done between two steps
 acceleration    what accelerate is told, and the optimiser
+students        what a run trains: a retriever or a reader
 models          what learns and what teaches, loaded
 setup           from settings to a trainer
 run_log         what a run says and logs

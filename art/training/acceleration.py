@@ -12,15 +12,15 @@ from torch.nn.parallel import DistributedDataParallel
 from art import distributed
 from art.config import Config
 from art.errors import ArtError, first_line
-from art.retriever.encoders import Retriever
 from art.training.run_folder import RunFolder
+from art.training.students import Student
 
 _PLAIN = "choose plain multi-GPU training in `accelerate config`, or take a file from launch/"
 _KINDS = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
 
 
 def start_accelerator(config: Config, run: RunFolder) -> Accelerator:
-    """Return accelerate's view of the processes, which wraps the retriever and tells the trackers.
+    """Return accelerate's view of the processes, which wraps the student and tells the trackers.
 
     Raises:
         ArtError: it sees other devices or processes than this run, cannot do what its launcher was
@@ -75,14 +75,14 @@ def start_accelerator(config: Config, run: RunFolder) -> Accelerator:
     return accelerator
 
 
-def wrap(retriever: Retriever, accelerator: Accelerator) -> nn.Module:
-    """Return the retriever as it is trained: wrapped where several processes average gradients.
+def wrap(student: Student, accelerator: Accelerator) -> nn.Module:
+    """Return the student as it is trained: wrapped where several processes average gradients.
 
     Raises:
         ArtError: another process has ended.
     """
     with distributed.noticing_lost_processes():
-        model: nn.Module = accelerator.prepare_model(retriever)
+        model: nn.Module = accelerator.prepare_model(student)
     if isinstance(model, DistributedDataParallel):
         # No buffer learns, and their broadcast at a step's first forward would end in a traceback
         # where another process is gone.
@@ -90,9 +90,9 @@ def wrap(retriever: Retriever, accelerator: Accelerator) -> nn.Module:
     return model
 
 
-def new_optimizer(retriever: Retriever, config: Config) -> torch.optim.Optimizer:
-    """Return AdamW over what learns of the retriever, without any moments yet."""
-    learning = [(name, p) for name, p in retriever.named_parameters() if p.requires_grad]
+def new_optimizer(student: Student, config: Config) -> torch.optim.Optimizer:
+    """Return AdamW over what learns of the student, without any moments yet."""
+    learning = [(name, p) for name, p in student.named_parameters() if p.requires_grad]
     # Biases and normalisation weights are the vectors among the parameters; they do not decay.
     decaying = [p for _, p in learning if p.ndim > 1]
     others = [p for _, p in learning if p.ndim <= 1]

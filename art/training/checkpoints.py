@@ -20,7 +20,7 @@ from art.training.verdict import Verdict
 from art.weights import save_tensors, saving_weights
 
 if TYPE_CHECKING:
-    from art.retriever.encoders import Retriever
+    from art.training.students import Student
 
 _KINDS = ("step", "best", "damaged")  # what lies under checkpoints/
 # The newest, and the one before it in case the newest turns out damaged.
@@ -34,7 +34,7 @@ class TrainingResult(Manifest):
         metric: name of the metric that chose the weights.
         best_step: the step they come from; 0 for the start, also where the verdict keeps it.
         last_step: the step at which training ended.
-        before: evaluation of the untrained retriever, by metric.
+        before: evaluation of the start, by metric.
         after: evaluation of the chosen weights, by metric.
         beside: `BM25`, and the retriever and BM25 fused `before` and `after`, by metric; None
             unless `evaluation.fused`.
@@ -66,7 +66,7 @@ def versions() -> dict[str, str]:
 
 
 def save_checkpoint(
-    run: RunFolder, state: TrainState, retriever: Retriever, optimizer: torch.optim.Optimizer
+    run: RunFolder, state: TrainState, student: Student, optimizer: torch.optim.Optimizer
 ) -> None:
     """Write a checkpoint atomically, and point `last` at it.
 
@@ -76,7 +76,7 @@ def save_checkpoint(
     folder = run.checkpoint_folder(state.step)
     provenance = state.model_dump(include={"step", "fingerprints", "config"})
     with atomic_folder(folder) as beside, saving_weights(folder):
-        retriever.save(beside / "retriever", provenance=provenance)
+        student.save(beside / run.student, provenance=provenance)
         save_tensors(optimizer.state_dict(), beside / "optimizer.pt")
         state.write(beside / "state.json")
         Checksums.of_folder(beside).write(beside / CHECKSUMS)
@@ -136,10 +136,10 @@ def keep_best(run: RunFolder, step: int) -> None:
     folder, checkpoint = run.best_folder(step), run.checkpoint_folder(step)
     with atomic_folder(folder) as beside:
         shutil.copytree(
-            checkpoint / "retriever", beside, dirs_exist_ok=True, copy_function=_link_or_copy
+            checkpoint / run.student, beside, dirs_exist_ok=True, copy_function=_link_or_copy
         )
         written = Checksums.read(checkpoint / CHECKSUMS)
-        written.below("retriever").write(beside / CHECKSUMS)
+        written.below(run.student).write(beside / CHECKSUMS)
     link(run.path / "best", folder)
 
 
@@ -188,7 +188,7 @@ def prune(run: RunFolder) -> None:
 
 
 def publish(run: RunFolder, best_step: int) -> None:
-    """Copy the best weights to `retriever/`, which is the user's to change.
+    """Copy the best weights to the folder of the result, which is the user's to change.
 
     Raises:
         CorruptionError: they are damaged.
@@ -201,7 +201,7 @@ def publish(run: RunFolder, best_step: int) -> None:
         raise CorruptionError(
             f"{error.what}: the weights of step {best_step}, the best, are lost",
             where=error.where,
-            hint=f"restore the file; the last weights are in {run.path / 'last' / 'retriever'}",
+            hint=f"restore the file; the last weights are in {run.path / 'last' / run.student}",
         ) from error
     with atomic_folder(run.result_folder) as beside:
         ignore = shutil.ignore_patterns(CHECKSUMS)

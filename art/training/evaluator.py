@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -51,11 +52,52 @@ class EvaluatedStep:
     beside: Mapping[Beside, dict[str, float]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Evaluator:
-    """Evaluates checkpoints: questions asked of the corpus, a pool, or both.
+class CheckpointJudge(ABC):
+    """What evaluates checkpoints.
 
     Attributes:
+        questions: asked of the corpus; none where something else judges.
+        labelled: whether some of the questions have a label, or none is asked of the corpus.
+        fused: whether BM25, and the retriever and BM25 fused, are evaluated beside it.
+    """
+
+    questions: Sequence[Question]
+    labelled: bool
+    fused: bool = False
+
+    @abstractmethod
+    def __call__(
+        self, searcher: IndexSearcher | None, agreed: Sequence[int] | None
+    ) -> EvaluatedStep:
+        """Evaluate the student as it is; every process of the job must call it.
+
+        Args:
+            searcher: of the index of these weights; None where the corpus is not searched.
+            agreed: from `agree`; None where the questions have labels.
+        """
+
+    def agree(
+        self, searcher: IndexSearcher | None, *, after_block: Callable[[], None]
+    ) -> tuple[int, ...] | None:
+        """Return the passage of each question that stands for its label; None where none has to.
+
+        Args:
+            searcher: of the index of the start, which the student still is.
+            after_block: see `agreed_passages`.
+        """
+        return None
+
+    def deciding(self, rankings: Sequence[KeptRanking]) -> Sequence[KeptRanking]:
+        """Return what those questions found that decide whether the choice is an improvement."""
+        return rankings
+
+
+@dataclass(frozen=True)
+class Evaluator(CheckpointJudge):
+    """Evaluates a retriever: questions asked of the corpus, a pool, or both.
+
+    Attributes:
+        retriever: with the weights to judge.
         questions: asked of the corpus; none where only the pool judges.
         qrels: their relevance judgements; None without.
         store: the corpus; None where it is not searched.
@@ -69,6 +111,7 @@ class Evaluator:
         fused: whether BM25, and the retriever and BM25 fused, are evaluated beside it.
     """
 
+    retriever: Retriever
     questions: Sequence[Question]
     qrels: Qrels | None
     store: PassageStore | None
@@ -82,17 +125,11 @@ class Evaluator:
     fused: bool = False
 
     def __call__(
-        self, retriever: Retriever, searcher: IndexSearcher | None, agreed: Sequence[int] | None
+        self, searcher: IndexSearcher | None, agreed: Sequence[int] | None
     ) -> EvaluatedStep:
-        """Evaluate a retriever; every process of the job must call it.
-
-        Args:
-            retriever: with the weights to judge.
-            searcher: of the index of these weights; None where the corpus is not searched.
-            agreed: from `agree`; None where the questions have labels.
-        """
-        found = self._search(retriever, searcher, agreed) if self.questions else None
-        metrics = {} if self.pool is None else evaluate_pool(retriever, self.pool)
+        """Evaluate the retriever; every process of the job must call it."""
+        found = self._search(searcher, agreed) if self.questions else None
+        metrics = {} if self.pool is None else evaluate_pool(self.retriever, self.pool)
         if found is None:
             assert (
                 self.pool is not None
@@ -105,26 +142,16 @@ class Evaluator:
         return EvaluatedStep(means(chose) | metrics, len(found.questions[_CHOOSING]), found)
 
     def agree(
-        self,
-        retriever: Retriever,
-        searcher: IndexSearcher | None,
-        *,
-        after_block: Callable[[], None],
+        self, searcher: IndexSearcher | None, *, after_block: Callable[[], None]
     ) -> tuple[int, ...] | None:
-        """Return the passage of each question that stands for its label; None where none has to.
-
-        Args:
-            retriever: as it starts.
-            searcher: of the index of the same weights.
-            after_block: see `agreed_passages`.
-        """
+        """Return the passage that BM25 and the teacher agree on for each question."""
         if self.labelled:
             return None
         assert searcher is not None and self.bm25 is not None and self.teacher is not None
         texts = [question.text for question in self.questions]
         rows = agreed_passages(
             texts,
-            retriever=retriever,
+            retriever=self.retriever,
             searcher=searcher,
             bm25=self.bm25,
             teacher=self.teacher,
@@ -139,15 +166,13 @@ class Evaluator:
         return np.array([-1 if row is None else row for row in rows], dtype=np.int64)
 
     def deciding(self, rankings: Sequence[KeptRanking]) -> Sequence[KeptRanking]:
-        """Return what those questions found that decide whether the choice is an improvement."""
+        """Return what the questions found that had no part in the choice; of labels, all had."""
         return rankings if self.labelled else rankings[_DECIDING]
 
-    def _search(
-        self, retriever: Retriever, searcher: IndexSearcher | None, agreed: Sequence[int] | None
-    ) -> Evaluation:
+    def _search(self, searcher: IndexSearcher | None, agreed: Sequence[int] | None) -> Evaluation:
         assert searcher is not None and self.store is not None  # a refresh always comes before
         return evaluate(
-            retriever,
+            self.retriever,
             searcher,
             self.store,
             self.questions,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from art import distributed
 from art.config import Config
 from art.errors import ArtError
 from art.evaluation.rankings import read_rankings
+from art.retriever.encoders import Retriever
 from art.training import checkpoints, recovery
 from art.training.checkpoints import TrainingResult
 from art.training.interruption import Interruption
@@ -29,7 +29,7 @@ from art.training.verdict import Verdict, verdict_of
 
 
 def train(config: Config, *, interruption: Interruption | None = None) -> TrainingResult:
-    """Train a retriever by the configured method; an existing run of the same settings goes on.
+    """Train by the configured method; an existing run of the same settings goes on.
 
     Args:
         config: the settings.
@@ -40,7 +40,7 @@ def train(config: Config, *, interruption: Interruption | None = None) -> Traini
         Interrupted: a signal came.
     """
     device = distributed.start(cpu=config.training.cpu)
-    run = RunFolder(Path(config.output.folder))
+    run = RunFolder.of(config)
     with run.held_by_main():
         distributed.require_shared(run.path)
         with distributed.fail_together():
@@ -52,8 +52,9 @@ def train(config: Config, *, interruption: Interruption | None = None) -> Traini
                 recovery.put_damaged_aside(run)
         trainer = set_up(config, run, device)
         with distributed.fail_together():
-            if distributed.is_main():  # what was null is known by now
-                taken = dataclasses.asdict(trainer.retriever.settings)
+            if distributed.is_main() and isinstance(trainer.student, Retriever):
+                # What was null is known by now.
+                taken = dataclasses.asdict(trainer.student.settings)
                 run.write_config(config.with_retriever(taken))
         trainer.interruption = interruption or trainer.interruption
         try:
@@ -89,7 +90,7 @@ def fit(trainer: Trainer) -> None:
 
 
 def take_step(trainer: Trainer) -> StepStatistics:
-    """Compute the gradient of one step of G questions, clip it, and update the retriever."""
+    """Compute the gradient of one step of G questions, clip it, and update the student."""
     trainer.optimizer.zero_grad(set_to_none=True)
     step, rank, world_size = trainer.state.step, distributed.rank(), distributed.world_size()
     micro_batches = trainer.schedule.micro_batches(step, rank=rank, world_size=world_size)
@@ -99,9 +100,9 @@ def take_step(trainer: Trainer) -> StepStatistics:
         )
     except torch.OutOfMemoryError as error:
         raise ArtError(
-            f"the memory of {trainer.retriever.device} does not suffice for a micro-batch",
-            hint="set training.chunk_tokens or retriever.activation_checkpointing, or lower "
-            "training.questions_per_micro_batch",
+            f"the memory of {trainer.student.device} does not suffice for a micro-batch",
+            hint="set training.chunk_tokens, lower training.questions_per_micro_batch, or for a "
+            "retriever set retriever.activation_checkpointing",
         ) from error
     with trainer.timer("update"):
         statistics.grad_norm = update(trainer)
@@ -117,7 +118,7 @@ def update(trainer: Trainer) -> float:
     Raises:
         ArtError: too many steps in a row were skipped.
     """
-    moving = [p for p in trainer.retriever.parameters() if p.grad is not None]
+    moving = [p for p in trainer.student.parameters() if p.grad is not None]
     norm = nn.utils.get_total_norm([p.grad for p in moving if p.grad is not None])
     if math.isfinite(norm):  # the same on every process: the gradient is the average
         nn.utils.clip_grads_with_norm_(moving, trainer.limits.max_grad_norm, norm)
@@ -136,7 +137,7 @@ def update(trainer: Trainer) -> float:
 def _diagnosis(trainer: Trainer) -> str:
     towers = {
         name.partition(".")[0].replace("_", " ")
-        for name, p in trainer.retriever.named_parameters()
+        for name, p in trainer.student.named_parameters()
         if p.grad is not None and not p.grad.isfinite().all()
     }
     state = trainer.state
@@ -144,7 +145,7 @@ def _diagnosis(trainer: Trainer) -> str:
         f"the gradients of {state.skipped_in_a_row + 1} steps in a row, up to step "
         f"{state.step + 1}, are not finite: "
         f"{' and '.join(sorted(towers)) or 'their norm overflows'}; computed in "
-        f"{trainer.retriever.settings.dtype}, learning rate "
+        f"{trainer.student.dtype}, learning rate "
         f"{trainer.schedule.learning_rate(state.step):.3g}"
     )
 

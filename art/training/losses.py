@@ -166,6 +166,31 @@ def contrastive_loss(scores: Tensor, targets: Tensor, excluded: Tensor) -> Tenso
     return F.cross_entropy(scores.masked_fill(excluded, -torch.inf), targets, reduction="none")
 
 
+def reader_loss(start: Tensor, end: Tensor, relevance: Tensor, spans: Tensor) -> Tensor:
+    """Negative log-likelihood of a question's answer and of the passage it stands in.
+
+    −log Σ over spans of P(first) P(last) − log softmax_M(relevance)[0]. Both P are softmaxes over
+    the tokens of that passage, the first of the M, in which an answer may stand several times.
+
+    Args:
+        start: logits of each token of that passage as the first of an answer, [L].
+        end: likewise as the last, [L].
+        relevance: logits of the question's passages, [M].
+        spans: first and last token of each occurrence of an answer, [n, 2] int64, n ≥ 1.
+
+    Returns:
+        The loss, ≥ 0, in float32 at least; the loss of a step is the mean over its G questions.
+
+    Source: Karpukhin et al. 2020 (DPR), section 6.1.
+    """
+    wide = torch.promote_types(start.dtype, torch.float32)
+    starts, ends, passages = (
+        F.log_softmax(logits.to(wide), dim=-1) for logits in (start, end, relevance)
+    )
+    found = torch.logsumexp(starts[spans[:, 0]] + ends[spans[:, 1]], dim=-1)
+    return -found - passages[0]
+
+
 def entropy(log_probabilities: Tensor) -> Tensor:
     """Return the entropy [B], in nats, of distributions given as log-probabilities [B, K]."""
     return -(log_probabilities.exp() * log_probabilities).sum(dim=-1)

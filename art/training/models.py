@@ -14,18 +14,18 @@ from art.data.tokens import TokenStore
 from art.distributed import is_local_main
 from art.retriever.bm25 import BM25
 from art.retriever.encoders import Retriever
-from art.retriever.loading import create_retriever
 from art.teacher.base import Teacher
 from art.teacher.registry import load_teacher
 from art.training.blend_sources import BlendModels
 from art.training.corpus import RunCorpus
-from art.training.methods import Method
+from art.training.methods import Method, method_of
 from art.training.plan import needs_teacher
 from art.training.run_data import RunData
 from art.training.run_files import RunQuestions, cache_folder
 from art.training.run_folder import RunFolder
 from art.training.selection import needs_judge
 from art.training.state import TrainState
+from art.training.students import Student, as_retriever
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class RunModels:
     """What learns and what teaches.
 
     Attributes:
-        retriever: on its device.
+        student: on its device.
         teacher: None where nothing has to be scored.
         corpus: with the token ids that the passage tower reads; None where the run reads none.
         bm25: serves the steps; None where they have no use for it, or where words find nothing for
@@ -43,12 +43,17 @@ class RunModels:
         blended: those that soft labels are blended of besides the teacher.
     """
 
-    retriever: Retriever
+    student: Student
     teacher: Teacher | None
     corpus: RunCorpus | None
     bm25: BM25 | None
     judging_bm25: BM25 | None
     blended: BlendModels
+
+    @property
+    def retriever(self) -> Retriever:
+        """The student of a method that trains a retriever."""
+        return as_retriever(self.student)
 
 
 def load_models(
@@ -71,12 +76,13 @@ def load_models(
         ArtError: a model cannot be loaded, or words find nothing where they are needed.
     """
     method, files = data.method, data.files
-    retriever = student_at(config, run, state.step if state else None).to(device)
+    student = student_at(config, run, state.step if state else None).to(device)
     teacher = None
     if needs_teacher(config, method, files.questions):
         teacher = _teacher(config, files.questions, state, device)
     if files.store is None:
-        return RunModels(retriever, teacher, None, None, None, BlendModels())
+        return RunModels(student, teacher, None, None, None, BlendModels())
+    retriever = as_retriever(student)  # only a retriever reads a corpus
     tokens = bm25 = judging_bm25 = None
     if method.encodes_corpus or data.schedule.refresh_steps is not None:
         tokens = tokens_of(config)(files.store, retriever.passage_template)
@@ -99,7 +105,7 @@ def load_models(
         dtype=settings.dtype,
     )
     blended = _blended(config, run, method, retriever if state is None else None, device)
-    return RunModels(retriever, teacher, corpus, bm25, judging_bm25, blended)
+    return RunModels(student, teacher, corpus, bm25, judging_bm25, blended)
 
 
 def _blended(
@@ -108,7 +114,7 @@ def _blended(
     """Return the models of a blend; the start as it was just created, where this run begins."""
     start = reranker = None
     if "start" in method.blended:
-        start = student_at(config, run, None) if new is None else copy.deepcopy(new)
+        start = as_retriever(student_at(config, run, None)) if new is None else copy.deepcopy(new)
         start = start.to(device).requires_grad_(False).eval()
     if "reranker" in method.blended:
         assert config.teacher is not None and config.teacher.reranker is not None  # checked
@@ -128,13 +134,10 @@ def tokens_of(config: Config) -> Callable[..., TokenStore]:
     return partial(TokenStore.open_or_build, cache=cache_folder(config), progress=is_local_main())
 
 
-def student_at(config: Config, run: RunFolder, step: int | None) -> Retriever:
-    """Return the retriever with the weights of a step's checkpoint; of the start where None."""
-    settings = config.retriever.model_dump()
-    if step is not None:
-        weights = run.checkpoint_folder(step) / "retriever"
-        settings.update(model=str(weights), passage_model=None)
-    return create_retriever(**settings, seed=config.training.seed, cache=cache_folder(config))
+def student_at(config: Config, run: RunFolder, step: int | None) -> Student:
+    """Return the student with the weights of a step's checkpoint; of the start where None."""
+    weights = None if step is None else run.checkpoint_student(step)
+    return method_of(config).student(config, weights)
 
 
 def _teacher(

@@ -98,21 +98,22 @@ class RunFiles:
         }
         return found | {name: one.fingerprint for name, one in read.items() if one is not None}
 
-    def notes(self, num_hard_negatives: int) -> Iterator[str]:
+    def notes(self, setting: str, num_negatives: int) -> Iterator[str]:
         """Yield what a user should know of the questions and the labelled files.
 
         Args:
-            num_hard_negatives: that each labelled question asks for.
+            setting: that asks for negatives of each labelled question.
+            num_negatives: how many it asks for.
         """
         yield from _repeated(self.questions.training)
         yield from self._trained_and_judged()
         for one in (self.labelled, self.evaluated_pool):
             if one is not None:
                 yield from filter(None, (one.bad_rows.report(), *one.notes))
-        if self.labelled is not None and (num_short := self.labelled.num_short(num_hard_negatives)):
+        if self.labelled is not None and (num_short := self.labelled.num_short(num_negatives)):
             yield (
                 f"{num_short:,} of {len(self.labelled):,} labelled questions have fewer negatives "
-                f"than training.hard_negatives ({num_hard_negatives}) and use those they have"
+                f"than {setting} asks for ({num_negatives}) and use those they have"
             )
 
     def cut(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from art import distributed
-from art.config import RETRIEVER_FOLDER, Config, differences
+from art.config import READER_FOLDER, RETRIEVER_FOLDER, Config, differences
 from art.errors import ArtError, CorruptionError, MismatchError, shown
 from art.files import lock, remove_leftovers, write_text
 from art.teacher.log_file import LOG_NAME
@@ -20,9 +20,20 @@ _STEP = re.compile(r"step-(\d{8})")
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Names of everything in a run folder."""
+    """Names of everything in a run folder.
+
+    Attributes:
+        path: of the folder.
+        student: what is trained there, `retriever` or `reader`.
+    """
 
     path: Path
+    student: str = RETRIEVER_FOLDER
+
+    @classmethod
+    def of(cls, config: Config) -> RunFolder:
+        """Return the folder of the run that settings describe."""
+        return cls(Path(config.output.folder), config.student)
 
     @property
     def config_file(self) -> Path:
@@ -41,8 +52,8 @@ class RunFolder:
 
     @property
     def result_folder(self) -> Path:
-        """The trained retriever, an ordinary folder."""
-        return self.path / RETRIEVER_FOLDER
+        """What was trained, an ordinary folder."""
+        return self.path / self.student
 
     @property
     def result_file(self) -> Path:
@@ -80,6 +91,10 @@ class RunFolder:
     def checkpoint_folder(self, step: int) -> Path:
         """Return the place of the checkpoint of a step."""
         return self.path / "checkpoints" / f"step-{step:08d}"
+
+    def checkpoint_student(self, step: int) -> Path:
+        """Return the place of what is trained in the checkpoint of a step."""
+        return self.checkpoint_folder(step) / self.student
 
     def best_folder(self, step: int) -> Path:
         """Return the place of the best weights, which are those of this step."""
@@ -127,7 +142,8 @@ class RunFolder:
         # Before the first checkpoint there is nothing that other settings could spoil.
         if self.config_file.exists() and self.steps():
             written = read_config(self.config_file)
-            config = config.with_retriever(written.retriever.model_dump())
+            if written.retriever is not None and config.retriever is not None:
+                config = config.with_retriever(written.retriever.model_dump())
             changed = differences(written, config)
             if changed:
                 raise MismatchError(
@@ -155,12 +171,14 @@ def finished_retriever(run: Path) -> Path | None:
     """Return the retriever of a run folder, None for the folder of something else.
 
     Raises:
-        ArtError: the run has not finished.
+        ArtError: the run has not finished, or trained something else.
     """
     from art.retriever.settings import MANIFEST  # here: `art report` starts without transformers
 
     if (run / RETRIEVER_FOLDER / MANIFEST).is_file():
         return run / RETRIEVER_FOLDER
+    if (run / READER_FOLDER).is_dir() and RunFolder(run).result_file.is_file():
+        raise ArtError("this run trained a reader, not a retriever", where=run)
     if RunFolder(run).config_file.is_file() and RunFolder(run).steps():
         raise ArtError(
             "this run has not finished, so it has no retriever yet",

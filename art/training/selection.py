@@ -200,7 +200,12 @@ class TrainingSplit:
 
 
 def split_labelled(
-    store: SupervisedStore, *, seed: int, hold_some_out: bool, evaluated: Sequence[str] = ()
+    store: SupervisedStore,
+    *,
+    seed: int,
+    hold_some_out: bool,
+    evaluated: Sequence[str] = (),
+    usable: NDArray[np.int64] | None = None,
 ) -> TrainingSplit:
     """Divide labelled questions into those that train and those that are held out.
 
@@ -209,22 +214,25 @@ def split_labelled(
         seed: of the run.
         hold_some_out: whether some of them are.
         evaluated: texts of other questions that are held out; they do not train here.
+        usable: positions of those that can be learned from, in order; None for all.
 
     Raises:
         DataError: there is one question alone, which cannot both train and be held out.
     """
-    nothing = np.zeros(0, dtype=np.int64)
-    held_out = hold_out(len(store), seed=seed) if hold_some_out else nothing
+    every = np.arange(len(store))
+    chosen = every if usable is None else usable
+    held_out = chosen[hold_out(len(chosen), seed=seed)] if hold_some_out else every[:0]
     if hold_some_out and not len(held_out):
         raise DataError(
             "one labelled question cannot both train and choose",
             hint="give more in data.supervised, or evaluation.supervised",
         )
+    left_out = np.setdiff1d(every, chosen)
     texts = {*map(comparable, (*evaluated, *(store.questions[i] for i in held_out.tolist())))}
-    if not texts:
-        return TrainingSplit(len(store), held_out, nothing)
-    left_out = [i for i, text in enumerate(store.questions) if comparable(text) in texts]
-    return TrainingSplit(len(store), held_out, np.array(left_out, dtype=np.int64))
+    if texts:
+        known = [i for i, text in enumerate(store.questions) if comparable(text) in texts]
+        left_out = np.union1d(left_out, np.array(known, dtype=np.int64))
+    return TrainingSplit(len(store), held_out, left_out)
 
 
 def split_passages(num_passages: int, *, seed: int, hold_some_out: bool) -> TrainingSplit:

@@ -28,6 +28,15 @@ class _Free:
 
 
 @dataclass(frozen=True)
+class _TrainingMethod(_Free):
+    """A method of training, which needs what it trains."""
+
+    def faults(self, config: Config) -> Iterator[str]:
+        """Yield a line per setting that contradicts the method."""
+        yield from METHODS[self.name].faults(config)
+
+
+@dataclass(frozen=True)
 class _TeacherKind(_Free):
     """A kind of teacher, with what it has against settings of its section."""
 
@@ -53,7 +62,10 @@ def choices() -> Choices:
     kinds = sorted(KINDS, key=lambda kind: kind.name)
     return Choices(
         {
-            "training.method": {one.name: one for one in METHODS},
+            "training.method": {
+                one.name: _TrainingMethod(one.name, one.description, (one.trains, *one.needs))
+                for one in METHODS
+            },
             "training.loss": {one.name: _Free(one.name, one.description) for one in LOSSES},
             "teacher.kind": {one.name: _TeacherKind(one.name, one.description) for one in kinds},
         }

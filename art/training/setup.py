@@ -14,7 +14,6 @@ from art import distributed
 from art.config import Config
 from art.distributed import is_main
 from art.evaluation.pooled import Pool
-from art.retriever.bm25 import BM25
 from art.retriever.encoders import Retriever
 from art.retriever.searcher import IndexSearcher
 from art.teacher.cached import CachedTeacher
@@ -32,6 +31,7 @@ from art.training.run_data import RunData, open_data
 from art.training.run_folder import RunFolder
 from art.training.selection import needs_judge
 from art.training.state import TrainState
+from art.training.students import as_retriever
 from art.training.trainer import Limits, Trainer
 
 
@@ -88,19 +88,20 @@ def set_up(config: Config, run: RunFolder, device: torch.device) -> Trainer:
             state,
             corpus=models.corpus,
             retriever=models.retriever,
-            weights_at=lambda step: student_at(config, run, step).to(device),
+            weights_at=lambda step: as_retriever(student_at(config, run, step)).to(device),
         )
         models.corpus.searcher = None if index is None else IndexSearcher(index, device)
-    model = wrap(models.retriever, opened.accelerator)
+    model = wrap(models.student, opened.accelerator)
     return Trainer(
         run=run,
         data=data,
-        retriever=models.retriever,
+        student=models.student,
         model=model,
         optimizer=opened.optimizer,
         learner=opened.learner,
         corpus=models.corpus,
-        evaluator=_evaluator(config, data, models.judging_bm25, opened.pool, past.teacher),
+        evaluator=opened.learner.judge
+        or _evaluator(config, data, models, opened.pool, past.teacher),
         teacher=past.teacher,
         reranker=past.reranker,
         metrics=past.metrics,
@@ -123,15 +124,16 @@ def _open(
     data = open_data(config)
     models = load_models(config, run, data, state, device)
     accelerator = start_accelerator(config, run)
-    optimizer = new_optimizer(models.retriever, config)
+    optimizer = new_optimizer(models.student, config)
     past = _resume(config, run, data, models, optimizer, state)
     learner = _learner(config, run, data, models, past, state)
-    pool = _pool(config, data, models.retriever, learner)
+    pool = None if learner.judge else _pool(config, data, models.retriever, learner)
     notes = [*_notes(config, data, pool)]
     if is_main():
         embeds = data.method.encodes_corpus or data.schedule.refresh_steps is not None
-        cut = data.files.cut(models.retriever, tokens_of(config), embeds=embeds)
-        notes += [f"note: {note}" for note in cut]
+        if isinstance(models.student, Retriever):
+            cut = data.files.cut(models.student, tokens_of(config), embeds=embeds)
+            notes += [f"note: {note}" for note in cut]
     return _Opened(data, models, accelerator, optimizer, past, learner, pool, notes)
 
 
@@ -146,7 +148,7 @@ def _first_state(config: Config, data: RunData, past: _Past) -> TrainState:
     return TrainState(
         due=data.schedule.due(0),
         teacher_prompt=past.teacher.teacher.template.prompt if past.teacher else "",
-        passage_tower_is_frozen=config.retriever.freeze == "passage",
+        passage_tower_is_frozen=config.towers.freeze == "passage",
         keeps_start_index="start" in data.method.blended,
         fingerprints=past.fingerprints,
         versions=checkpoints.versions(),
@@ -223,7 +225,7 @@ def _learner(
     parts = LearnerParts(
         files=data.files,
         schedule=data.schedule,
-        retriever=models.retriever,
+        student=models.student,
         tokens_of=tokens_of(config),
         corpus=models.corpus,
         teacher=past.teacher,
@@ -246,19 +248,20 @@ def _pool(config: Config, data: RunData, retriever: Retriever, learner: Learner)
 def _evaluator(
     config: Config,
     data: RunData,
-    bm25: BM25 | None,
+    models: RunModels,
     pool: Pool | None,
     teacher: CachedTeacher | None,
 ) -> Evaluator:
     settings, files = config.evaluation, data.files
     return Evaluator(
+        retriever=models.retriever,
         questions=files.questions.evaluation,
         qrels=files.qrels,
         store=files.store,
         pool=pool,
         teacher=teacher,
         labelled=not needs_judge(config, files.questions.evaluation),
-        bm25=bm25,
+        bm25=models.judging_bm25,
         ks=settings.top_k,
         regex_answers=settings.regex_answers,
         drop_self_hits=settings.drop_self_hits,
@@ -272,7 +275,8 @@ def _notes(config: Config, data: RunData, pool: Pool | None) -> Iterator[str]:
     for read in (files.store, files.questions):
         if read is not None and read.bad_rows.count:
             yield read.bad_rows.report()
-    for note in files.notes(config.training.hard_negatives):
+    of_sets = [note for one in data.sets for note in one.notes]
+    for note in [*files.notes(*data.method.negatives), *of_sets]:
         yield f"note: {note}"
     if files.questions.held_out:
         yield (

@@ -34,11 +34,13 @@ class TrainingSet:
         name: for messages, such as `training questions`.
         num_items: how many train.
         split: which items train and which are held out, by position; None where all train.
+        notes: what a user should know of it, a sentence each.
     """
 
     name: str
     num_items: int
     split: TrainingSplit | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Source(ABC):

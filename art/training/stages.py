@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from art import distributed
-from art.config import RETRIEVER_FOLDER, Stage
+from art.config import Stage
 from art.files import link
 from art.training.checkpoints import TrainingResult
 from art.training.interruption import Interruption
@@ -35,7 +34,7 @@ def train_stages(
     for stage in stages:
         # Before they have met, each process takes itself for the main one.
         distributed.start(cpu=stage.config.training.cpu)
-        run = RunFolder(Path(stage.config.output.folder))
+        run = RunFolder.of(stage.config)
         finished_before = run.result_file.exists()
         if distributed.is_main():
             begin(stage)
@@ -43,4 +42,4 @@ def train_stages(
         if distributed.is_main():
             end(stage, result, finished_before)
             if stage.name is not None:
-                link(run.path.parent / RETRIEVER_FOLDER, run.result_folder)
+                link(run.path.parent / run.student, run.result_folder)

@@ -22,7 +22,7 @@ from art.teacher.cached import CachedTeacher
 from art.teacher.grouped import Block, score_grouped
 from art.training import checkpoints, collapse
 from art.training.corpus import FoundRows, RunCorpus, share_changed
-from art.training.evaluator import Evaluator
+from art.training.evaluator import CheckpointJudge
 from art.training.interruption import Interrupted, Interruption
 from art.training.methods import Learner
 from art.training.progress import MetricsLog, PhaseTimer, ProgressLine
@@ -31,6 +31,7 @@ from art.training.run_folder import RunFolder
 from art.training.schedule import Action, Schedule
 from art.training.state import EpochPairs, TrainState
 from art.training.statistics import StepStatistics
+from art.training.students import Student, as_retriever
 
 T = TypeVar("T")
 
@@ -60,12 +61,12 @@ class Trainer:
     Attributes:
         run: its folder.
         data: what it learns from, and its schedule.
-        retriever: the student.
+        student: what is trained.
         model: the student, wrapped for gradient averaging when there are several processes.
         optimizer: of its parameters.
         learner: takes the steps.
         corpus: with the last index; None where the run reads none.
-        evaluator: evaluates checkpoints.
+        evaluator: judges checkpoints.
         teacher: with the scores it already gave; None where nothing is scored.
         reranker: likewise, of a reranker that soft labels are blended of.
         metrics: the log of the run.
@@ -80,12 +81,12 @@ class Trainer:
 
     run: RunFolder
     data: RunData
-    retriever: Retriever
+    student: Student
     model: nn.Module
     optimizer: torch.optim.Optimizer
     learner: Learner
     corpus: RunCorpus | None
-    evaluator: Evaluator
+    evaluator: CheckpointJudge
     teacher: CachedTeacher | None
     reranker: CachedTeacher | None
     metrics: MetricsLog
@@ -98,9 +99,14 @@ class Trainer:
     stop_signal: int | None = None
 
     def __post_init__(self) -> None:
-        self.timer = PhaseTimer(self.retriever.device)
+        self.timer = PhaseTimer(self.student.device)
         self.progress = ProgressLine(self.schedule.num_steps, 0, enabled=False)
         self._warned = False
+
+    @property
+    def retriever(self) -> Retriever:
+        """The student of a run that reads a corpus."""
+        return as_retriever(self.student)
 
     @property
     def schedule(self) -> Schedule:
@@ -179,7 +185,7 @@ class Trainer:
                 due=tuple(still_due), metrics_bytes=self.metrics.num_bytes, **self._scores()
             )
             if distributed.is_main():
-                checkpoints.save_checkpoint(self.run, self.state, self.retriever, self.optimizer)
+                checkpoints.save_checkpoint(self.run, self.state, self.student, self.optimizer)
                 checkpoints.prune(self.run)
 
     def _scores(self) -> dict[str, Any]:
@@ -253,9 +259,9 @@ class Trainer:
         start, step = time.perf_counter(), self.state.step
         searcher = self.corpus.searcher if self.corpus else None
         if step == 0:  # with the weights of the start
-            agreed = self.evaluator.agree(self.retriever, searcher, after_block=self._keeping(due))
+            agreed = self.evaluator.agree(searcher, after_block=self._keeping(due))
             self.state = self.state.changed(agreed=agreed)
-        evaluated = self.evaluator(self.retriever, searcher, self.state.agreed)
+        evaluated = self.evaluator(searcher, self.state.agreed)
         seconds = time.perf_counter() - start
         found, metrics = evaluated.found, evaluated.metrics
         selection = self.state.selection.after(step, metrics)
@@ -364,7 +370,7 @@ class Trainer:
             tracker.log(known, step=self.state.step)
 
     def warn_once(self, warning: str | None) -> None:
-        """Say what is wrong with the retriever, the first time that something is."""
+        """Say what is wrong with the student, the first time that something is."""
         if warning is not None and not self._warned:
             self.progress.say(f"warning: step {self.state.step}: {warning}")
             self._warned = True

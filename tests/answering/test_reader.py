@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import DPRReader, DPRReaderTokenizerFast
 
 from art.answering import reader as reader_module
-from art.answering.reader import load_reader
-from art.answering.spans import best_spans
+from art.answering.reader import create_reader, load_reader
+from art.answering.spans import best_spans, occurrences
 from art.data.tokens import pad
-from art.errors import ArtError
+from art.errors import ArtError, ConfigError, MismatchError
 
 QUESTIONS = ["who built the stone bridge ?", "where is the moon river ?"]
 
@@ -33,7 +35,7 @@ def pairs(corpus) -> list[tuple[str, str, str]]:
 def readings_of(reader, pairs):
     template = reader.template
     questions = template.questions([question for question, _, _ in pairs])
-    passages = template.passages([title for _, title, _ in pairs], [text for *_, text in pairs])
+    passages = template([title for _, title, _ in pairs], [text for *_, text in pairs])
     return [*map(template.reading, questions, passages)]
 
 
@@ -101,7 +103,7 @@ def test_among_equal_spans_the_shortest_is_taken() -> None:
 def test_an_answer_is_the_texts_own_characters_in_whole_words(reader) -> None:
     text = "It was 3.5 km  to Zürich's  MOON-river, in <s> [SEP] the “Éire” of\u00a0bridges…"
     template, ids = reader.template, None
-    ids = template.passages([""], [text])[0].text
+    _, *ids = template([""], [text])[0]  # behind the separator
     borders = template._encoder.word_borders(text)
     assert len(borders) == len(ids)
     words = [text[start:stop] for start, stop in borders]
@@ -122,3 +124,66 @@ def test_what_is_no_reader_is_refused(tiny_bert, tiny_reader, tmp_path) -> None:
     AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(tmp_path)
     with pytest.raises(ArtError, match=r"lacks .* weights of a reader, such as span_predictor"):
         load_reader(str(tmp_path))
+
+
+def test_an_answer_is_found_wherever_it_stands_in_whole_words(reader) -> None:
+    template = reader.template
+
+    def found(text: str, *answers: str) -> list[str]:
+        ids, *sought = (np.array(one, int) for one in template.questions([text, *answers]))
+        spans = occurrences(ids, sought, template.continues)
+        return [template.excerpt(text, first, last) for first, last in spans.tolist()]
+
+    text = "Moon river, the MOON-river of moonriver; a moon"
+    assert found(text, "moon river", "the") == ["Moon river", "the"]
+    assert found(text, "moon", "MOON") == ["Moon", "MOON", "moon"]  # not in `moonriver`
+    assert found(text, "moonriver") == ["moonriver"]
+    assert found(text, "", "river moon") == [] == found("", "moon")
+    assert found("a a a", "a a") == ["a a", "a a"]
+
+
+@given(st.lists(st.integers(0, 3), max_size=12), st.lists(st.lists(st.integers(0, 3), max_size=3)))
+def test_occurrences_are_all_there_are(text: list[int], answers: list[list[int]]) -> None:
+    continues = np.array([False, False, False, True])
+    expected = sorted(
+        {
+            (i, i + len(one) - 1)
+            for one in answers
+            for i in range(len(text) - len(one) + 1)
+            if one and text[i : i + len(one)] == one and text[i] != 3
+            and text[i + len(one) : i + len(one) + 1] != [3]
+        }
+    )  # fmt: skip
+    found = occurrences(np.array(text, int), [np.array(one, int) for one in answers], continues)
+    assert [tuple(one) for one in found.tolist()] == expected
+
+
+def test_a_reader_from_a_bert_keeps_its_encoder_and_has_heads_of_its_seed(
+    tiny_bert, tiny_reader, tmp_path
+) -> None:
+    from transformers import BertModel
+
+    first, again, other = (
+        create_reader(str(tiny_bert), max_length=64, seed=seed) for seed in (1, 1, 2)
+    )
+    assert first.fingerprint() == again.fingerprint() != other.fingerprint()
+    encoder = first.model.span_predictor.encoder.bert_model.state_dict()
+    for name, weights in BertModel.from_pretrained(tiny_bert).state_dict().items():
+        assert name.startswith("pooler") or torch.equal(encoder[name], weights)
+    first.save(tmp_path / "saved", provenance={"step": 7})
+    kept = load_reader(str(tmp_path / "saved"))
+    assert kept.template.max_length == 64 and kept.fingerprint() == first.fingerprint()
+    assert not kept.training and first.training
+    manifest = tmp_path / "saved" / "reader.json"
+    manifest.write_text(manifest.read_text().replace('"format_version": 1', '"format_version": 2'))
+    with pytest.raises(MismatchError, match="layout 2, this version reads 1"):
+        load_reader(str(tmp_path / "saved"))
+    goes_on = create_reader(str(tiny_reader), max_length=128, seed=1)
+    assert goes_on.fingerprint() == load_reader(str(tiny_reader)).fingerprint()
+
+
+def test_what_a_reader_cannot_start_from_is_refused(tiny_bert, tiny_t5) -> None:
+    with pytest.raises(ConfigError, match=r"reader\.max_length: 350, but .* positions for 128"):
+        create_reader(str(tiny_bert), max_length=350, seed=1)
+    with pytest.raises(ArtError, match=r"\(t5\) is not a BERT, nor a DPR reader"):
+        create_reader(str(tiny_t5), max_length=64, seed=1)

@@ -87,6 +87,12 @@ def test_texts_of_a_row_are_found_under_the_names_they_go_by(row, expected, tmp_
         ({"anchor": "q", "positive": "a", "label": 0}, "the label 0 says that 'positive' is none"),
         ({"anchor": "q", "positive": 1}, "positive: the text is not a string but 1"),
         ({"anchor": "q", "negative": "a"}, "no 'positive_ctxs'"),
+        ({"question": "q", "ctxs": 1}, "'ctxs' is not a list but 1"),
+        ({"question": "q", "ctxs": [{"text": "a"}]}, "ctxs[0]: neither `has_answer` nor an answer"),
+        (
+            {"question": "q", "ctxs": [{"text": "a", "has_answer": "yes"}]},
+            "ctxs[0]: 'has_answer' is not true or false but 'yes'",
+        ),
         ({"question": "q", "positive_ctxs": [{"text": None}]}, "positive_ctxs[0]: 'text' is null"),
     ],
 )
@@ -111,3 +117,29 @@ def test_a_table_of_other_columns_is_refused_and_a_short_row_counted(tmp_path: P
     bad_rows = BadRows()
     assert texts_of(path, bad_rows) == [("q", ["a"], [])]
     assert [one.split(":")[1] for one in bad_rows.complaints] == ["3", "4", "5"]
+
+
+def test_what_was_found_is_told_apart_by_has_answer_or_by_answer_match(
+    tmp_path: Path, capsys
+) -> None:
+    def context(text: str, **said: object) -> dict[str, object]:
+        return {"id": text, "title": "", "text": text, "score": 1.5, **said}
+
+    row = {
+        "question": "who?",
+        "answers": ["Moon", "sun"],
+        "ctxs": [
+            context("a moon"),
+            context("moonlight"),
+            context("moon", has_answer=False),
+            context("star", has_answer=True),
+            context("the Sun.", has_answer=None),
+        ],
+    }
+    (tmp_path / "a.json").write_text(json.dumps([row, row]))
+    found = ("who?", ["a moon", "star", "the Sun."], ["moonlight", "moon"])
+    assert texts_of(tmp_path / "a.json") == [found] * 2
+    assert capsys.readouterr().err.count("a.json: labelled by its answers: of 'ctxs', ") == 1
+    labelled = row | {"positive_ctxs": [context("x")]}  # then they are labels, as before
+    (tmp_path / "b.json").write_text(json.dumps([labelled]))
+    assert texts_of(tmp_path / "b.json") == [("who?", ["x"], [])]

@@ -10,15 +10,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from art.data.answers import AnswerMatcher, has_answer, needs_characters, tokenize
 from art.data.formats import Passage, Question
 from art.errors import DataError
-from art.evaluation.answers import (
-    AnswerMatcher,
-    has_answer,
-    matcher_of,
-    needs_characters,
-    tokenize,
-)
+from art.evaluation.answers import matcher_of
 
 # Letters whose case, decomposition or class is unusual, so that random texts meet often.
 TRICKY = "aAbß éE\u0301ΑΣσς'İiıǅﬁ½²٣中の한\u200b\u00ad\u0345\u3000-.,$€\n\t\0_🙂ᾳ"

@@ -8,7 +8,7 @@ from typing import Any
 from language_model_pairs import one_pair_at_a_time
 from safetensors.torch import load_file
 
-from art.training import models
+from art.training import models, students
 
 
 def in_float64() -> None:
@@ -17,7 +17,7 @@ def in_float64() -> None:
     Sums then differ in the sixteenth digit only, and a score not at all, however the questions are
     dealt out to processes.
     """
-    create, load = models.create_retriever, models.load_teacher
+    create, load = students.create_retriever, models.load_teacher
 
     def create_double(model: str, **settings: Any) -> Any:
         retriever = create(model, **settings).double()
@@ -30,4 +30,4 @@ def in_float64() -> None:
     def load_patient(*args: Any, **settings: Any) -> Any:
         return one_pair_at_a_time(load(*args, **settings))
 
-    models.create_retriever, models.load_teacher = create_double, load_patient
+    students.create_retriever, models.load_teacher = create_double, load_patient

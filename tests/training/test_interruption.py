@@ -78,7 +78,7 @@ def test_a_signal_keeps_the_scores_made_ahead_and_the_run_goes_on_to_the_same_bi
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
     [
-        ("art.training.models", "create_retriever", 1),
+        ("art.training.students", "create_retriever", 1),
         ("art.retriever.embedding", "write_shard", 5),
         ("art.training.evaluator", "evaluate", 2),
     ],

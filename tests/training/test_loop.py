@@ -276,7 +276,7 @@ def test_patience_stops_a_run_that_does_not_get_better(settings, tmp_path) -> No
 def test_settings_that_do_not_fit_the_data_are_refused_before_any_model_loads(
     settings, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("art.training.models.create_retriever", lambda **_: pytest.fail("loaded"))
+    monkeypatch.setattr("art.training.students.create_retriever", lambda **_: pytest.fail("loaded"))
     config = configure(settings, tmp_path, training={"top_k": 61})
     with pytest.raises(ConfigFaults, match="only 60 passages"):
         train(config)

@@ -190,4 +190,4 @@ def test_examples_without_a_positive_and_questions_short_of_negatives_are_told(
     said = capsys.readouterr().err
     assert f"note: skipped 1 row: {config.data.supervised[0]}:" in said
     assert "note: 1 of " in said and "have no positive passage and are left out" in said
-    assert "have fewer negatives than training.hard_negatives (1000)" in said
+    assert "have fewer negatives than training.hard_negatives asks for (1000)" in said

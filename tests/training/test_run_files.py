@@ -31,7 +31,7 @@ def asked(config: Config, *texts: str) -> None:
 
 
 def notes(config: Config) -> list[str]:
-    return list(open_data(config).files.notes(0))
+    return list(open_data(config).files.notes("training.hard_negatives", 0))
 
 
 def test_questions_that_stand_once_are_not_spoken_of(config) -> None:
@@ -86,7 +86,7 @@ def test_those_held_out_of_them_do_not_count_and_train_in_no_other_form(config) 
     training = {text.strip() for text in data.files.questions.training}
     judging = {one.text.strip() for one in data.files.questions.evaluation}
     assert judging and not training & judging
-    (said,) = data.files.notes(0)
+    (said,) = data.files.notes("training.hard_negatives", 0)
     assert f"{len(training)} of {2 * len(training)} training questions are distinct" in said
 
 

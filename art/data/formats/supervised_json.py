@@ -1,6 +1,6 @@
 """Labelled questions as JSON, one list or lines.
 
-DPR's, Tevatron's, FlagEmbedding's, triplets, and what `art mine` writes.
+DPR's, its results, Tevatron's, FlagEmbedding's, triplets, and what `art mine` writes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FORMATS.add(
     SupervisedFormat(
         name="supervised-json",
         endings=(".json", ".jsonl"),
-        description="of DPR (`positive_ctxs`, `hard_negative_ctxs`), Tevatron "
+        description="of DPR (`positive_ctxs`, `hard_negative_ctxs`; or `ctxs`), Tevatron "
         "(`positive_passages`, `negative_passages`), FlagEmbedding (`query`, `pos`, `neg`) or "
         "triplets (`anchor`, `positive`, `negative`)",
         read=_read,

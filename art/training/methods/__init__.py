@@ -4,6 +4,7 @@
     art      questions alone and a frozen language model (the paper)
     dpr      labelled questions, each told apart from the passages of the whole step
     warmup   pairs cut from the passages themselves
+    reader   a reader, from labelled questions whose answers stand in their passages
     mixed    steps of one method between those of another
 
 A file in this folder that adds a method to `METHODS` is all that a new one takes.

@@ -11,8 +11,11 @@ import numpy as np
 
 from art.registry import Registry
 from art.training.sources import Sample, Source, TrainingSet
+from art.training.students import Student, as_retriever, retriever_at
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import nn
 
     from art.config import Config
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from art.retriever.encoders import Retriever
     from art.teacher.cached import CachedTeacher
     from art.training.corpus import RunCorpus
+    from art.training.evaluator import CheckpointJudge
     from art.training.progress import PhaseTimer
     from art.training.run_files import RunFiles
     from art.training.schedule import MicroBatch, Schedule
@@ -38,7 +42,7 @@ class LearnerParts:
     Attributes:
         files: what the run reads.
         schedule: its steps.
-        retriever: the student.
+        student: what is trained.
         tokens_of: opens the token ids of passages under a template.
         corpus: with its token ids and the last index; None where the run reads none.
         teacher: with the scores it already gave; None where nothing is scored.
@@ -50,13 +54,18 @@ class LearnerParts:
 
     files: RunFiles
     schedule: Schedule
-    retriever: Retriever
+    student: Student
     tokens_of: Callable[[PassageStore, PassageEncoder], TokenStore]
     corpus: RunCorpus | None
     teacher: CachedTeacher | None
     bm25: BM25 | None
     sources: Mapping[str, ScoreSource] = field(default_factory=dict)
     calibration: Calibration | None = None
+
+    @property
+    def retriever(self) -> Retriever:
+        """The student of a method that trains a retriever."""
+        return as_retriever(self.student)
 
 
 class Learner(ABC):
@@ -65,9 +74,12 @@ class Learner(ABC):
     Attributes:
         held_out_pool: held-out items of its training set that a checkpoint is judged on; None where
             it is judged on something else.
+        judge: what judges checkpoints; None for what set-up makes, which searches the corpus or a
+            pool.
     """
 
     held_out_pool: Pool | None = None
+    judge: CheckpointJudge | None = None
 
     @property
     def shown(self) -> dict[str, str]:
@@ -78,11 +90,11 @@ class Learner(ABC):
     def step(
         self, micro_batches: Sequence[MicroBatch], *, model: nn.Module, step: int, timer: PhaseTimer
     ) -> StepStatistics:
-        """Accumulate the gradient of one step in the retriever.
+        """Accumulate the gradient of one step in the student.
 
         Args:
             micro_batches: this process's share of the step.
-            model: the retriever, wrapped for gradient averaging when there are several processes.
+            model: the student, wrapped for gradient averaging when there are several processes.
             step: optimiser steps done before this one.
             timer: collects the seconds spent in each phase.
 
@@ -140,12 +152,13 @@ class Learner(ABC):
 
 
 class Method(ABC):
-    """A way to train a retriever, as its settings describe it.
+    """A way to train a retriever, or something else, as its settings describe it.
 
     Attributes:
         name: the value of `training.method`.
         description: a sentence for a user.
-        needs: settings and sections that must be given, by dotted path.
+        trains: the section of the settings that says what is trained, and the folder of the result.
+        needs: other settings and sections that must be given, by dotted path.
         trains_on: `QUESTIONS`, `LABELLED` or `PASSAGES` of `training.sources`.
         uses_teacher: whether its steps score pairs.
         needs_corpus: whether its steps read the corpus; else only an evaluation may.
@@ -153,11 +166,14 @@ class Method(ABC):
             ask of the corpus, or `items` of its training set, to judge in a pool.
         takes_labelled_steps: whether `training.labelled_share` may mix labelled steps into it.
         encodes_corpus: whether its steps read token ids of the corpus.
+        shares_passages: whether the questions of a step share their passages, whatever micro-batch
+            they belong to, where they are contrasted with any.
         items_name: what the plan calls the items of an epoch.
     """
 
     name: ClassVar[str]
     description: ClassVar[str]
+    trains: ClassVar[Literal["retriever", "reader"]] = "retriever"
     needs: ClassVar[tuple[str, ...]] = ()
     trains_on: Source
     uses_teacher: bool = False
@@ -165,6 +181,7 @@ class Method(ABC):
     holds_out: Literal["questions", "items"] = "items"
     takes_labelled_steps: ClassVar[bool] = False
     encodes_corpus: bool = False
+    shares_passages: bool = True
     items_name: str = "questions"
 
     @classmethod
@@ -178,6 +195,21 @@ class Method(ABC):
         if config.training.labelled_share and not cls.takes_labelled_steps:
             mixed = ", ".join(one.name for one in METHODS if one.takes_labelled_steps)
             yield f"training.labelled_share: is of training.method {mixed}, not of {cls.name}"
+        for other in sorted({one.trains for one in METHODS} - {cls.trains}):
+            if getattr(config, other) is not None:
+                yield f"{other}: leave it out: training.method {cls.name} trains a {cls.trains}"
+
+    def student(self, config: Config, weights: Path | None) -> Student:
+        """Return what is trained; a retriever unless a method says otherwise.
+
+        Args:
+            config: the settings.
+            weights: folder that a checkpoint's student wrote; None for the start.
+
+        Raises:
+            ArtError: it cannot be loaded.
+        """
+        return retriever_at(config, weights)
 
     @property
     def searches_index(self) -> bool:
@@ -208,6 +240,14 @@ class Method(ABC):
     def passages_per_item(self) -> int:
         """Passages that each item brings into a contrastive step; 0 where there is none."""
         return 0
+
+    @property
+    def negatives(self) -> tuple[str, int]:
+        """The setting that asks for negatives of each labelled question, and how many it asks for.
+
+        0 where nothing does.
+        """
+        return "training.hard_negatives", 0
 
     def training_sets(self, files: RunFiles, *, seed: int, hold_out: bool) -> list[TrainingSet]:
         """Divide what it trains on; the first set is the one that an epoch is a pass over.

@@ -216,6 +216,11 @@ class Dpr(Method):
         return 1 + self.hard_negatives
 
     @property
+    def negatives(self) -> tuple[str, int]:
+        """The hard negatives."""
+        return "training.hard_negatives", self.hard_negatives
+
+    @property
     def each(self) -> str:
         """What each question comes with."""
         plural = "" if self.hard_negatives == 1 else "s"

@@ -79,6 +79,11 @@ class Mixed(Method):
         return self.labelled.passages_per_item
 
     @property
+    def negatives(self) -> tuple[str, int]:
+        """Those of the labelled steps."""
+        return self.labelled.negatives
+
+    @property
     def reads(self) -> set[Source]:
         """What both train on."""
         return self.main.reads | self.labelled.reads
@@ -131,6 +136,7 @@ class MixedLearner(Learner):
     def __init__(self, schedule: Schedule, main: Learner, labelled: Learner) -> None:
         self._schedule, self._main, self._labelled = schedule, main, labelled
         self.held_out_pool = main.held_out_pool
+        self.judge = main.judge
 
     @property
     def shown(self) -> dict[str, str]:
