@@ -3,48 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files as package_files
 from typing import Any
 
 import yaml
-from jinja2 import Environment, StrictUndefined
 
 from art.evaluation.metrics import metric
 from art.report.changes import won_and_lost
 from art.report.curves import charts
 from art.report.drawing import inline
 from art.report.history import History
+from art.report.rendering import PageTable, render
 from art.report.tables import outcome, with_interval
 from art.training.methods import METHODS
 from art.training.sources import QUESTIONS
 
 
-@dataclass(frozen=True)
-class PageTable:
-    """A table with a heading for each column and each row.
-
-    Attributes:
-        head: a heading per column but the first.
-        rows: a heading, then a cell per column.
-    """
-
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
 def render_page(histories: Sequence[History]) -> str:
     """Return the page; the same runs give the same bytes."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = package_files("art.report") / "page.html"
     pictures = [
         (chart, inline(chart.svg, f"chart{number}"))
         for number, chart in enumerate(charts(histories))
     ]
-    return environment.from_string(source.read_text(encoding="utf-8")).render(
+    return render(
+        "page.html",
         names=[history.name for history in histories],
         facts=_facts(histories),
         metrics=_metrics(histories),
