@@ -50,9 +50,12 @@ def _facts_of(history: History) -> dict[str, str]:
     data, evaluation = history.settings.get("data", {}), history.settings.get("evaluation", {})
     start = history.records["start"][0] if history.records["start"] else {}
     given = [_listed(evaluation.get(name)) for name in ("questions", "supervised")]
-    chosen_on = ", ".join(filter(None, given)) or "held out of what trains"
+    all_generated = start.get("num_generated") and not data.get("questions")
+    held_out = f"held out of what trains{', generated too' * bool(all_generated)}"
+    chosen_on = ", ".join(filter(None, given)) or held_out
     method = history.settings.get("training", {}).get("method", "art")
     trained_on = METHODS[method].trains_on if method in METHODS else QUESTIONS
+    source = _listed(data.get(trained_on.setting)) if trained_on.setting else trained_on.name
     num_steps = start.get("num_steps")
     state = "finished" if history.finished else "not finished"
     return {
@@ -63,7 +66,7 @@ def _facts_of(history: History) -> dict[str, str]:
         "Method": str(method),
         "Training questions": _counted(
             start.get("num_questions"),
-            _listed(data.get(trained_on.setting)) if trained_on.setting else trained_on.name,
+            "; ".join(filter(None, [source, _generated(start, data)])),
         ),
         "Evaluated on": _counted(history.evaluation(0)["num_questions"], chosen_on),
         "Student": str(history.settings.get("retriever", {}).get("model", "?")),
@@ -73,6 +76,12 @@ def _facts_of(history: History) -> dict[str, str]:
         if history.best_step == 0
         else f"{history.best_step:,}" + ("" if history.finished else ", so far"),
     }
+
+
+def _generated(start: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """Return how many of an epoch's questions are generated, and whose; empty where none are."""
+    count = start.get("num_generated", 0)
+    return f"{count:,} of them generated: {_listed(data.get('generated'))}" if count else ""
 
 
 def _listed(files: Any) -> str:

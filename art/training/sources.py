@@ -34,11 +34,13 @@ class TrainingSet:
         name: for messages, such as `training questions`.
         num_items: how many train.
         split: which items train and which are held out, by position; None where all train.
+        num_generated: how many of the items, the last ones, are generated questions.
     """
 
     name: str
     num_items: int
     split: TrainingSplit | None = None
+    num_generated: int = 0
 
 
 class Source(ABC):
@@ -112,7 +114,8 @@ class _QuestionSource(Source):
 
     def divide(self, files: RunFiles, *, seed: int, hold_out: bool) -> TrainingSet:
         """Return the questions that train."""
-        return TrainingSet(self.name, len(files.questions.training))
+        asked = files.questions
+        return TrainingSet(self.name, len(asked.training), num_generated=asked.num_generated)
 
     def sample(self, files: RunFiles, *, rng: np.random.Generator, count: int) -> Sample | None:
         """Draw training questions and passages of the corpus."""
