@@ -12,6 +12,7 @@ from art.errors import ConfigError, ConfigFaults
 from art.planning.shapes import published_tower
 from art.teacher.shapes import published_language_model
 from art.training.plan import describe, plan_run
+from art.training.schedule import Schedule
 from art.training.settings import check_config, read_config, read_stages
 
 ROOT = Path(__file__).parent.parent
@@ -256,6 +257,26 @@ def test_what_cannot_be_a_base_is_one_line_that_names_the_file(
             ["--training.labelled_share=0.5", "--data.supervised=s", "--training.method=dpr"],
             ["training.labelled_share: is of training.method art"],
         ),
+        (
+            tuple(MINIMAL),
+            ["--data.generated=g.jsonl"],
+            ["training.generated_share: is required by data.generated beside data.questions"],
+        ),
+        (
+            tuple(MINIMAL),
+            ["--training.generated_share=0.5"],
+            ["training.generated_share: needs data.generated, "],
+        ),
+        (
+            tuple(MINIMAL),
+            ["--training.generated_share=0", "--data.generated=g", "--data.questions=[]"],
+            ["training.generated_share: needs data.questions beside data.generated"],
+        ),
+        (
+            tuple(MINIMAL),
+            ["--training.generated_share=1.1", "--data.generated=g"],
+            ["training.generated_share: input should be less than or equal to 1"],
+        ),
     ],
 )
 def test_what_a_method_cannot_do_without_is_named_with_who_needs_it(
@@ -266,6 +287,26 @@ def test_what_a_method_cannot_do_without_is_named_with_who_needs_it(
     for one in named:
         assert one in message
     assert message.count("is required by") <= 3
+
+
+def test_generated_questions_take_the_place_of_real_ones(tmp_path: Path) -> None:
+    alone = ["--data.generated=g.jsonl", "--data.questions=[]"]
+    path = write(tmp_path / "c.yaml", MINIMAL)
+    config = read_config(path, alone)
+    schedule = plan_run(config, num_questions=90, num_generated=90, world_size=1)
+    assert schedule.mixture is None and schedule.num_questions == 90
+    assert "90 questions (all generated), " in described(config, schedule)
+    both = ["--data.generated=g.jsonl", "--training.generated_share=0.25"]
+    config = read_config(path, both)
+    schedule = plan_run(config, num_questions=900, num_generated=600, world_size=1)
+    assert schedule.num_questions == 400
+    assert "400 questions an epoch (100 of 600 generated ones), " in described(config, schedule)
+    with pytest.raises(ConfigFaults, match="there are only 40 training questions"):
+        plan_run(config, num_questions=630, num_generated=600, world_size=1)
+
+
+def described(config: Config, schedule: Schedule) -> str:
+    return describe(config, schedule, num_passages=5, world_size=1)
 
 
 def test_a_run_without_a_teacher_reads_back_without_one(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from art.weights import fingerprint_tensors
 _SETTINGS = {
     "passages": ("data", "passages"),
     "questions": ("data", "questions"),
+    "generated": ("data", "generated"),
     "supervised": ("data", "supervised"),
     "evaluation_questions": ("evaluation", "questions"),
     "evaluation_supervised": ("evaluation", "supervised"),
@@ -35,6 +36,7 @@ _SETTINGS = {
 _KINDS: dict[str, KindName] = {
     "passages": "passages",
     "questions": "questions",
+    "generated": "questions",
     "supervised": "supervised",
     "evaluation_questions": "questions",
     "evaluation_supervised": "supervised",
@@ -49,6 +51,7 @@ def train(
     retriever: str | Path | Retriever | Mapping[str, Any],
     output: str | Path | Mapping[str, Any],
     teacher: str | Path | Mapping[str, Any] | None = None,
+    generated: str | Path | Rows | None = None,
     supervised: str | Path | Rows | None = None,
     evaluation_questions: str | Path | Rows | None = None,
     evaluation_supervised: str | Path | Rows | None = None,
@@ -66,6 +69,8 @@ def train(
         retriever: the start: what `load` takes or returned; or a section of settings.
         output: the run folder, or a section of settings.
         teacher: the language model that teaches, or a section of settings.
+        generated: questions that a language model wrote, in the place of `questions` or, with
+            `training={"generated_share": 0.5}`, beside them.
         supervised: for `training={"method": "dpr"}`: mappings with `question`, `positive_ctxs` and
             `hard_negative_ctxs`, as in DPR's files.
         evaluation_questions: to choose the checkpoint on, with `answers` or `positive_passage_ids`.
@@ -81,6 +86,7 @@ def train(
     arguments: dict[str, Any] = {
         "passages": passages,
         "questions": questions,
+        "generated": generated,
         "supervised": supervised,
         "evaluation_questions": evaluation_questions,
         "evaluation_supervised": evaluation_supervised,

@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from numpy.typing import NDArray
 from art.asking.asker import AskedQuestion
 from art.asking.filters import TextFilter, repetitions
 from art.asking.round_trip import CONTENDERS, contenders, found_by, rows_of
+from art.data.formats import Passage
 from art.data.passages import PassageStore
+from art.data.records import ASKED_ABOUT
 from art.files import atomic_write
 from art.mining import Search
 
@@ -114,16 +117,13 @@ def sift(
     return sieve
 
 
-def _passages(questions: Sequence[AskedQuestion], store: PassageStore) -> Iterator[Any]:
+def _passages(questions: Sequence[AskedQuestion], store: PassageStore) -> Iterator[Passage]:
     """Yield each question's passage; those of one passage follow each other."""
-    name, passage = None, None
-    for one in questions:
-        if one.passage_id != name:
-            name = one.passage_id
-            row = store.row_of(name)
-            assert row is not None
-            passage = store[row]
-        yield passage
+    for name, about_it in groupby(questions, key=lambda one: one.passage_id):
+        row = store.row_of(name)
+        assert row is not None
+        passage = store[row]
+        yield from (passage for _ in about_it)
 
 
 def rejected_path(output: Path) -> Path:
@@ -131,26 +131,42 @@ def rejected_path(output: Path) -> Path:
     return output.with_name(f"{output.stem}.rejected{output.suffix}")
 
 
-def write_questions(sieve: Sieve, output: Path) -> None:
+def write_questions(sieve: Sieve, store: PassageStore, output: Path) -> None:
     """Write the kept questions, and before them the rejected ones with their reasons.
+
+    Each comes with its passage, so that the kept ones are labelled questions for whoever reads them
+    as such; who reads questions leaves it.
 
     Raises:
         ArtError: a file cannot be written.
     """
     with atomic_write(rejected_path(output)) as file:
-        for place in sorted(sieve.reasons):
-            file.write(_line(place, sieve.questions[place], reason=sieve.reasons[place]))
+        for place, line in _lines(sieve, sorted(sieve.reasons), store):
+            file.write(_encoded(line | {"reason": sieve.reasons[place]}))
     with atomic_write(output) as file:
-        for place in sieve.kept:
-            file.write(_line(place, sieve.questions[place]))
+        for _, line in _lines(sieve, sieve.kept, store):
+            file.write(_encoded(line))
 
 
-def _line(place: int, question: AskedQuestion, **more: str) -> bytes:
-    row = {
-        "id": f"asked-{place + 1}",
-        "question": question.text,
-        "kind": question.kind,
-        "passage": question.passage_id,  # no label: training on questions must not see it
-        **more,
-    }
-    return json.dumps(row, ensure_ascii=False).encode() + b"\n"
+def _lines(
+    sieve: Sieve, places: Sequence[int], store: PassageStore
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    chosen = [sieve.questions[place] for place in places]
+    for place, question, passage in zip(places, chosen, _passages(chosen, store), strict=True):
+        yield (
+            place,
+            {
+                "id": f"asked-{place + 1}",
+                "question": question.text,
+                "kind": question.kind,
+                ASKED_ABOUT: {
+                    "id": passage.passage_id,
+                    "title": passage.title,
+                    "text": passage.text,
+                },
+            },
+        )
+
+
+def _encoded(line: dict[str, Any]) -> bytes:
+    return json.dumps(line, ensure_ascii=False).encode() + b"\n"

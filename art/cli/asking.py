@@ -54,6 +54,10 @@ def ask(
         Path | None,
         typer.Option(help="Questions of your own, of which the model is shown three a passage."),
     ] = None,
+    questions: Annotated[
+        Path | None,
+        typer.Option(help="Of your own, for the page alone, which compares; else --examples."),
+    ] = None,
     num_passages: Annotated[
         int | None, typer.Option(min=1, help="At most so many passages, drawn at random.")
     ] = None,
@@ -86,29 +90,33 @@ def ask(
 ) -> None:
     """Have a frozen language model ask questions about passages, and keep those worth training on.
 
-    A kept question leads back to its passage; the others are in a second file, with the reason.
+    A kept question leads back to its passage; the others are in a second file, with the reason. A
+    page shows some of both; the same command draws it again once the questions are there.
     """
     from art import distributed
     from art.asking.filters import TextFilter
     from art.asking.job import ask_all, choose_rows
-    from art.asking.keeping import write_questions
+    from art.asking.keeping import rejected_path, write_questions
     from art.asking.kinds import QUESTION_KINDS
     from art.asking.sampling import Sampling
-    from art.data.formats import read_questions
     from art.data.passages import PassageStore
     from art.files import lock
 
     if output.suffix.lower() != ".jsonl":
         raise ArtError("questions are written as JSON lines", where=output, hint="end it in .jsonl")
-    if output.exists():
+    if output.exists() and not rejected_path(output).exists():  # of something else
         raise ArtError("exists already", where=output, hint="choose another name, or delete it")
     wanted = [QUESTION_KINDS[name.strip()] for name in dict.fromkeys(kinds.split(","))]
-    shown: list[str] = []
-    if examples is not None:
-        read = read_rows(read_questions, examples, skip_bad_rows=skip_bad_rows)
-        shown = list(dict.fromkeys(one.text for one in read))
+    shown, compared = (_own(file, skip_bad_rows) for file in (examples, questions))
     folder = output.with_name(f"{output.name}.asking")
     with processes(cpu) as device, ExitStack() as held:
+        if distributed.broadcast_object(output.exists()):
+            with distributed.fail_together():
+                if distributed.is_main():
+                    print(f"{output} exists already: nothing is asked (delete it for that)")
+                    _draw(output, compared or shown, seed)
+                    _say_how_to_train(passages, questions or examples, output)
+            return
         with distributed.fail_together():
             if distributed.is_main():
                 holder = "another job that writes this output"
@@ -145,10 +153,22 @@ def ask(
         )
         with distributed.fail_together():
             if distributed.is_main():
-                write_questions(sieve, output)
+                write_questions(sieve, store, output)
                 _tell(sieve, output)
+                _draw(output, compared or shown, seed)
+                _say_how_to_train(passages, questions or examples, output)
     if distributed.is_main():
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _own(file: Path | None, skip_bad_rows: bool) -> list[str]:
+    """Return the distinct questions of a file, none where there is none."""
+    from art.data.formats import read_questions
+
+    if file is None:
+        return []
+    read = read_rows(read_questions, file, skip_bad_rows=skip_bad_rows)
+    return list(dict.fromkeys(one.text for one in read))
 
 
 def _asker(
@@ -269,7 +289,24 @@ def _tell(sieve: Sieve, output: Path) -> None:
         )
     if sieve.reasons:
         print(f"the others, with the reasons, are in {rejected_path(output)}")
+
+
+def _draw(output: Path, real: list[str], seed: int) -> None:
+    """Write the page about the questions, and say why it is to be read."""
+    from art.files import write_text
+    from art.report.asked import page_path, render_asked
+
+    write_text(page_path(output), render_asked(output, real, seed=seed))
     print(
         "note: the same model wrote and judged them, and generated questions are unlike those that "
-        "people ask: read some before you train"
+        f"people ask: read some before you train, in {page_path(output)}"
     )
+
+
+def _say_how_to_train(passages: Path, own: Path | None, output: Path) -> None:
+    import shlex
+
+    settings = output.with_suffix("").with_suffix(".yaml")  # mine.questions.jsonl → mine.yaml
+    words = ["art", "init", "--passages", passages, *(["--questions", own] if own else [])]
+    words += ["--generated", output, "--output", settings]
+    print(f"to train on them: {shlex.join(map(str, words))}")

@@ -253,8 +253,12 @@ def diagnose(
             # What a run would refuse should not wait for the diagnosis.
             of_run = read_run_questions(planned)
             notify_skipped(of_run.bad_rows)
-            num_questions, world_size = len(of_run.training), distributed.world_size()
-            schedule = plan_run(planned, num_questions=num_questions, world_size=world_size)
+            schedule = plan_run(
+                planned,
+                num_questions=len(of_run.training),
+                num_generated=of_run.num_generated,
+                world_size=distributed.world_size(),
+            )
             check_corpus(planned, len(store))
             return store, schedule
 

@@ -106,7 +106,13 @@ def init(
     output: Annotated[Path, typer.Option(help="The settings to write; never overwritten.")],
     questions: Annotated[
         Path | None,
-        typer.Option(help="Questions; without, those that `art ask` made, beside the settings."),
+        typer.Option(help="Questions that people asked, of which there may be none."),
+    ] = None,
+    generated: Annotated[
+        Path | None,
+        typer.Option(
+            help="Questions that `art ask` made; where none are given, those beside the settings."
+        ),
     ] = None,
     language: BM25Language = None,
 ) -> None:
@@ -116,17 +122,24 @@ def init(
 
     if output.exists():
         raise ArtError("exists already", where=output, hint="choose another name, or delete it")
-    if questions is None:
-        questions = output.with_name(f"{output.stem}.questions.jsonl")
-        if not questions.exists():
-            command = asking_command(str(passages), questions)
+    if questions is None and generated is None:
+        generated = output.with_name(f"{output.stem}.questions.jsonl")
+        if not generated.exists():
+            command = asking_command(str(passages), generated)
             raise ArtError(
                 "no questions are there yet",
-                where=questions,
-                hint=f"name yours with --questions; or have them asked, and then call this again: "
-                f"{command}",
+                where=generated,
+                hint=f"name yours with --questions; or have them asked by `{command}`, and then "
+                "call this again",
             )
-    write_text(output, init_config(str(passages), str(questions), output, language=language))
+    settings = init_config(
+        str(passages),
+        output,
+        questions=None if questions is None else str(questions),
+        generated=None if generated is None else str(generated),
+        language=language,
+    )
+    write_text(output, settings)
     print(f"{output} is written. What it will do, and for how long:\n")
     print(f"  art train --config {output} --dry-run\n")
 

@@ -83,7 +83,7 @@ class Choices:
         if strangers := {dotted: who for dotted, who in needs.items() if dotted not in sentences}:
             raise ValueError(f"needs of settings that do not exist: {strangers}")
         for dotted, who in needs.items():
-            if not _given(document, dotted):
+            if not any(_given(document, one) for one in (dotted, *_INSTEAD.get(dotted, ()))):
                 yield dotted, f"is required by {who}. {sentences[dotted]}"
 
     def faults(self, config: Config) -> Iterator[str]:
@@ -94,6 +94,7 @@ class Choices:
 
 
 _OPTIONAL = ("training",)  # whose defaults hold where it is left out
+_INSTEAD = {"data.questions": ("data.generated",)}  # what does as well as a setting
 
 
 def _given(document: Mapping[str, Any], dotted: str) -> Any:

@@ -42,14 +42,20 @@ class DataConfig(Section):
         description="Training questions, one file or a list that trains together: .txt (one a "
         "line), DPR .csv, .jsonl, .json, .tsv, a BEIR folder, or a dataset as for the corpus. "
         "Relevance is never used, answers only by teacher.kind: answer-likelihood. For "
-        "training.method art.",
+        "training.method art, where data.generated does not take their place.",
+    )
+    generated: Files = Field(
+        [],
+        description="Training questions that a language model wrote, as `art ask` writes them, one "
+        "file or several: alone in the place of `questions`, or beside them in the share "
+        "training.generated_share. Empty: none.",
     )
     supervised: Files = Field(
         [],
         description="Labelled questions with their passages, one file or several: DPR .json or "
         ".jsonl, Tevatron or FlagEmbedding .jsonl, SimpleTransformers .tsv, triplets as .csv, "
-        ".jsonl or a dataset; what was found, as DPR .json with `has_answer`. For training.method "
-        "dpr and reader, and for training.labelled_share.",
+        ".jsonl or a dataset, what `art ask` writes; what was found, as DPR .json with "
+        "`has_answer`. For training.method dpr and reader, and for training.labelled_share.",
     )
     skip_bad_rows: bool = Field(
         False,

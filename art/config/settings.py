@@ -120,7 +120,25 @@ def contradictions(config: Config) -> Iterator[str]:
             )
         if retriever.passage_model:
             yield "retriever.passage_model: cannot differ when retriever.tied shares the weights"
+    yield from _generated(config)
     if config.evaluation.qrels and not config.evaluation.questions:
         yield "evaluation.qrels: needs evaluation.questions, which it judges"
     if config.evaluation.fused and not config.evaluation.questions:
         yield "evaluation.fused: needs evaluation.questions, which have labels"
+
+
+def _generated(config: Config) -> Iterator[str]:
+    """Yield what generated questions and their share have against each other."""
+    data, share = config.data, config.training.generated_share
+    if share is not None and not data.generated:
+        yield "training.generated_share: needs data.generated, the questions whose share it is"
+    elif share is not None and not data.questions:
+        yield (
+            "training.generated_share: needs data.questions beside data.generated, which alone are "
+            "all that trains; give them, or leave it out"
+        )
+    elif share is None and data.generated and data.questions:
+        yield (
+            "training.generated_share: is required by data.generated beside data.questions; 0.5 "
+            "for as many of either"
+        )

@@ -26,6 +26,13 @@ class TrainingConfig(Section):
         description="Share of the steps of method art that are dpr steps on data.supervised, "
         "spread evenly. 0: none.",
     )
+    generated_share: Annotated[float, Field(ge=0.0, le=1.0)] | None = Field(
+        None,
+        description="Share of each step's questions that are of data.generated, where "
+        "data.questions are given too; drawn by the seed. An epoch is a pass over data.questions, "
+        "with as many generated ones beside them. 0: none are; 1: all are, and data.questions only "
+        "choose. Null: all that are given train, which are of one kind.",
+    )
     hard_negatives: NonNegativeInt = Field(
         1,
         description="Hard negatives of each labelled question (DPR: 1 for NQ, 7 for TriviaQA); "

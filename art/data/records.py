@@ -41,6 +41,8 @@ from art.files import fingerprint
 _DPR = ("positive_ctxs", "hard_negative_ctxs", "negative_ctxs")
 _TEVATRON = ("positive_passages", "negative_passages")
 LABELLED_KEYS = (_DPR[0], _TEVATRON[0])
+# What a generated question was written about. Questions that train are read without it.
+ASKED_ABOUT = "passage"
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -199,12 +201,15 @@ def content_id(title: str, text: str) -> str:
 
 
 def example_of(row: Mapping[str, Any], where: str) -> SupervisedExample:
-    """Return the example of a row of DPR's or Tevatron's JSON.
+    """Return the example of a row of DPR's or Tevatron's JSON, or of what `art ask` writes.
 
     Raises:
         RowError: the row is malformed.
     """
     kinds = _TEVATRON if _TEVATRON[0] in row else _DPR
+    if kinds[0] not in row and isinstance(passage := row.get(ASKED_ABOUT), Mapping):
+        question = asked_text(field_of(row, ("question",), where), where)
+        return SupervisedExample(question, (), (_context(passage, f"{where}: {ASKED_ABOUT}"),))
     say_which_passages_are_not_read(row, kinds, where)
     field_of(row, kinds[:1], where)  # else every row of another kind of file has no positive
     return SupervisedExample(

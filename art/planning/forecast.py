@@ -101,6 +101,7 @@ def forecast_beside(
         config,
         num_questions=parts.num_questions,
         num_labelled=parts.num_labelled,
+        num_generated=parts.num_generated,
         world_size=world_size,
     )
     check_corpus(config, parts.num_passages)

@@ -19,6 +19,7 @@ from art.errors import ArtError, DataError
 from art.files import require_utf8
 from art.retriever.bm25 import BM25, share_words
 from art.retriever.languages import check_language
+from art.training.mixture import num_beside
 from art.training.selection import num_held_out_questions
 from art.weights import is_installed
 
@@ -31,6 +32,7 @@ _SAMPLED = 256
 _CPU_QUESTIONS, _CPU_TOP_K, _CPU_LEAST_STEPS, _CPU_MOST_STEPS = 32, 16, 75, 500
 _GPU_QUESTIONS, _GPU_TOP_K, _GPU_REFRESH_STEPS = 64, 32, 500
 _EPOCHS = 10
+_GENERATED_SHARE = 0.5
 _REFRESHES = 10
 
 _T0_MEMORY = 24 << 30  # 5.7 GB of weights, the logits of a batch, and two BERTs in training
@@ -45,10 +47,11 @@ class Surroundings:
     Attributes:
         num_passages: N.
         passage_words: words of a long passage with its title (95 % are shorter).
-        num_questions: to train on, once some are held out.
+        num_questions: to train on in an epoch, once some are held out.
         num_gpus: of this machine.
         gpu_memory: of its smallest, in bytes; 0 without.
         words_match: whether BM25 finds something for most questions.
+        all_generated: whether a language model wrote all questions.
     """
 
     num_passages: int
@@ -57,6 +60,7 @@ class Surroundings:
     num_gpus: int
     gpu_memory: int
     words_match: bool = True
+    all_generated: bool = False
 
 
 @dataclass
@@ -73,27 +77,44 @@ class InitialSettings:
             self.reasons[dotted] = reason
 
 
-def init_config(passages: str, questions: str, output: Path, *, language: str | None = None) -> str:
+def init_config(
+    passages: str,
+    output: Path,
+    *,
+    questions: str | None = None,
+    generated: str | None = None,
+    language: str | None = None,
+) -> str:
     """Return a commented settings file for a corpus and its questions on this machine.
 
     Args:
         passages: corpus, as `data.passages`.
-        questions: training questions, as one of `data.questions`.
         output: the file that it will be; the run folder is named after it.
+        questions: training questions, as one of `data.questions`; None where there are none.
+        generated: questions that a language model wrote, as one of `data.generated`; None where
+            there are none. One of both must be given.
         language: of the passages, as `data.language`; None where BM25 is to see for itself.
 
     Raises:
-        ArtError: there is no such language, either cannot be read, or the packages that carry small
+        ArtError: there is no such language, a file cannot be read, or the packages that carry small
             models are missing on a machine without a GPU.
     """
-    for name in (passages, questions, str(output)):
+    for name in filter(None, (passages, questions, generated, str(output))):
         require_utf8(name)
     if language is not None:
         check_language(language)
-    found = inventory(passages, questions, language=language)
+    found = inventory(passages, questions, generated, language=language)
     choice = choose(found)
     choice.add("data.passages", passages, f"{found.num_passages:,} passages.")
-    choice.add("data.questions", questions)
+    kinds = "training questions"
+    if questions is not None:
+        choice.add("data.questions", questions)
+    if generated is not None:
+        choice.add("data.generated", generated, "unlike questions that people ask; read some.")
+        kinds = "generated questions"
+    if questions is not None and generated is not None:
+        choice.add("training.generated_share", _GENERATED_SHARE, "as many of either kind.")
+        kinds = "questions an epoch (half are generated)"
     if language is not None:
         choice.add("data.language", language)
     choice.add("output.folder", f"runs/{output.stem}")
@@ -102,7 +123,7 @@ def init_config(passages: str, questions: str, output: Path, *, language: str | 
     machine = f"{found.num_gpus} GPU{'s' if many else ''}" if found.num_gpus else "a CPU"
     introduction = (
         f"Settings chosen by `art init` for {found.num_passages:,} passages, "
-        f"{found.num_questions:,} training questions and {machine}.\n"
+        f"{found.num_questions:,} {kinds} and {machine}.\n"
         "Whatever is not here has its default: `art train --help` lists all settings.\n"
         f"art train --config {output} --dry-run\n"
         f"{start or 'art'} train --config {output}"
@@ -110,32 +131,40 @@ def init_config(passages: str, questions: str, output: Path, *, language: str | 
     return commented_yaml(choice.values, reasons=choice.reasons, introduction=introduction)
 
 
-def inventory(passages: str, questions: str, *, language: str | None = None) -> Surroundings:
+def inventory(
+    passages: str, questions: str | None, generated: str | None, *, language: str | None = None
+) -> Surroundings:
     """Read the corpus and the questions, and see what this machine has.
 
     Raises:
-        DataError: either cannot be read, or there are too few to train on.
+        DataError: a file cannot be read, or there are too few to train on.
     """
     store = PassageStore.open_or_build(passages)
-    asked = read_questions(questions)
+    read = [read_questions(one) for one in (questions, generated) if one is not None]
+    asked = read[0]  # the real ones, where there are some: of those, some are held out
     different = {one.text for one in asked}
     if len(store) < 2 or len(different) < 2:
         raise DataError(
             f"{len(store)} passages and {len(different)} questions are too few to train on",
-            where=passages if len(store) < 2 else questions,
+            where=passages if len(store) < 2 else questions or generated,
         )
     rows = np.random.default_rng(0).integers(len(store), size=_SAMPLED)
     sample = [store[int(row)] for row in rows]
     words = [_num_words(f"{one.title} {one.text}") for one in sample]
     num_gpus = torch.cuda.device_count()
+    # Those that stand in the file twice may all be held out.
+    num_questions = max(len(different) - num_held_out_questions(len(asked)), 1)
+    if len(read) > 1:
+        num_questions += num_beside(num_questions, _GENERATED_SHARE)
+    every = sorted({one.text for some in read for one in some})
     return Surroundings(
         num_passages=len(store),
         passage_words=int(np.percentile(words, 95)),
-        # Those that stand in the file twice may all be held out.
-        num_questions=max(len(different) - num_held_out_questions(len(asked)), 1),
+        num_questions=num_questions,
         num_gpus=num_gpus,
         gpu_memory=_gpu_memory(num_gpus),
-        words_match=len(store) > _LARGE_CORPUS or _words_match(store, sorted(different), language),
+        words_match=len(store) > _LARGE_CORPUS or _words_match(store, every, language),
+        all_generated=questions is None,
     )
 
 
@@ -194,10 +223,11 @@ def choose(found: Surroundings) -> InitialSettings:
         _choose_models_for_cpu(choice, found)
         _choose_steps_for_cpu(choice, found)
     choice.add("retriever.tied", True, "half the memory, and every step teaches both sides.")
+    held_out = "generated questions" if found.all_generated else "questions"
     choice.add(
         "evaluation.questions",
         [],
-        "the teacher judges on questions held out. Labelled questions of your own are better.",
+        f"the teacher judges on {held_out} held out. Labelled questions of your own are better.",
     )
     return choice
 

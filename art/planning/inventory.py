@@ -25,6 +25,7 @@ from art.teacher.log_file import read_known
 from art.teacher.models import automatic_dtype
 from art.teacher.registry import KINDS, load_teacher
 from art.training.methods import Method, method_of
+from art.training.mixture import num_beside
 from art.training.plan import judged_on, needs_teacher, read_run_questions, reads_corpus
 from art.training.run_data import check_run_labels, divide, sizes
 from art.training.run_files import RunFiles, RunQuestions, cache_folder, read_judgements
@@ -67,6 +68,7 @@ class Inventory:
         num_questions: to train on (labelled ones, or passages, where those do), planned with or
             counted.
         num_labelled: labelled questions beside those.
+        num_generated: how many of `num_questions` are generated questions.
         num_passages: N, planned with or counted.
         basis: what the estimates rest on, a sentence each.
     """
@@ -79,6 +81,7 @@ class Inventory:
     teacher_settings: TeacherConfig | None
     num_questions: int
     num_labelled: int
+    num_generated: int
     num_passages: int
     basis: list[str] = field(default_factory=list)
 
@@ -120,7 +123,7 @@ class Inventory:
             return len(self.questions.evaluation)
         if self.config.evaluation.questions:
             return _ASSUMED_EVALUATED
-        return num_held_out_questions(self.num_questions)
+        return num_held_out_questions(self.num_questions - self.num_generated)
 
     @property
     def pooled(self) -> tuple[int, int]:
@@ -204,7 +207,8 @@ def find(config: Config, asked: WhatIf) -> Inventory:
     cache = cache_folder(config)
     method = method_of(config)
     asks = method.trains_on is QUESTIONS
-    files = [*(config.data.questions if asks else []), *config.evaluation.questions]
+    training_questions = [*config.data.questions, *config.data.generated] if asks else []
+    files = [*training_questions, *config.evaluation.questions]
     num_asked = asked.num_questions if asks else None
     questions = _unless_assumed(
         lambda: read_run_questions(config), files, num_asked, "questions", basis
@@ -317,6 +321,11 @@ def _sizes(
     )
     if assumed is not None:
         found["num_questions"] = assumed
+        share = config.training.generated_share
+        if share is not None and method.trains_on is QUESTIONS:  # so many real ones
+            enough = num_beside(assumed, share) if share < 1 else assumed
+            found["num_generated"] = sets[0].num_generated or enough
+            found["num_questions"] += found["num_generated"]
     if asked.num_questions is not None and len(sets) > 1 and sets[1].split is None:
         found["num_labelled"] = asked.num_questions
     return found

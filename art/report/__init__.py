@@ -6,7 +6,9 @@
     changes  the questions that training won and lost
     curves   charts of what happened over the steps
     drawing  charts as SVG
+    rendering  pages from their templates
     page     one self-contained HTML page about one or several runs
+    asked    another about the questions that `art ask` made
 
 `tables`, whose functions stand here, loads neither torch nor matplotlib, which only this room uses.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -74,6 +74,19 @@ _VALUES = (
         "The share of a step's pairs whose score was known already and cost nothing.",
     ),
 )
+# Of methods that train on questions that people asked and on others that a model wrote.
+_BY_ORIGIN = (
+    (
+        "loss",
+        "Loss, real and generated questions apart",
+        "The same training loss, of either kind of question by itself.",
+    ),
+    (
+        "soft_label_entropy",
+        "Entropy of the soft labels, real and generated questions apart",
+        "In nats. The lower, the surer the teacher is of a few of a question's passages.",
+    ),
+)
 
 
 def charts(histories: Sequence[History]) -> list[Chart]:
@@ -86,6 +99,9 @@ def charts(histories: Sequence[History]) -> list[Chart]:
         if curves := _curves(histories, kind, value, factor):
             picture = draw_curves(curves, from_zero=factor == _PER_CENT)
             found.append(Chart(title, caption, picture))
+    for value, title, caption in _BY_ORIGIN:
+        if curves := [*_by_origin(histories, value)]:
+            found.append(Chart(title, caption, draw_curves(curves)))
     if stacks := _seconds(histories):
         caption = "What the seconds of a step were spent on; the table below has the whole run."
         found.append(Chart("Seconds of a step", caption, draw_stacks(stacks)))
@@ -149,6 +165,16 @@ def _curves(histories: Sequence[History], kind: str, value: str, factor: float) 
             steps = _column(records, "step")
             curves.append(Curve(history.name, steps, factor * _column(records, value)))
     return curves
+
+
+def _by_origin(histories: Sequence[History], value: str) -> Iterator[Curve]:
+    """Yield a curve of each run and kind of question, where a run has both."""
+    for history in histories:
+        if any(f"real_{value}" in record for record in history.records["train"]):
+            lead = f"{history.name}: " if len(histories) > 1 else ""
+            for origin in ("real", "generated"):
+                for curve in _curves([history], "train", f"{origin}_{value}", 1):
+                    yield replace(curve, label=f"{lead}{origin}")
 
 
 def _seconds(histories: Sequence[History]) -> list[StackedCurves]:

@@ -3,48 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files as package_files
 from typing import Any
 
 import yaml
-from jinja2 import Environment, StrictUndefined
 
 from art.evaluation.metrics import metric
 from art.report.changes import won_and_lost
 from art.report.curves import charts
 from art.report.drawing import inline
 from art.report.history import History
+from art.report.rendering import PageTable, render
 from art.report.tables import outcome, with_interval
 from art.training.methods import METHODS
 from art.training.sources import QUESTIONS
 
 
-@dataclass(frozen=True)
-class PageTable:
-    """A table with a heading for each column and each row.
-
-    Attributes:
-        head: a heading per column but the first.
-        rows: a heading, then a cell per column.
-    """
-
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
 def render_page(histories: Sequence[History]) -> str:
     """Return the page; the same runs give the same bytes."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = package_files("art.report") / "page.html"
     pictures = [
         (chart, inline(chart.svg, f"chart{number}"))
         for number, chart in enumerate(charts(histories))
     ]
-    return environment.from_string(source.read_text(encoding="utf-8")).render(
+    return render(
+        "page.html",
         names=[history.name for history in histories],
         facts=_facts(histories),
         metrics=_metrics(histories),
@@ -68,9 +50,12 @@ def _facts_of(history: History) -> dict[str, str]:
     data, evaluation = history.settings.get("data", {}), history.settings.get("evaluation", {})
     start = history.records["start"][0] if history.records["start"] else {}
     given = [_listed(evaluation.get(name)) for name in ("questions", "supervised")]
-    chosen_on = ", ".join(filter(None, given)) or "held out of what trains"
+    all_generated = start.get("num_generated") and not data.get("questions")
+    held_out = f"held out of what trains{', generated too' * bool(all_generated)}"
+    chosen_on = ", ".join(filter(None, given)) or held_out
     method = history.settings.get("training", {}).get("method", "art")
     trained_on = METHODS[method].trains_on if method in METHODS else QUESTIONS
+    source = _listed(data.get(trained_on.setting)) if trained_on.setting else trained_on.name
     num_steps = start.get("num_steps")
     student = history.settings.get("retriever") or history.settings.get("reader", {})
     state = "finished" if history.finished else "not finished"
@@ -82,7 +67,7 @@ def _facts_of(history: History) -> dict[str, str]:
         "Method": str(method),
         "Training questions": _counted(
             start.get("num_questions"),
-            _listed(data.get(trained_on.setting)) if trained_on.setting else trained_on.name,
+            "; ".join(filter(None, [source, _generated(start, data)])),
         ),
         "Evaluated on": _counted(history.evaluation(0)["num_questions"], chosen_on),
         "Student": str(student.get("model", "?")),
@@ -92,6 +77,12 @@ def _facts_of(history: History) -> dict[str, str]:
         if history.best_step == 0
         else f"{history.best_step:,}" + ("" if history.finished else ", so far"),
     }
+
+
+def _generated(start: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """Return how many of an epoch's questions are generated, and whose; empty where none are."""
+    count = start.get("num_generated", 0)
+    return f"{count:,} of them generated: {_listed(data.get('generated'))}" if count else ""
 
 
 def _listed(files: Any) -> str:

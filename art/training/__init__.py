@@ -1,6 +1,7 @@
 """The methods of training and the loop that they share, in the order of the data.
 
 losses          the formulae, and the table of losses
+mixture         real and generated questions of one epoch
 schedule        what is due at which step, as pure functions of the step
 selection       which checkpoint is kept: what it is judged on, hold-out, patience
 verdict         whether the chosen weights are better than the start

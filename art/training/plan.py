@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from art.config import Config
 from art.errors import ConfigFaults
 from art.training.methods import Method, method_of
+from art.training.mixture import Mixture
 from art.training.run_files import RunQuestions, read_questions_of
 from art.training.schedule import Action, Schedule
 from art.training.selection import JudgedOn, are_labelled, needs_judge
@@ -57,13 +58,16 @@ def needs_teacher(config: Config, method: Method, questions: RunQuestions | None
     return method.uses_teacher or needs_judge(config, evaluated)
 
 
-def schedule_of(config: Config, num_items: int, *, num_labelled: int = 0) -> Schedule:
+def schedule_of(
+    config: Config, num_items: int, *, num_labelled: int = 0, num_generated: int = 0
+) -> Schedule:
     """Return the steps that these settings make of a training set.
 
     Args:
         config: the settings.
         num_items: that train: questions, labelled ones, or passages.
         num_labelled: labelled questions beside them, see `training.labelled_share`.
+        num_generated: how many of the items are generated questions.
     """
     training, method = config.training, method_of(config)
     if method.searches_index:
@@ -73,8 +77,11 @@ def schedule_of(config: Config, num_items: int, *, num_labelled: int = 0) -> Sch
     pairs_per_step = training.questions_per_step * method.pairs_per_question
     # What soft labels wait for is found in the first prefetch: then there has to be one.
     least = 2 if method.calibrates else 1
+    mixture = None
+    if num_generated and training.generated_share is not None:
+        mixture = Mixture(num_items - num_generated, num_generated, training.generated_share)
     return Schedule(
-        num_questions=num_items,
+        num_questions=sum(mixture.of_epoch) if mixture else num_items,
         questions_per_step=training.questions_per_step,
         questions_per_micro_batch=training.questions_per_micro_batch,
         epochs=training.epochs,
@@ -88,6 +95,7 @@ def schedule_of(config: Config, num_items: int, *, num_labelled: int = 0) -> Sch
         seed=training.seed,
         labelled_share=training.labelled_share,
         num_labelled=num_labelled,
+        mixture=mixture,
     )
 
 
@@ -102,7 +110,12 @@ def check_corpus(config: Config, num_passages: int) -> None:
 
 
 def plan_run(
-    config: Config, *, num_questions: int, world_size: int, num_labelled: int = 0
+    config: Config,
+    *,
+    num_questions: int,
+    world_size: int,
+    num_labelled: int = 0,
+    num_generated: int = 0,
 ) -> Schedule:
     """Check the settings against the training set and the processes, and lay out the steps.
 
@@ -111,13 +124,17 @@ def plan_run(
         num_questions: items that train, see `schedule_of`.
         world_size: W.
         num_labelled: see `schedule_of`.
+        num_generated: see `schedule_of`.
 
     Raises:
         ConfigFaults: they do not fit together; every misfit is listed.
     """
     training = config.training
     micro_batches = training.questions_per_step // training.questions_per_micro_batch
-    sets = {method_of(config).trains_on.name: num_questions}
+    schedule = schedule_of(
+        config, num_questions, num_labelled=num_labelled, num_generated=num_generated
+    )
+    sets = {method_of(config).trains_on.name: schedule.num_questions}
     if training.labelled_share:
         sets["labelled questions"] = num_labelled
     faults = [
@@ -133,7 +150,7 @@ def plan_run(
         )
     if faults:
         raise ConfigFaults(faults)
-    return schedule_of(config, num_questions, num_labelled=num_labelled)
+    return schedule
 
 
 def describe(config: Config, schedule: Schedule, *, num_passages: int, world_size: int) -> str:
@@ -148,7 +165,7 @@ def describe(config: Config, schedule: Schedule, *, num_passages: int, world_siz
     training, method = config.training, method_of(config)
     micro_batches = training.questions_per_step // training.questions_per_micro_batch
     dropped = f", {schedule.num_dropped} left over in each" if schedule.num_dropped else ""
-    sizes = [f"{schedule.num_questions:,} {method.items_name}"]
+    sizes = [f"{schedule.num_questions:,} {method.items_name}{_generated(config, schedule)}"]
     sizes += [f"{num_passages:,} passages"] if num_passages else []
     return (
         f"{', '.join(sizes)}, {world_size} process{'es' if world_size > 1 else ''}\n"
@@ -170,3 +187,12 @@ def _refreshes(schedule: Schedule) -> Iterator[str]:
     every = "step" if interval == 1 else f"{interval} steps"
     times = "once" if num_refreshes == 1 else f"{num_refreshes} times"
     yield f"index refreshed {times}, every {every}"
+
+
+def _generated(config: Config, schedule: Schedule) -> str:
+    """Return how many of an epoch's questions are generated, where some are."""
+    if schedule.mixture is not None:
+        _, num_generated = schedule.mixture.of_epoch
+        return f" an epoch ({num_generated:,} of {schedule.mixture.num_generated:,} generated ones)"
+    alone = method_of(config).trains_on is QUESTIONS and config.data.generated
+    return " (all generated)" if alone else ""

@@ -97,4 +97,5 @@ def divide(config: Config, method: Method, files: RunFiles) -> list[TrainingSet]
 def sizes(sets: list[TrainingSet]) -> dict[str, int]:
     """Return the sizes of the training sets by their names in `plan_run`, the main one first."""
     names = ("num_questions", "num_labelled")
-    return {name: one.num_items for name, one in zip(names[: len(sets)], sets, strict=True)}
+    found = {name: one.num_items for name, one in zip(names[: len(sets)], sets, strict=True)}
+    return found | {"num_generated": sets[0].num_generated}

@@ -38,13 +38,15 @@ class RunQuestions:
     """Questions that train, and questions that a run is evaluated on.
 
     Attributes:
-        training: texts to train on; labels are left behind here. Empty where only labelled
-            questions or passages train.
+        training: texts to train on, the generated ones last; labels are left behind here. Empty
+            where only labelled questions or passages train.
         evaluation: questions to ask of the corpus, with whatever labels they have; none where
             something else judges.
-        held_out: whether `evaluation` was taken out of the training questions.
+        held_out: whether `evaluation` was taken out of the training questions: the real ones, where
+            there are some.
         bad_rows: skipped, where the settings say so.
         answers: of whatever the teacher will be asked, where it scores answers; else empty.
+        num_generated: how many of `training` a language model wrote.
     """
 
     training: list[str]
@@ -52,6 +54,17 @@ class RunQuestions:
     held_out: bool
     bad_rows: BadRows = field(default_factory=BadRows)
     answers: dict[str, str] = field(default_factory=dict)
+    num_generated: int = 0
+
+    @property
+    def real(self) -> list[str]:
+        """Those that train and that nobody generated."""
+        return self.training[: len(self.training) - self.num_generated]
+
+    @property
+    def generated(self) -> list[str]:
+        """Those that train and that a language model wrote."""
+        return self.training[len(self.training) - self.num_generated :]
 
     @classmethod
     def none(cls) -> RunQuestions:
@@ -90,6 +103,8 @@ class RunFiles:
             ),
             "evaluation questions": evaluation_fingerprint(questions.evaluation, self.qrels),
         }
+        if questions.num_generated:
+            found["generated questions"] = fingerprint(*questions.generated)
         read = {
             "passages": self.store,
             "teacher": teacher,
@@ -105,7 +120,9 @@ class RunFiles:
             setting: that asks for negatives of each labelled question.
             num_negatives: how many it asks for.
         """
-        yield from _repeated(self.questions.training)
+        yield from _repeated(self.questions.real, "training questions", "an epoch")
+        yield from _repeated(self.questions.generated, "generated questions", "in a pass over them")
+        yield from _asked_and_generated(self.questions)
         yield from self._trained_and_judged()
         for one in (self.labelled, self.evaluated_pool):
             if one is not None:
@@ -155,14 +172,31 @@ class RunFiles:
             )
 
 
-def _repeated(questions: Sequence[str]) -> Iterator[str]:
-    """Yield how many of the training questions are distinct, where some stand several times."""
+def _repeated(questions: Sequence[str], name: str, when: str) -> Iterator[str]:
+    """Yield how many of the questions that train are distinct, where some stand several times.
+
+    Args:
+        questions: of one kind.
+        name: of the kind.
+        when: the others train several times.
+    """
     counts = Counter(map(comparable, questions))
     if len(counts) < len(questions):
         example, _ = counts.most_common(1)[0]
         yield (
-            f"{len(counts):,} of {len(questions):,} training questions are distinct; the others "
-            f"train several times an epoch (such as {shown(example)})"
+            f"{len(counts):,} of {len(questions):,} {name} are distinct; the others train several "
+            f"times {when} (such as {shown(example)})"
+        )
+
+
+def _asked_and_generated(questions: RunQuestions) -> Iterator[str]:
+    """Yield how many of the generated questions are real ones too, where some are."""
+    real = set(map(comparable, questions.real))
+    both = [text for text in questions.generated if comparable(text) in real]
+    if both:
+        yield (
+            f"{len(both):,} of {questions.num_generated:,} generated questions are training "
+            f"questions too, such as {shown(both[0])}: they train as both"
         )
 
 
@@ -184,34 +218,48 @@ def read_questions_of(config: Config, judged_on: JudgedOn, *, train: bool) -> Ru
     """
     bad_rows = BadRows()
     collector = bad_rows if config.data.skip_bad_rows else None
-    files = config.data.questions if train else []
-    training = read_many_questions(files, collector)
-    answers = _answers(config, training, files)
+    real = read_many_questions(config.data.questions if train else [], collector)
+    generated = read_many_questions(config.data.generated if train else [], collector)
+    files = [*config.data.questions, *config.data.generated]
+    answers = _answers(config, [*real, *generated], files)
     if not judged_on.holds_out_questions:
         evaluation = read_many_questions(config.evaluation.questions, collector)
         if not (config.evaluation.qrels or any(map(is_labelled, evaluation))):
             answers = _answers(config, evaluation, config.evaluation.questions) | answers
-        every = [question.text for question in training]
-        return RunQuestions(every, evaluation, held_out=False, bad_rows=bad_rows, answers=answers)
-    if len(training) < 2:
+        return RunQuestions(
+            [question.text for question in (*real, *generated)],
+            evaluation,
+            held_out=False,
+            bad_rows=bad_rows,
+            answers=answers,
+            num_generated=len(generated),
+        )
+    # Generated ones are unlike those that the retriever will be asked.
+    choosing = real or generated
+    if len(choosing) < 2:
         raise DataError(
             "one training question cannot both train and choose",
-            where=config.data.questions[0],
+            where=files[0],
             hint="give more, or evaluation.questions",
         )
-    held_out = set(hold_out_questions(len(training), seed=config.training.seed).tolist())
+    held_out = set(hold_out_questions(len(choosing), seed=config.training.seed).tolist())
     # A question that stands in the file twice must not train and be held out.
-    texts = {comparable(training[i].text) for i in held_out}
+    texts = {comparable(choosing[i].text) for i in held_out}
+    kept, kept_generated = (
+        [question.text for question in some if comparable(question.text) not in texts]
+        for some in (real, generated)
+    )
     return RunQuestions(
-        [question.text for question in training if comparable(question.text) not in texts],
+        kept + kept_generated,
         [
             Question(question.question_id, question.text)
-            for i, question in enumerate(training)
+            for i, question in enumerate(choosing)
             if i in held_out
         ],
         held_out=True,
         bad_rows=bad_rows,
         answers=answers,
+        num_generated=len(kept_generated),
     )
 
 

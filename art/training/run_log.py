@@ -31,6 +31,9 @@ def introduce(trainer: Trainer, plan: str) -> None:
                 "num_questions": schedule.num_questions,
                 "num_steps": schedule.num_steps,
             }
+            mixture, num_generated = schedule.mixture, files.questions.num_generated
+            if num_generated:  # of an epoch, as the questions are
+                sizes["num_generated"] = mixture.of_epoch[1] if mixture else num_generated
             trainer.metrics.write("start", 0, {**sizes, "unix_seconds": int(time.time())})
     step = trainer.state.step
     trainer.progress = ProgressLine(schedule.num_steps, step, enabled=distributed.is_main())
@@ -107,8 +110,9 @@ def _summary(by_rank: Sequence[StepStatistics], seconds: dict[str, float]) -> di
     num_known = sum(statistics.num_known for statistics in by_rank)
     elapsed = sum(value for phase, value in seconds.items() if phase not in _OUTSIDE_OF_STEPS)
     means = {
-        name: sum(statistics.sums[name] for statistics in by_rank) / num_questions
+        name: sum(statistics.sums[name] for statistics in by_rank) / count
         for name in by_rank[0].sums
+        if (count := sum(one.counts.get(name, one.num_questions) for one in by_rank))
     }
     if num_pairs:
         scoring = {"known_share": num_known / num_pairs, "pairs_per_second": num_pairs / elapsed}

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from art.data.batching import epoch_order
+from art.training.mixture import Mixture
 
 
 class Action(StrEnum):
@@ -40,7 +41,8 @@ class Schedule:
     """The whole run as functions of t, the number of optimiser steps done so far.
 
     Attributes:
-        num_questions: size of the training set: questions, labelled ones, or passages.
+        num_questions: of an epoch: the size of the training set (questions, labelled ones, or
+            passages), unless there is a mixture.
         questions_per_step: G, over all processes.
         questions_per_micro_batch: B, which divides G.
         epochs: passes over the questions.
@@ -54,6 +56,8 @@ class Schedule:
         seed: of the order of questions and of dropout.
         labelled_share: share of the steps that are taken on labelled questions instead.
         num_labelled: how many of those there are.
+        mixture: of real and generated questions, which then makes up the epochs; None where the
+            training set is of one kind.
     """
 
     num_questions: int
@@ -70,10 +74,11 @@ class Schedule:
     prefetch_steps: int = 1
     labelled_share: float = 0.0
     num_labelled: int = 0
+    mixture: Mixture | None = None
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole steps in one pass over the training set; a last partial one is dropped for it."""
+        """Whole steps in one epoch; a last partial one is dropped for it."""
         return self.num_questions // self.questions_per_step
 
     @property
@@ -167,7 +172,8 @@ class Schedule:
         size = self.questions_per_micro_batch
         done, num_items = self._of_its_kind(step)
         first = (done % (num_items // self.questions_per_step)) * self.questions_per_step
-        order = _order(num_items, self.seed, self.epoch(step))
+        mixture = None if self.is_labelled(step) else self.mixture
+        order = _order(mixture or num_items, self.seed, self.epoch(step))
         of_step = order[first : first + self.questions_per_step]
         share = self.questions_per_step // size // world_size
         return [
@@ -184,8 +190,10 @@ class Schedule:
 
 
 @lru_cache(maxsize=2)
-def _order(num_questions: int, seed: int, epoch: int) -> np.ndarray:
-    return epoch_order(num_questions, seed=seed, epoch=epoch)
+def _order(items: int | Mixture, seed: int, epoch: int) -> np.ndarray:
+    if isinstance(items, Mixture):
+        return items.order(seed=seed, epoch=epoch)
+    return epoch_order(items, seed=seed, epoch=epoch)
 
 
 def seed_micro_batch(seed: int, step: int, number: int, chunk: int = 0) -> None:

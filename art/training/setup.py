@@ -279,10 +279,16 @@ def _notes(config: Config, data: RunData, pool: Pool | None) -> Iterator[str]:
     for note in [*files.notes(*data.method.negatives), *of_sets]:
         yield f"note: {note}"
     if files.questions.held_out:
+        what = "training" if files.questions.real else "generated"
         yield (
-            f"{len(files.questions.evaluation)} training questions held out: half of them choose, "
+            f"{len(files.questions.evaluation)} {what} questions held out: half of them choose, "
             "half say whether the choice is better than the start (evaluation.questions is empty)"
         )
+        if not files.questions.real:
+            yield (
+                "note: so generated questions choose, which are unlike those that people ask: some "
+                "of those as evaluation.questions, labelled or not, tell more"
+            )
     elif pool is not None and not config.evaluation.supervised:
         yield (
             f"choosing on {pool.num_questions} questions held out, each asked of the "

@@ -35,12 +35,14 @@ class TrainingSet:
         num_items: how many train.
         split: which items train and which are held out, by position; None where all train.
         notes: what a user should know of it, a sentence each.
+        num_generated: how many of the items, the last ones, are generated questions.
     """
 
     name: str
     num_items: int
     split: TrainingSplit | None = None
     notes: tuple[str, ...] = ()
+    num_generated: int = 0
 
 
 class Source(ABC):
@@ -114,7 +116,8 @@ class _QuestionSource(Source):
 
     def divide(self, files: RunFiles, *, seed: int, hold_out: bool) -> TrainingSet:
         """Return the questions that train."""
-        return TrainingSet(self.name, len(files.questions.training))
+        asked = files.questions
+        return TrainingSet(self.name, len(asked.training), num_generated=asked.num_generated)
 
     def sample(self, files: RunFiles, *, rng: np.random.Generator, count: int) -> Sample | None:
         """Draw training questions and passages of the corpus."""

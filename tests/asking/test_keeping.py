@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from command import run
 from forked import finish
+from html_page import Page
 from tiny_askers import small_blocks
 
 from art.asking import asker
@@ -17,7 +18,7 @@ from art.asking.filters import DUPLICATE, EMPTY, TextFilter
 from art.asking.keeping import TEACHER_PREFERS_ANOTHER, rejected_path, sift, write_questions
 from art.asking.kinds import QUESTION_KINDS
 from art.asking.round_trip import contenders, preferred
-from art.data.formats import read_questions
+from art.data.formats import SupervisedExample, read_questions, read_supervised
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.retriever.loading import create_retriever
@@ -86,11 +87,16 @@ def test_each_filter_gets_what_those_before_it_left(store: PassageStore, tmp_pat
     assert rows == [[0, 3, -1, -1, -1], [4, 2, -1, -1, -1], [5, 1, 2, 3, 4]]
     assert sieve.kept == [0, 5] and sieve.num_unjudged == 0
     output = tmp_path / "questions.jsonl"
-    write_questions(sieve, output)
+    write_questions(sieve, store, output)
     kept = read_questions(output)
     assert [(one.text, one.positive_passage_ids) for one in kept] == [
         (TEXTS["p0"], frozenset()),  # no label
         (TEXTS["p5"], frozenset()),
+    ]
+    # Read as labelled examples, each has its passage.
+    examples = [example for _, example in read_supervised(output)]
+    assert examples == [
+        SupervisedExample(TEXTS[name], (), (store[row],)) for name, row in (("p0", 0), ("p5", 5))
     ]
     rejected = [json.loads(line) for line in rejected_path(output).read_text().splitlines()]
     assert [one["reason"] for one in rejected] == list(sieve.reasons.values())
@@ -152,7 +158,22 @@ def test_the_command_asks_sifts_and_says_what_it_did_by_however_many_processes(
     found = [json.loads(line) for text in written for line in text.splitlines()]
     assert sorted(one["id"] for one in found) == sorted(f"asked-{i + 1}" for i in range(40))
     assert {one["kind"] for one in found} == {"question", "keywords"}
-    assert len({one["passage"] for one in found}) == 10
+    assert len({one["passage"]["id"] for one in found}) == 10
     assert not output.with_name("asked.jsonl.asking").exists()
+    page = tmp_path / "asked.html"
+    words_of_init = f"--questions {examples} --generated {output} --output {tmp_path}/asked.yaml"
+    assert f"to train on them: art init --passages {passages} {words_of_init}\n" in said
+    other = by_two.with_suffix(".html").read_text()
+    assert str(page) in said and page.read_text() == other.replace("by-two", "asked")
+    # The same again asks nothing: the page is drawn anew, here beside other questions.
+    own = tmp_path / "own.txt"
+    own.write_text("who wrote the letter ?\nwhy is the river silver\nwhere was the garden")
+    monkeypatch.setattr(asker.Asker, "ask", None)
+    assert Page(page.read_text()).row("questions")[2:] == ["2"]  # the examples
+    assert run(*words, output, "--questions", own) == 0
+    assert "exists already: nothing is asked" in capsys.readouterr().out
+    assert Page(page.read_text()).row("questions")[2:] == ["3"]
+    assert [path.read_text() for path in (output, rejected_path(output))] == written
+    rejected_path(output).unlink()  # then it may be anything
     assert run(*words, output) == 1
     assert "asked.jsonl: exists already" in capsys.readouterr().err

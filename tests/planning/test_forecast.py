@@ -236,7 +236,19 @@ def test_init_without_questions_says_how_they_are_made_and_uses_those(
     rows = [{"question": line} for line in (files / "questions.txt").read_text().splitlines()]
     asked.write_text("\n".join(map(json.dumps, rows)))
     assert run("init", "--passages", passages, "--output", output) == 0
-    assert read_config(output).data.questions == [str(asked)]
+    written = read_config(output)
+    assert (written.data.questions, written.data.generated) == ([], [str(asked)])
+    assert "44 generated questions and a CPU" in output.read_text()
+    own = tmp_path / "own.txt"
+    own.write_text("\n".join(f"where is {i} ?" for i in range(40)))
+    both, words = tmp_path / "both.yaml", ["--questions", own, "--generated", asked]
+    assert run("init", "--passages", passages, *words, "--output", both) == 0
+    written = read_config(both)
+    assert (written.data.questions, written.data.generated) == ([str(own)], [str(asked)])
+    assert written.training.generated_share == 0.5
+    assert "48 questions an epoch (half are generated)" in both.read_text()
+    schedule = plan_run(written, num_questions=24 + 60, num_generated=60, world_size=1)
+    assert (schedule.num_questions, schedule.num_dropped) == (48, 0)
 
 
 def test_init_leaves_bm25_out_where_it_finds_nothing(files, tmp_path, capsys, monkeypatch) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import pytest
+from html_page import Page
 from tiny_run import HOSTILE
 
 from art.evaluation.statistics import mcnemar
@@ -18,38 +19,6 @@ from art.report.history import read_histories
 from art.report.page import render_page
 
 pytestmark = pytest.mark.usefixtures("known_metrics")
-
-
-class Page(HTMLParser):
-    """A page taken apart."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.rows: list[list[str]] = []
-        self.text = ""
-        self.in_cell = False
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-        self.in_cell = tag in ("td", "th")
-
-    def handle_endtag(self, tag: str) -> None:
-        self.in_cell = False
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-        if self.in_cell:
-            self.rows[-1][-1] += data
-
-    def row(self, head: str) -> list[str]:
-        return next(row[1:] for row in self.rows if row and row[0] == head)
 
 
 def page_of(*folders: Path) -> str:
@@ -193,6 +162,24 @@ def test_without_labels_the_teachers_judgement_is_shown(unlabelled) -> None:
     assert "McNemar" not in page
     assert "hit</span>" not in page
     assert "(held out of what trains)" in found.text
+
+
+def test_generated_questions_are_told_apart_from_real_ones(copy) -> None:
+    lines = [json.loads(line) for line in (copy / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        if line["kind"] == "start":
+            line["num_generated"] = 15
+        if line["kind"] == "train":
+            line |= {"real_loss": line["loss"], "generated_loss": line["loss"] / 2}
+    (copy / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    settings = (copy / "config.yaml").read_text()
+    (copy / "config.yaml").write_text(settings.replace("generated: []", "generated: [made.jsonl]"))
+    page = page_of(copy)
+    assert Page(page).row("Training questions")[0].endswith("; 15 of them generated: made.jsonl)")
+    (chart,) = re.findall(r"<b>Loss, real and generated questions apart</b>.*?</svg>", page, re.S)
+    texts = {text.strip() for text in re.findall(r">([^<>]+)</text>", chart)}
+    assert {"real", "generated"} <= texts
+    assert "Entropy of the soft labels, real" not in page  # which this run has not logged
 
 
 def test_two_runs_stand_side_by_side(labelled, copy) -> None:

@@ -133,6 +133,30 @@ def test_every_kind_of_run_resumes_to_the_same_bits(variant, settings, tmp_path)
     assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_generated_questions_beside_real_ones_are_told_apart_and_resume_to_the_same_bits(
+    settings, tmp_path
+) -> None:
+    file = tmp_path / "generated.jsonl"
+    file.write_text("\n".join(json.dumps({"question": f"who built {i} ?"}) for i in range(20)))
+    variant = {
+        "data": {"generated": str(file)},
+        "training": {"generated_share": 0.5, "max_steps": 5},
+    }
+    train(configure(settings, tmp_path / "whole", **variant))
+    train(interrupted(settings, tmp_path / "cut", **variant))
+    assert records(tmp_path / "cut") == records(tmp_path / "whole")
+    ours, theirs = weights(tmp_path / "cut"), weights(tmp_path / "whole")
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+    found = records(tmp_path / "whole")
+    assert (found[0]["num_questions"], found[0]["num_generated"]) == (60, 30)
+    trained = [record for record in found if record["kind"] == "train"]
+    assert [record["generated_share"] for record in trained] == [0.5] * 5
+    for name in ("loss", "soft_label_entropy"):
+        apart = [(record[f"generated_{name}"], record[f"real_{name}"]) for record in trained]
+        assert [sum(pair) / 2 for pair in apart] == pytest.approx([one[name] for one in trained])
+        assert all(first != second for first, second in apart)
+
+
 def test_a_frozen_passage_tower_keeps_its_weights_and_its_index(settings, tmp_path, tiny_bert):
     variant = VARIANTS["frozen passage tower"]
     train(configure(settings, tmp_path, **variant))

@@ -13,6 +13,7 @@ from art.errors import MismatchError
 from art.planning.inventory import WhatIf, find
 from art.training.run_data import open_data
 from art.training.settings import check_config
+from art.training.setup import _notes
 
 
 @pytest.fixture
@@ -88,6 +89,63 @@ def test_those_held_out_of_them_do_not_count_and_train_in_no_other_form(config) 
     assert judging and not training & judging
     (said,) = data.files.notes("training.hard_negatives", 0)
     assert f"{len(training)} of {2 * len(training)} training questions are distinct" in said
+
+
+def generated(config: Config, *texts: str) -> str:
+    path = Path(config.data.questions[0]).with_name("generated.jsonl")
+    path.write_text("\n".join(json.dumps({"question": text}) for text in texts))
+    return str(path)
+
+
+def test_questions_are_held_out_of_the_real_ones_and_train_as_neither_kind(config) -> None:
+    texts = [f"question {number} ?" for number in range(40)]
+    asked(config, *texts)
+    path = generated(config, *texts, "generated ?", " generated  ?", "question 41 ?")
+    config = edited(config, "evaluation", questions=[])
+    document = config.model_dump(mode="json")
+    document["data"]["generated"], document["training"]["generated_share"] = [path], 0.5
+    questions = open_data(check_config(document, source="test")).files.questions
+    judging = {one.text for one in questions.evaluation}
+    assert len(judging) == 16 and judging < set(texts)
+    assert questions.real == [text for text in texts if text not in judging]
+    assert questions.generated == [*questions.real, "generated ?", " generated  ?", "question 41 ?"]
+    data = open_data(check_config(document, source="test"))
+    assert data.schedule.num_questions == 48  # as many of either
+    assert list(data.files.notes(0)) == [
+        "26 of 27 generated questions are distinct; the others train several times in a pass over "
+        "them (such as 'generated ?')",
+        f"24 of 27 generated questions are training questions too, such as {questions.real[0]!r}: "
+        "they train as both",
+    ]
+    assert data.files.fingerprints(None).keys() >= {"training questions", "generated questions"}
+
+
+def test_generated_questions_alone_are_all_that_trains_and_of_them_some_are_held_out(config):
+    path = generated(config, *(f"question {number} ?" for number in range(40)))
+    alone = edited(edited(config, "evaluation", questions=[]), "data", questions=[], generated=path)
+    data = open_data(alone)
+    assert (len(data.files.questions.generated), data.files.questions.real) == (24, [])
+    assert data.schedule.num_questions == 24
+    said = list(_notes(alone, data, None))
+    assert said[0].startswith("16 generated questions held out")
+    assert said[1].startswith("note: so generated questions choose, which are unlike")
+    found = find(alone, WhatIf())
+    assert (found.num_questions, found.num_evaluated) == (24, 16)
+
+
+def test_a_plan_counts_generated_questions_beside_real_ones_that_are_not_here(config) -> None:
+    def mixed(path: str, share: float) -> Config:
+        document = config.model_dump(mode="json")
+        document["data"]["generated"], document["training"]["generated_share"] = [path], share
+        return check_config(document, source="test")
+
+    here = generated(config, *(f"question {number} ?" for number in range(40)))
+    sizes = {
+        (path, share): (found.num_questions, found.num_generated)
+        for path, share in ((here, 0.2), ("nowhere.jsonl", 0.2), ("nowhere.jsonl", 1))
+        for found in [find(mixed(path, share), WhatIf(num_questions=1000))]
+    }
+    assert [*sizes.values()] == [(1040, 40), (1250, 250), (2000, 1000)]
 
 
 def test_evaluation_labels_of_another_corpus_are_refused_before_the_models_load(config) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from art.data.batching import epoch_order
+from art.training.mixture import Mixture
 from art.training.schedule import Schedule, seed_micro_batch
 
 SCHEDULE = Schedule(
@@ -92,3 +96,70 @@ def test_dropout_seeds_depend_on_seed_step_and_micro_batch_alone() -> None:
     torch.manual_seed(99)
     assert draw(1, 2, 3) == draw(1, 2, 3)
     assert len({tuple(draw(*key)) for key in [(1, 2, 3), (1, 3, 2), (2, 2, 3), (1, 2, 4)]}) == 4
+
+
+def orders(mixture: Mixture, num_epochs: int, seed: int = 1) -> list[np.ndarray]:
+    return [mixture.order(seed=seed, epoch=epoch) for epoch in range(num_epochs)]
+
+
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.floats(0, 0.95),
+    st.integers(0, 3),
+    st.integers(1, 12),
+)
+def test_any_questions_in_a_row_are_generated_in_their_share_and_all_real_ones_come_in_their_order(
+    num_real: int, num_generated: int, share: float, epoch: int, length: int
+) -> None:
+    mixture = Mixture(num_real, num_generated, share)
+    order = mixture.order(seed=3, epoch=epoch)
+    of_epoch = mixture.of_epoch
+    assert of_epoch[1] == pytest.approx(share * sum(of_epoch), abs=1)
+    is_generated = order >= num_real
+    assert (int((~is_generated).sum()), int(is_generated.sum())) == of_epoch
+    for start in range(0, len(order) - length + 1, length):
+        count = int(is_generated[start : start + length].sum())
+        assert abs(count - length * of_epoch[1] / len(order)) < 1
+    # A run without generated questions asks the real ones in the same order.
+    assert order[~is_generated].tolist() == epoch_order(num_real, seed=3, epoch=epoch).tolist()
+
+
+def test_every_generated_question_is_asked_before_any_is_asked_again() -> None:
+    mixture = Mixture(8, 5, 0.5)  # eight in each epoch
+    asked = [place - 8 for order in orders(mixture, 5) for place in order.tolist() if place >= 8]
+    passes = [asked[start : start + 5] for start in range(0, 40, 5)]
+    assert all(sorted(one) == [*range(5)] for one in passes)
+    assert len({tuple(one) for one in passes}) > 1
+    assert orders(mixture, 5, seed=2)[0].tolist() != orders(mixture, 1)[0].tolist()
+
+
+def test_none_or_all_are_generated() -> None:
+    for order in orders(Mixture(8, 5, 0.0), 2):
+        assert sorted(order.tolist()) == [*range(8)]
+    for order in orders(Mixture(8, 5, 1.0), 2):
+        assert sorted(order.tolist()) == [*range(8, 13)]
+
+
+MIXED = replace(
+    SCHEDULE,
+    num_questions=40,
+    mixture=Mixture(30, 70, 0.25),
+    labelled_share=0.25,
+    num_labelled=30,
+)
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_a_run_asks_the_share_of_every_step_whatever_its_processes(world_size: int) -> None:
+    assert (MIXED.steps_per_epoch, MIXED.num_dropped, MIXED.num_steps) == (3, 4, 20)
+    counts = Counter[int]()
+    for step in range(MIXED.num_steps):
+        asked = of_step(MIXED, step, world_size)
+        assert asked == of_step(MIXED, step, 1)
+        if MIXED.is_labelled(step):
+            assert max(max(one) for one in asked) < 30  # of the labelled questions
+            continue
+        counts.update(sum(place >= 30 for place in one) for one in asked)
+        assert sum(place >= 30 for one in asked for place in one) == 3
+    assert counts.keys() <= {0, 1}  # of the two of a micro-batch

@@ -14,7 +14,10 @@ from transformers import AutoTokenizer, BertModel, T5ForConditionalGeneration
 
 from art.retriever.loading import create_retriever
 from art.training.candidates import half_and_half
+from art.training.losses import Temperatures
+from art.training.run_log import _summary
 from art.training.schedule import MicroBatch
+from art.training.statistics import StepStatistics
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +118,27 @@ def test_two_processes_give_the_gradient_of_one_with_dropout_on(
         assert set(one) == set(found)
         for name in one:
             np.testing.assert_allclose(found[name], one[name], rtol=1e-8, atol=1e-10, err_msg=name)
+
+
+@pytest.mark.parametrize("generated", [[[0, 1], [0, 0]], [[1, 1], [1, 1]]])
+def test_either_kind_has_the_mean_of_its_own_questions_over_all_processes(generated) -> None:
+    losses = [torch.tensor([1.0, 2.0]), torch.tensor([3.0, 7.0])]
+    scores = torch.tensor([[0.0, 0.0], [0.0, 1000.0]])  # entropies log 2 and 0
+    by_rank = []
+    for its_losses, its_generated in zip(losses, generated, strict=True):
+        one = StepStatistics(num_questions=2)
+        flags = [bool(flag) for flag in its_generated]
+        one.add_by_origin(its_losses, scores, Temperatures(1.0, 1.0), flags)
+        by_rank.append(one)
+    found = _summary(by_rank, {"learn": 1.0})
+    if generated == [[1, 1], [1, 1]]:
+        assert found["generated_share"] == 1 and found["generated_loss"] == 13 / 4
+        assert not [name for name in found if name.startswith("real")]
+        return
+    assert found["generated_share"] == 1 / 4
+    assert (found["generated_loss"], found["real_loss"]) == (2, pytest.approx(11 / 3))
+    entropies = found["generated_soft_label_entropy"], found["real_soft_label_entropy"]
+    assert entropies == pytest.approx((0, 2 * np.log(2) / 3))
 
 
 def test_a_frozen_tower_keeps_its_vectors_in_training_mode(tiny_bert) -> None:

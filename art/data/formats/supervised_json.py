@@ -1,6 +1,6 @@
 """Labelled questions as JSON, one list or lines.
 
-DPR's, its results, Tevatron's, FlagEmbedding's, triplets, and what `art mine` writes.
+DPR's, its results, Tevatron's, FlagEmbedding's, triplets, and what `art mine` and `art ask` write.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FORMATS.add(
         endings=(".json", ".jsonl"),
         description="of DPR (`positive_ctxs`, `hard_negative_ctxs`; or `ctxs`), Tevatron "
         "(`positive_passages`, `negative_passages`), FlagEmbedding (`query`, `pos`, `neg`) or "
-        "triplets (`anchor`, `positive`, `negative`)",
+        "triplets (`anchor`, `positive`, `negative`), of `art ask` (`question`, `passage`)",
         read=_read,
     )
 )

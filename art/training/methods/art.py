@@ -64,6 +64,7 @@ def art_step(
     step: int,
     timer: PhaseTimer,
     labels: SoftLabels | None = None,
+    num_generated: int = 0,
     chunk_tokens: int | None = None,
 ) -> StepStatistics:
     """Accumulate the gradient of loss = (1/G) Σ_q KL(p̂(·|q) ‖ q(·|q)) in the retriever.
@@ -83,6 +84,8 @@ def art_step(
         step: optimiser steps done before this one.
         timer: collects the seconds spent in each phase.
         labels: makes the scores that the soft labels are made of; None for the teacher's own.
+        num_generated: how many of the questions, the last ones, are generated; these are told apart
+            in the statistics.
         chunk_tokens: see `grad_cached`.
 
     Returns:
@@ -122,6 +125,10 @@ def art_step(
             total = losses.sum() * distributed.world_size() / questions_per_step
             total.backward()  # type: ignore[no-untyped-call]
             statistics.add(describe_distillation(losses, student, micro_labels, temperatures))
+            if num_generated:
+                first = len(questions) - num_generated
+                is_generated = [position >= first for position in micro.questions]
+                statistics.add_by_origin(losses, micro_labels, temperatures, is_generated)
     return statistics
 
 
@@ -339,6 +346,7 @@ class ArtLearner(Learner):
             passage_tokens=self._corpus.tokens,
             loss=self._loss,
             labels=self._labels,
+            num_generated=self._parts.files.questions.num_generated,
             temperatures=self._temperatures,
             questions_per_step=schedule.questions_per_step,
             seed=schedule.seed,
