@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from art.config.section import Files, Positive, Section, Share
+from art.config.section import Files, Positive, Section, Share, StepIntervals
 
 
 class TrainingConfig(Section):
@@ -82,10 +82,18 @@ class TrainingConfig(Section):
         "more ends the run. 0: the first ends it.",
         json_schema_extra={"harmless": True},
     )
-    refresh_steps: PositiveInt = Field(
+    refresh_steps: StepIntervals = Field(
         500,
-        description="R, steps between re-embeddings of the corpus (paper: 500). Where no step "
-        "searches the index, it is refreshed for evaluations only.",
+        description="R, steps between re-embeddings of the corpus (paper: 500); several as first "
+        "step: interval, such as {0: 100, 1000: 500}. Where no step searches the index, it is "
+        "refreshed for evaluations only.",
+    )
+    refresh_when_changed: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
+        None,
+        description="Leave a refresh out where a smaller share of the top-K has changed: of what "
+        "the index finds for the next step's questions, 2 K passages each are encoded anew. Before "
+        "an evaluation that searches the corpus it is always made. Null: made every R steps, "
+        "as in the paper.",
     )
     evaluate_steps: PositiveInt = Field(
         500, description="Steps between evaluations, a multiple of refresh_steps (paper: 500)."

@@ -29,6 +29,7 @@ from art.training.gradient_cache import TowerInputs, grad_cached
 from art.training.losses import LOSSES, Temperatures, similarity
 from art.training.methods.base import METHODS, Learner, LearnerParts, Method
 from art.training.prefetch import prefetch
+from art.training.selection import JudgedOn
 from art.training.soft_labels import TEACHER, SoftLabels
 from art.training.sources import QUESTIONS, TrainingSet
 from art.training.statistics import StepStatistics, describe_distillation
@@ -177,11 +178,19 @@ class Art(Method):
         """Yield a line per setting that contradicts the method."""
         yield from super().faults(config)
         training = config.training
-        if training.evaluate_steps % training.refresh_steps:
+        given = training.refresh_steps
+        intervals = {given} if isinstance(given, int) else {*given.values()}
+        if odd := sorted(one for one in intervals if training.evaluate_steps % one):
             yield (
                 f"training.evaluate_steps: {training.evaluate_steps} is not a multiple of "
-                f"training.refresh_steps ({training.refresh_steps}); an evaluation needs a fresh "
-                "index"
+                f"training.refresh_steps ({odd[0]}); an evaluation needs a fresh index"
+            )
+        judged_on = JudgedOn.from_config(config, by_default=cls.holds_out)
+        always = judged_on.corpus and intervals == {training.evaluate_steps}
+        if training.refresh_when_changed is not None and always:
+            yield (
+                "training.refresh_when_changed: decides nothing, because an evaluation needs a "
+                "fresh index; let training.evaluate_steps be more than training.refresh_steps"
             )
         if training.candidate_depth is not None and training.candidate_depth < training.top_k:
             yield (
@@ -349,16 +358,16 @@ class ArtLearner(Learner):
         statistics.retrieved = statistics.retrieved[:, : self._num_retrieved]
         return statistics
 
-    def next_searched(self, step: int) -> tuple[list[str], int] | None:
-        """Return the questions of the next step that asks for candidates, and K."""
-        schedule = self._parts.schedule
+    def next_searched(self, step: int) -> tuple[list[list[str]], int] | None:
+        """Return what the next step that asks for candidates asks, and K."""
+        schedule, rank = self._parts.schedule, distributed.rank()
         later = range(step, schedule.num_steps)
         asking = next((one for one in later if not schedule.is_labelled(one)), None)
         if asking is None:
             return None
-        micro_batches = schedule.micro_batches(asking, rank=0, world_size=1)
-        texts = [self._questions[i] for micro in micro_batches for i in micro.questions]
-        return texts, self._method.top_k
+        share = schedule.micro_batches(asking, rank=rank, world_size=distributed.world_size())
+        batch = [[self._questions[i] for i in micro.questions] for micro in share]
+        return batch, self._method.top_k
 
     @property
     def prefetches(self) -> bool:

@@ -90,10 +90,11 @@ class Learner(ABC):
             Statistics of this process's questions.
         """
 
-    def next_searched(self, step: int) -> tuple[list[str], int] | None:
-        """Return the questions of the next step that searches the index, and K; None without one.
+    def next_searched(self, step: int) -> tuple[list[list[str]], int] | None:
+        """Return what the next step that searches the index asks, and K; None without such a step.
 
-        A refresh measures on them how far the index had become stale.
+        How far the index has become stale is measured on this process's share of its questions, by
+        micro-batch.
         """
         return None
 
@@ -175,9 +176,19 @@ class Method(ABC):
     @classmethod
     def faults(cls, config: Config) -> Iterator[str]:
         """Yield a line per setting that contradicts the method, with its dotted path."""
-        if config.training.labelled_share and not cls.takes_labelled_steps:
+        training = config.training
+        if training.labelled_share and not cls.takes_labelled_steps:
             mixed = ", ".join(one.name for one in METHODS if one.takes_labelled_steps)
             yield f"training.labelled_share: is of training.method {mixed}, not of {cls.name}"
+        if training.refresh_when_changed is not None:
+            name = "training.refresh_when_changed"
+            if not cls.from_config(config).searches_index:
+                yield f"{name}: has no use where no step searches the index; leave it out"
+            elif config.retriever.freeze == "passage":
+                yield (
+                    f"{name}: has no use where retriever.freeze is passage: the index is never out "
+                    "of date; leave it out"
+                )
 
     @property
     def searches_index(self) -> bool:

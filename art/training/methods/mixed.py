@@ -147,7 +147,7 @@ class MixedLearner(Learner):
         statistics.rename("loss", "labelled_loss")  # another loss than that of the other steps
         return statistics
 
-    def next_searched(self, step: int) -> tuple[list[str], int] | None:
+    def next_searched(self, step: int) -> tuple[list[list[str]], int] | None:
         """Return what the first one asks."""
         return self._main.next_searched(step)
 
