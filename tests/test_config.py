@@ -361,6 +361,8 @@ def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
         (["--training.refresh_when_changed=0.1"], "refresh_when_changed: decides nothing"),
         ([*SOON, "--training.candidates=bm25"], "training.refresh_when_changed: has no use"),
         ([*SOON, "--retriever.freeze=passage"], "training.refresh_when_changed: has no use"),
+        (["--training.over_retrieve=2", "--training.candidates=bm25"], "training.over_retrieve"),
+        (["--training.over_retrieve=2", "--retriever.freeze=passage"], "training.over_retrieve"),
         (["--retriever.tied=true", "--retriever.freeze=passage"], "retriever.freeze"),
         (["--teacher.passage_prompt=no place"], "teacher.passage_prompt"),
         ([*ANSWERS, "--teacher.passage_prompt={passage}"], "teacher.passage_prompt"),

@@ -82,6 +82,13 @@ class TrainingConfig(Section):
         "more ends the run. 0: the first ends it.",
         json_schema_extra={"harmless": True},
     )
+    over_retrieve: PositiveInt = Field(
+        1,
+        description="The index finds so many times the passages wanted; the passage tower as it is "
+        "now encodes them anew, and the nearest by these vectors are kept. Makes up for an index "
+        "that is out of date, at that many passages encoded per question. 1: what the index "
+        "finds, as in the paper.",
+    )
     refresh_steps: StepIntervals = Field(
         500,
         description="R, steps between re-embeddings of the corpus (paper: 500); several as first "

@@ -42,6 +42,7 @@ class Work:
         pooled_passages: how many passages that pool has.
         num_decided_refreshes: of `num_refreshes`, those made only where the index has changed.
         passages_per_decision: passages that are encoded to find that out.
+        passages_reordered: that a step encodes to put them in order, at most.
     """
 
     num_steps: int
@@ -63,6 +64,7 @@ class Work:
     pooled_passages: int = 0
     num_decided_refreshes: int = 0
     passages_per_decision: int = 0
+    passages_reordered: int = 0
 
     def rows_of_the_busiest(self, world_size: int) -> int:
         """Return how many passages the process with the most of them embeds and searches.
@@ -161,6 +163,8 @@ def count_work(
     pairs_per_step = schedule.questions_per_step * method.pairs_per_question
     num_least = min(num_asking, schedule.steps_per_epoch)
     together = [len(schedule.prefetched(step)) for step in range(num_least)]
+    # What is scored together before the steps is found, and put in order, once more.
+    reordered = method.reordered_per_question * (1 + (schedule.prefetch_steps > 1))
     return Work(
         num_steps=schedule.num_steps,
         questions_per_step=schedule.questions_per_step,
@@ -186,6 +190,7 @@ def count_work(
         pooled_passages=pooled[1],
         num_decided_refreshes=sum(map(schedule.may_keep_index, range(schedule.num_steps + 1))),
         passages_per_decision=pairs_per_step * NUM_LOOKED_AT,
+        passages_reordered=schedule.questions_per_step * reordered,
     )
 
 
@@ -217,8 +222,9 @@ def flops_by_phase(work: Work, unit: UnitFlops) -> dict[str, float]:
     """Return the operations of each phase, of scoring as if no pair came twice."""
     size = unit.embedding_size
     asked, evaluated = work.questions_per_step, work.questions_per_evaluation
-    retrieval = asked * unit.question + search_flops(asked, work.num_passages, size)
-    decision = retrieval + work.passages_per_decision * unit.passage
+    search = asked * unit.question + search_flops(asked, work.num_passages, size)
+    retrieval = search + work.passages_reordered * unit.passage
+    decision = search + work.passages_per_decision * unit.passage
     evaluation = evaluated * unit.question + search_flops(evaluated, work.num_passages, size)
     judgement = work.pairs_per_evaluation * unit.pair
     pooled = work.pooled_questions * unit.question + work.pooled_passages * unit.passage
@@ -252,8 +258,9 @@ def seconds_by_phase(
     busiest = work.rows_of_the_busiest(world_size)
     # Each process asks its own passages the questions of all of them.
     search = rates.search(work.questions_per_step, busiest)
-    retrieval = asked * rates.question + search
-    decision = retrieval + work.passages_per_decision / world_size * rates.passage
+    asking = asked * rates.question + search
+    retrieval = asking + work.passages_reordered / world_size * rates.passage
+    decision = asking + work.passages_per_decision / world_size * rates.passage
     micro_batches = work.micro_batches_per_step / world_size
     learning = micro_batches * (
         work.num_asking_steps * rates.micro_batch + work.num_contrastive_steps * rates.contrastive

@@ -24,6 +24,7 @@ TWENTY_STEPS = {
     "questions_per_micro_batch": 2,
     "epochs": 10,
     "max_steps": None,
+    "over_retrieve": 2,
     "refresh_steps": {0: 5, 10: 10},
     "refresh_when_changed": 0.1,
     "evaluate_steps": 20,

@@ -15,6 +15,7 @@ from whole_run import configure, left_behind, records
 
 from art.planning.work import count_work
 from art.training import loop, trainer
+from art.training.candidates import from_retriever, in_fresh_order
 from art.training.checkpoints import load_state
 from art.training.loop import train
 from art.training.plan import describe, schedule_of
@@ -60,6 +61,22 @@ class Moved:
         )
 
 
+@given(st.integers(0, 10**6), st.sampled_from([0.0, 0.2, 1.0]), st.integers(1, 8))
+def test_over_retrieving_finds_what_a_fresh_index_finds_wherever_the_list_holds_it(
+    seed: int, moved: float, times: int
+) -> None:
+    there = Moved(seed, moved)
+    listed = from_retriever(there, there.searched(), times * TOP_K)
+    found = in_fresh_order(listed, there, there, TOP_K)(there.batch)
+    exact = nearest(there.questions, there.fresh, TOP_K)
+    for own, expected, some in zip(found, exact, listed(there.batch), strict=True):
+        assert set(own) <= set(some)
+        if set(expected) <= set(some):
+            assert own.tolist() == expected.tolist()
+    if moved == 0.0 or times * TOP_K >= NUM_PASSAGES:
+        assert (found == exact).all()
+
+
 @given(st.integers(0, 10**6), st.sampled_from([0.0, 0.1, 1.0]))
 def test_the_share_that_decides_is_never_above_what_a_refresh_exchanges(
     seed: int, moved: float
@@ -79,7 +96,7 @@ def test_a_share_is_counted_over_all_questions() -> None:
 BY_STEPS = {"refresh_steps": {0: 1, 4: 2}}
 # Steps 1, 2, 3 and 6 decide. The first two change a half and a quarter of the top-K, the others
 # nothing; there is a checkpoint at steps 3 and 6 all the same.
-ADAPTIVE = BY_STEPS | {"refresh_when_changed": 0.1, "learning_rate": 3e-4}
+ADAPTIVE = BY_STEPS | {"refresh_when_changed": 0.1, "over_retrieve": 2, "learning_rate": 3e-4}
 
 
 @pytest.fixture(scope="module")
@@ -135,10 +152,12 @@ def test_a_plan_counts_refreshes_by_steps_exactly_and_adaptive_ones_at_the_most(
         return found, said
 
     found, said = planned(BY_STEPS)
-    assert (found.num_refreshes, found.num_decided_refreshes) == (7, 0)
+    assert (found.num_refreshes, found.num_decided_refreshes, found.passages_reordered) == (7, 0, 0)
     assert "refreshed 6 times, every step, from step 4 every 2" in said
     found, said = planned(ADAPTIVE)
     assert (found.num_refreshes, found.num_decided_refreshes) == (7, 4)
     assert found.num_refreshes - 4 <= len(steps_of(adaptive, "refresh")) <= found.num_refreshes
     assert "6 times at most, every step, from step 4 every 2; of these 4 only where 10 %" in said
-    assert found.passages_per_decision == 8 * 2 * 4  # questions, 2 K passages of each
+    assert "4 passages (the nearest of 8 by fresh vectors) each" in said
+    # Eight questions, two passages by K of four to decide; in a step and before it, eight to order.
+    assert (found.passages_per_decision, found.passages_reordered) == (64, 2 * 64)

@@ -22,6 +22,7 @@ from art.training.candidates import (
     from_bm25,
     from_both,
     from_retriever,
+    in_fresh_order,
     num_from_retriever,
     spread,
 )
@@ -135,6 +136,7 @@ class Art(Method):
         top_k: K.
         candidates: who finds them.
         depth: passages that are found, of which K are taken; K for the nearest.
+        over_retrieve: how many times as many the index finds, to be put in order anew.
         loss: by its name in `LOSSES`.
         teacher_temperature: T; `auto` for one found from the first scores.
         blend: weights of what soft labels are made of; None for the teacher's scores.
@@ -154,6 +156,7 @@ class Art(Method):
     top_k: int
     candidates: Literal["retriever", "bm25", "both"]
     depth: int
+    over_retrieve: int
     loss: str
     teacher_temperature: float | Literal["auto"]
     blend: Mapping[str, float] | None
@@ -167,6 +170,7 @@ class Art(Method):
             top_k=training.top_k,
             candidates=training.candidates,
             depth=training.candidate_depth or training.top_k,
+            over_retrieve=training.over_retrieve,
             loss=training.loss,
             teacher_temperature=config.teacher.temperature if config.teacher else 1.0,
             blend=_weights(config),
@@ -237,9 +241,16 @@ class Art(Method):
         return self.top_k
 
     @property
+    def reordered_per_question(self) -> int:
+        """What the index finds, where it is put in order anew."""
+        return self.depth * self.over_retrieve if self.over_retrieve > 1 else 0
+
+    @property
     def each(self) -> str:
         """What each question comes with."""
         found = "" if self.depth == self.top_k else f" of {self.depth} found"
+        if self.over_retrieve > 1:
+            found += f" (the nearest of {self.depth * self.over_retrieve} by fresh vectors)"
         return f"{self.top_k} passages{found} each"
 
     def check_corpus(self, num_passages: int) -> Iterator[str]:
@@ -315,8 +326,11 @@ class ArtLearner(Learner):
         if not self._method.searches_index:
             assert self._bm25 is not None
             return self._bm25
-        searcher = self._corpus.searched()
-        dense = from_retriever(self._parts.retriever, searcher, self._method.depth)
+        retriever, corpus, depth = self._parts.retriever, self._corpus, self._method.depth
+        times = self._method.over_retrieve
+        dense = from_retriever(retriever, corpus.searched(), times * depth)
+        if times > 1:
+            dense = in_fresh_order(dense, retriever, corpus, depth)
         dense = self._spread(dense, self._num_retrieved)
         return dense if self._bm25 is None else from_both(dense, self._bm25)
 

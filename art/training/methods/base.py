@@ -180,14 +180,17 @@ class Method(ABC):
         if training.labelled_share and not cls.takes_labelled_steps:
             mixed = ", ".join(one.name for one in METHODS if one.takes_labelled_steps)
             yield f"training.labelled_share: is of training.method {mixed}, not of {cls.name}"
-        if training.refresh_when_changed is not None:
-            name = "training.refresh_when_changed"
+        given = {
+            "over_retrieve": training.over_retrieve > 1,
+            "refresh_when_changed": training.refresh_when_changed is not None,
+        }
+        for name in (name for name, is_given in given.items() if is_given):
             if not cls.from_config(config).searches_index:
-                yield f"{name}: has no use where no step searches the index; leave it out"
+                yield f"training.{name}: has no use where no step searches the index; leave it out"
             elif config.retriever.freeze == "passage":
                 yield (
-                    f"{name}: has no use where retriever.freeze is passage: the index is never out "
-                    "of date; leave it out"
+                    f"training.{name}: has no use where retriever.freeze is passage: the index is "
+                    "never out of date; leave it out"
                 )
 
     @property
@@ -213,6 +216,11 @@ class Method(ABC):
     @property
     def pairs_per_question(self) -> int:
         """Pairs of a question that a step scores; 0 without a teacher."""
+        return 0
+
+    @property
+    def reordered_per_question(self) -> int:
+        """Passages of a question that a step encodes only to put them in order."""
         return 0
 
     @property

@@ -74,6 +74,11 @@ class Mixed(Method):
         return self.main.pairs_per_question
 
     @property
+    def reordered_per_question(self) -> int:
+        """Those of the first."""
+        return self.main.reordered_per_question
+
+    @property
     def passages_per_item(self) -> int:
         """Those of the labelled steps."""
         return self.labelled.passages_per_item
