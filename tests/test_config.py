@@ -30,6 +30,7 @@ MINIMAL = {
 }
 
 ANSWERS, RERANKER = ["--teacher.kind=answer-likelihood"], ["--teacher.kind=cross-encoder"]
+SOON = ["--training.refresh_steps=100", "--training.refresh_when_changed=0.1"]
 
 
 def named(path: Path) -> str:
@@ -409,6 +410,18 @@ def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
     [
         (["--training.questions_per_micro_batch=7"], "training.questions_per_micro_batch"),
         (["--training.evaluate_steps=3", "--training.refresh_steps=2"], "training.evaluate_steps"),
+        ([*SOON, "--training.refresh_steps={0: 50, 100: 300}"], "300, the interval that begins"),
+        ([*SOON, "--training.refresh_steps={100: 50}"], "no interval for step 0"),
+        ([*SOON, "--training.refresh_steps={0: 50, 100: 0}"], "training.refresh_steps"),
+        (
+            ["--training.refresh_steps={0: 50, 300: 300}"],
+            "multiple of training.refresh_steps (300)",
+        ),
+        (["--training.refresh_when_changed=0.1"], "refresh_when_changed: decides nothing"),
+        ([*SOON, "--training.candidates=bm25"], "training.refresh_when_changed: has no use"),
+        ([*SOON, "--retriever.freeze=passage"], "training.refresh_when_changed: has no use"),
+        (["--training.over_retrieve=2", "--training.candidates=bm25"], "training.over_retrieve"),
+        (["--training.over_retrieve=2", "--retriever.freeze=passage"], "training.over_retrieve"),
         (["--retriever.tied=true", "--retriever.freeze=passage"], "retriever.freeze"),
         (["--teacher.passage_prompt=no place"], "teacher.passage_prompt"),
         ([*ANSWERS, "--teacher.passage_prompt={passage}"], "teacher.passage_prompt"),
@@ -425,6 +438,15 @@ def test_settings_that_contradict_each_other_are_refused(
     file: Path, overrides: list[str], named: str
 ) -> None:
     assert named in faults(file, *overrides)
+
+
+def test_intervals_by_steps_read_back_as_they_were_given(file: Path, tmp_path: Path) -> None:
+    config = read_config(file, ["--training.refresh_steps={500: 500, 0: 100}"])
+    assert config.training.refresh_steps == {0: 100, 500: 500}
+    text = config.to_yaml()
+    assert "    0: 100\n    500: 500\n" in text
+    assert read_config(write(tmp_path / "again.yaml", text)) == config
+    assert check_config(config.model_dump(mode="json"), source="a checkpoint") == config
 
 
 def test_defaults_suit_every_kind_of_teacher(file: Path) -> None:

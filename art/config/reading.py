@@ -40,7 +40,8 @@ class Stage:
 
 # Sections that had another name; what still says it is refused in one line.
 _RENAMED = {"scorer": "teacher"}
-_MAPPINGS = {"teacher.blend", "teacher.quantization"}  # the only settings that are
+# The only settings that can be.
+_MAPPINGS = {"teacher.blend", "teacher.quantization", "training.refresh_steps"}
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = (), *, choices: Choices) -> Config:

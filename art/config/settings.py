@@ -65,7 +65,7 @@ class Config(Section):
 
     def to_yaml(self) -> str:
         """Return the resolved settings as YAML that reads back to the same settings."""
-        document = self.model_dump(mode="json")
+        document = self.model_dump()
         document = {name: section for name, section in document.items() if section is not None}
         return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from art.config.section import Files, Positive, Section, Share
+from art.config.section import Files, Positive, Section, Share, StepIntervals
 
 
 class TrainingConfig(Section):
@@ -89,10 +89,25 @@ class TrainingConfig(Section):
         "more ends the run. 0: the first ends it.",
         json_schema_extra={"harmless": True},
     )
-    refresh_steps: PositiveInt = Field(
+    over_retrieve: PositiveInt = Field(
+        1,
+        description="The index finds so many times the passages wanted; the passage tower as it is "
+        "now encodes them anew, and the nearest by these vectors are kept. Makes up for an index "
+        "that is out of date, at that many passages encoded per question. 1: what the index "
+        "finds, as in the paper.",
+    )
+    refresh_steps: StepIntervals = Field(
         500,
-        description="R, steps between re-embeddings of the corpus (paper: 500). Where no step "
-        "searches the index, it is refreshed for evaluations only.",
+        description="R, steps between re-embeddings of the corpus (paper: 500); several as first "
+        "step: interval, such as {0: 100, 1000: 500}. Where no step searches the index, it is "
+        "refreshed for evaluations only.",
+    )
+    refresh_when_changed: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
+        None,
+        description="Leave a refresh out where a smaller share of the top-K has changed: of what "
+        "the index finds for the next step's questions, 2 K passages each are encoded anew. Before "
+        "an evaluation that searches the corpus it is always made. Null: made every R steps, "
+        "as in the paper.",
     )
     evaluate_steps: PositiveInt = Field(
         500, description="Steps between evaluations, a multiple of refresh_steps (paper: 500)."

@@ -16,9 +16,11 @@ from art.data.formats import Question
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.evaluation.labels import is_labelled
+from art.evaluation.sharing import my_vectors
 from art.retriever.embedding import embed_passages
 from art.retriever.encoders import Retriever
 from art.retriever.index import Index
+from art.retriever.searcher import IndexSearcher
 
 BM25_NAME, RETRIEVER_NAME = "BM25", "retriever"
 
@@ -57,8 +59,9 @@ def retrieve(
         else:
             folder = Path(distributed.broadcast_object(own))
             index = embed_passages(retriever, passages, folder, store=store, progress=progress)
-        with distributed.fail_together():  # and the folder stays until all have searched it
-            scores, rows = index.search(retriever.embed_questions(texts), width)
+        searcher = IndexSearcher(index, retriever.device)
+        # The folder stays until all have searched it: they exchange what they find.
+        scores, rows = searcher.search_for_all(lambda: my_vectors(retriever, texts), width)
     return Candidates(rows, scores)
 
 

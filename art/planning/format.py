@@ -30,7 +30,7 @@ def settings(config: Config, origins: Mapping[str, str]) -> str:
         config: the settings.
         origins: dotted path → place, as a `Stage` has it.
     """
-    document = config.model_dump(mode="json")
+    document = config.model_dump()
     lines = []
     for dotted, origin in origins.items():
         section, _, name = dotted.partition(".")
@@ -53,7 +53,8 @@ def plan(config: Config, forecast: Forecast) -> str:
             "  ",
         ),
         f"  {work.num_evaluations:,} evaluations on {_evaluated(work)}; "
-        f"{work.num_refreshes * work.num_passages:,} passages embedded",
+        f"{work.num_refreshes * work.num_passages:,} passages embedded"
+        + (" at most" if work.num_decided_refreshes else ""),
         "",
         *_columns(_phases(forecast)),
         *(_sentence(line) for line in _remarks(forecast)),

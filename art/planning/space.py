@@ -18,6 +18,7 @@ from art.planning.rates import REFERENCE
 from art.planning.work import Work, learning_share
 from art.retriever.searcher import RESIDENT_SHARE
 from art.retriever.shards import VectorType
+from art.training.schedule import Intervals
 
 OWN_VECTORS = "index: a process's own vectors"
 """What is needed where a GPU keeps its share of the index in its memory."""
@@ -200,7 +201,8 @@ def _disk_of_the_student(parts: Inventory, work: Work, index_dtype: VectorType) 
     parameters, learning = parts.num_parameters
     # Three checkpoints while the oldest is still there, and that of the step which built the
     # index if there are others since; the best weights, the result, the start if it may be kept.
-    num_checkpoints = 3 + (training.save_steps < training.refresh_steps)
+    longest = Intervals.of(training.refresh_steps).longest
+    num_checkpoints = 3 + (training.save_steps < longest or work.num_decided_refreshes > 0)
     return {
         f"index, {num_indexes} of them": num_indexes * index,
         "checkpoints and result": num_checkpoints * costs.checkpoint_bytes(parameters, learning)

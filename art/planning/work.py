@@ -10,6 +10,7 @@ from art.planning.costs import TowerShape, search_flops
 from art.retriever.backbones import TowerName
 from art.training.agreement import NUM_SCORED
 from art.training.methods import method_of
+from art.training.refreshing import NUM_LOOKED_AT
 from art.training.schedule import Action, Schedule
 
 _CROWDING = 0.75
@@ -26,7 +27,7 @@ class Work:
         num_passages: N.
         shard_rows: passages that one process embeds at a time.
         dense_candidates: whether each step searches the index.
-        num_refreshes: embeddings of the whole corpus.
+        num_refreshes: embeddings of the whole corpus, at most.
         num_evaluations: evaluations of the index.
         questions_per_evaluation: how many each of them asks.
         pairs_per_evaluation: how many the teacher judges in each of them.
@@ -39,6 +40,9 @@ class Work:
         num_contrastive_steps: steps that neither search nor score, of `num_steps`.
         pooled_questions: how many questions an evaluation asks of a pool of passages.
         pooled_passages: how many passages that pool has.
+        num_decided_refreshes: of `num_refreshes`, those made only where the index has changed.
+        passages_per_decision: passages that are encoded to find that out.
+        passages_reordered: that a step encodes to put them in order, at most.
     """
 
     num_steps: int
@@ -58,6 +62,9 @@ class Work:
     num_contrastive_steps: int = 0
     pooled_questions: int = 0
     pooled_passages: int = 0
+    num_decided_refreshes: int = 0
+    passages_per_decision: int = 0
+    passages_reordered: int = 0
 
     def rows_of_the_busiest(self, world_size: int) -> int:
         """Return how many passages the process with the most of them embeds and searches.
@@ -156,6 +163,8 @@ def count_work(
     pairs_per_step = schedule.questions_per_step * method.pairs_per_question
     num_least = min(num_asking, schedule.steps_per_epoch)
     together = [len(schedule.prefetched(step)) for step in range(num_least)]
+    # What is scored together before the steps is found, and put in order, once more.
+    reordered = method.reordered_per_question * (1 + (schedule.prefetch_steps > 1))
     return Work(
         num_steps=schedule.num_steps,
         questions_per_step=schedule.questions_per_step,
@@ -177,6 +186,9 @@ def count_work(
         num_contrastive_steps=schedule.num_steps - num_asking,
         pooled_questions=pooled[0],
         pooled_passages=pooled[1],
+        num_decided_refreshes=sum(map(schedule.may_keep_index, range(schedule.num_steps + 1))),
+        passages_per_decision=pairs_per_step * NUM_LOOKED_AT,
+        passages_reordered=schedule.questions_per_step * reordered,
     )
 
 
@@ -209,7 +221,9 @@ def flops_by_phase(work: Work, unit: UnitFlops) -> dict[str, float]:
     """Return the operations of each phase, of scoring as if no pair came twice."""
     size = unit.embedding_size
     asked, evaluated = work.questions_per_step, work.questions_per_evaluation
-    retrieval = asked * unit.question + search_flops(asked, work.num_passages, size)
+    search = asked * unit.question + search_flops(asked, work.num_passages, size)
+    retrieval = search + work.passages_reordered * unit.passage
+    decision = search + work.passages_per_decision * unit.passage
     evaluation = evaluated * unit.question + search_flops(evaluated, work.num_passages, size)
     judgement = work.pairs_per_evaluation * unit.pair
     pooled = work.pooled_questions * unit.question + work.pooled_passages * unit.passage
@@ -221,7 +235,8 @@ def flops_by_phase(work: Work, unit: UnitFlops) -> dict[str, float]:
         * (
             work.num_asking_steps * unit.micro_batch + work.num_contrastive_steps * unit.contrastive
         ),
-        "refresh": work.num_refreshes * work.num_passages * unit.passage,
+        "refresh": work.num_refreshes * work.num_passages * unit.passage
+        + work.num_decided_refreshes * decision,
         "evaluate": work.num_evaluations * (evaluation + judgement + pooled)
         + work.pairs_to_agree * unit.pair,
     }
@@ -242,14 +257,21 @@ def seconds_by_phase(
     busiest = work.rows_of_the_busiest(world_size)
     # Each process asks its own passages the questions of all of them.
     search = rates.search(work.questions_per_step, busiest)
-    retrieval = asked * rates.question + search
+    asking = asked * rates.question + search
+    retrieval = asking + work.passages_reordered / world_size * rates.passage
+    decision = asking + work.passages_per_decision / world_size * rates.passage
     micro_batches = work.micro_batches_per_step / world_size
     learning = micro_batches * (
         work.num_asking_steps * rates.micro_batch + work.num_contrastive_steps * rates.contrastive
     )
-    # After each refresh but the first, both indexes are searched to see how much has changed.
-    compared = 2 * search
-    num_compared = max(work.num_refreshes - 1, 0) if work.num_asking_steps else 0
+    num_certain = work.num_refreshes - work.num_decided_refreshes
+    refreshing = []
+    for num_refreshes in (num_certain, work.num_refreshes):
+        # Each but the first searches both indexes to see how much has changed.
+        num_searches = 2 * max(num_refreshes - 1, 0) if work.num_asking_steps else 0
+        embedding = num_refreshes * busiest * rates.passage
+        deciding = work.num_decided_refreshes * decision
+        refreshing.append(embedding + num_searches * search + deciding)
     evaluation = evaluated * rates.question
     if evaluated:
         evaluation += rates.search(work.questions_per_evaluation, busiest)
@@ -260,12 +282,12 @@ def seconds_by_phase(
     exact = {
         "retrieve": work.num_asking_steps * work.dense_candidates * retrieval,
         "learn": learning + work.num_steps * rates.update,
-        "refresh": work.num_refreshes * busiest * rates.passage + num_compared * compared,
         "evaluate": work.num_evaluations * evaluation
         + work.pairs_to_agree / world_size * rates.pair,
     }
     least = work.passages_least * rates.pair
     least += (work.pairs_least - work.passages_least) * rates.pair_again
     scoring = (least / world_size, work.pairs_most / world_size * rates.pair)
+    between = {"score": scoring, "refresh": (refreshing[0], refreshing[1])}
     phases = ("retrieve", "score", "learn", "refresh", "evaluate")
-    return {name: scoring if name == "score" else (exact[name],) * 2 for name in phases}
+    return {name: between.get(name) or (exact[name],) * 2 for name in phases}

@@ -67,6 +67,14 @@ _VALUES = (
         "The share of the passages found that each refresh of the index exchanged.",
     ),
     (
+        "probe",
+        "top_k_changed_at_least",
+        _PER_CENT,
+        "How stale the index was at least, %",
+        "What decided whether the index was refreshed: the share of the passages found that fresh "
+        "vectors of the nearest ones exchanged.",
+    ),
+    (
         "train",
         "known_share",
         _PER_CENT,

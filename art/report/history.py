@@ -34,7 +34,7 @@ class History:
         folder: of the run.
         settings: section → setting → value.
         settings_text: the same as the file has it.
-        records: kind (`start`, `train`, `refresh`, `evaluation`; `BM25` and `fused` with
+        records: kind (`start`, `train`, `probe`, `refresh`, `evaluation`; `BM25` and `fused` with
             `evaluation.fused`) → lines of `metrics.jsonl`.
         finished: whether it ended by itself.
         metric: that chooses the step.
@@ -116,8 +116,10 @@ class History:
             * (steps / len(trained))
             for name in phases(trained)
         }
-        for kind, name in (("refresh", "refresh"), ("evaluation", "evaluate")):
-            seconds[name] = sum(record["seconds"] for record in self.records[kind])
+        spent = {"probe": "refresh", "refresh": "refresh", "evaluation": "evaluate"}
+        for kind, name in spent.items():
+            there = sum(record["seconds"] for record in self.records[kind])
+            seconds[name] = seconds.get(name, 0.0) + there
         return seconds
 
 
@@ -205,7 +207,8 @@ def _settings(text: str, path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _read_metrics(path: Path) -> dict[str, list[Record]]:
-    records: dict[str, list[Record]] = {"start": [], "train": [], "refresh": [], "evaluation": []}
+    kinds = ("start", "train", "probe", "refresh", "evaluation")
+    records: dict[str, list[Record]] = {kind: [] for kind in kinds}
     lines = read_text(path).split("\n") if path.exists() else []
     # What stands behind the last line break is still being written.
     for number, line in enumerate(lines[:-1], start=1):

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from art import distributed
-from art.retriever.search import search
+from art.retriever.search import final_scores, search
 
 if TYPE_CHECKING:
     from art.retriever.blocks import Blocks
@@ -87,6 +87,37 @@ class IndexSearcher:
             ArtError: as `search`.
         """
         return self._search(ask, top_k)[1]
+
+    def score(self, ask: Ask, rows: Rows) -> Floats:
+        """Return the scores that given passages have for the questions of each process.
+
+        Every process must call it at the same point of the program.
+
+        Args:
+            ask: as for `search`.
+            rows: of this process's questions, [q, C]; any rows of the index.
+
+        Returns:
+            [q, C], the scores that `search` gives.
+
+        Raises:
+            ArtError: as `search`.
+        """
+        everything = distributed.together(lambda: (self._ready(ask), rows))
+        parts = distributed.together(lambda: [self._own_scores(*one) for one in everything])
+        # Each row is one process's: the others have 0.
+        scores: Floats = np.sum([part[distributed.rank()] for part in parts], axis=0)
+        return scores
+
+    def _own_scores(self, vectors: Vectors, rows: Rows) -> Floats:
+        """Return the scores of this process's own rows, [q, C], and 0 for the others."""
+        shards = rows // self.index.manifest.shard_rows
+        asked, place = np.nonzero(shards % distributed.world_size() == distributed.rank())
+        found = torch.from_numpy(rows[asked, place])[:, None]
+        scores = np.zeros(rows.shape)
+        own = final_scores(self._blocks, torch.from_numpy(vectors[asked]), found)
+        scores[asked, place] = own.squeeze(1).numpy()
+        return scores
 
     def _search(self, ask: Ask, top_k: int) -> tuple[list[Vectors], tuple[Floats, Rows]]:
         depth = self.index.depth(top_k)

@@ -28,6 +28,7 @@ checkpoints     written, read, kept and deleted
 recovery        going on after damage
 interruption    signals that end a run
 collapse        signs that a retriever has collapsed
+refreshing      the index embedded anew, and how far it had fallen behind
 progress        seconds by phase, the progress line, `metrics.jsonl`
 trainer         a run in progress: its parts, its state, what is done between two steps
 acceleration    what accelerate is told, and the optimiser

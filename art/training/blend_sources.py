@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+import torch
+
 from art.files import fingerprint
 from art.retriever.bm25 import BM25
 from art.retriever.encoders import Retriever
+from art.retriever.searcher import IndexSearcher
 from art.teacher.base import Teacher
 from art.teacher.cached import CachedTeacher
 from art.training.corpus import RunCorpus
@@ -59,10 +62,15 @@ def open_sources(
     """
     sources: dict[str, Source] = {}
     if models.start is not None:
-        opened = partial(open_start_index, run, corpus=corpus, start=models.start)
+        opened = partial(_start_searcher, run, corpus, models.start)
         sources["start"] = StartScores(models.start, opened)
     if bm25 is not None:
         sources["bm25"] = WordScores(bm25, len(corpus.store))
     if reranker is not None:
         sources["reranker"] = RerankerScores(reranker)
     return sources
+
+
+def _start_searcher(run: RunFolder, corpus: RunCorpus, start: Retriever) -> IndexSearcher:
+    # On the CPU: a few rows of it are read in a step, and a GPU's memory holds the run's own index.
+    return IndexSearcher(open_start_index(run, corpus=corpus, start=start), torch.device("cpu"))

@@ -6,13 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from art import distributed
+from art.retriever.search import best, inner_products
 
 if TYPE_CHECKING:
     from art.retriever.bm25 import BM25
     from art.retriever.encoders import Retriever
     from art.retriever.searcher import IndexSearcher
+    from art.training.corpus import RunCorpus
 
 Candidates = Callable[[Sequence[Sequence[str]]], np.ndarray]
 """Micro-batches of questions, n in all → rows [n, K] of the store, distinct within a question.
@@ -24,13 +27,52 @@ def from_retriever(retriever: Retriever, searcher: IndexSearcher, top_k: int) ->
     """Find the K nearest passages under the current question tower and the last index."""
 
     def find(batch: Sequence[Sequence[str]]) -> np.ndarray:
-        # Embedded by micro-batch, so that the vectors do not depend on how many a process has;
-        # searched at once, because a search reads all shards however few the questions.
-        def ask() -> np.ndarray:
-            return np.concatenate([retriever.embed_questions(list(texts)) for texts in batch])
-
-        _, rows = searcher.search(ask, top_k)
+        # Searched at once, because a search reads all shards however few the questions.
+        _, rows = searcher.search(lambda: embed_batch(retriever, batch), top_k)
         return rows
+
+    return find
+
+
+def embed_batch(retriever: Retriever, batch: Sequence[Sequence[str]]) -> np.ndarray:
+    """Return the vectors of micro-batches of questions, [n, D].
+
+    Embedded by micro-batch, so that they do not depend on how many of these a process has.
+    """
+    return np.concatenate([retriever.embed_questions(list(texts)) for texts in batch])
+
+
+def in_fresh_order(
+    found: Candidates, retriever: Retriever, corpus: RunCorpus, top_k: int
+) -> Candidates:
+    """Find the K nearest of what is found, by vectors of the passage tower as it is now.
+
+    They are what a fresh index would find wherever its K nearest passages are found at all; others
+    are not looked at.
+
+    Args:
+        found: the candidates, K or more, in any order.
+        retriever: the student.
+        corpus: that it searches.
+        top_k: K.
+    """
+    stored = corpus.searched().index.manifest.dtype
+
+    def nearest(texts: Sequence[str], rows: np.ndarray) -> np.ndarray:
+        distinct, place = np.unique(rows, return_inverse=True)
+        fresh = retriever.embed_tokens("passage", [corpus.tokens[row] for row in distinct])
+        asked = retriever.embed_questions(list(texts))
+        vectors = torch.from_numpy(fresh.astype(stored)[place.reshape(rows.shape)])
+        scores = inner_products(vectors, torch.from_numpy(asked)[:, None])
+        return best(scores, torch.from_numpy(rows), top_k)[1].numpy()
+
+    def find(batch: Sequence[Sequence[str]]) -> np.ndarray:
+        rows = found(batch)
+        ends = np.cumsum([len(texts) for texts in batch])[:-1]
+        with distributed.fail_together():
+            # By micro-batch: see `embed_batch`.
+            parts = zip(batch, np.split(rows, ends), strict=True)
+            return np.concatenate([nearest(*part) for part in parts])
 
     return find
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from art import distributed
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.retriever.embedding import embed_passages
@@ -13,9 +11,6 @@ from art.retriever.encoders import Retriever
 from art.retriever.index import Index
 from art.retriever.searcher import IndexSearcher
 from art.retriever.shards import VectorType
-
-FoundRows = tuple[tuple[int, ...], ...]
-"""Rows that a search found for G questions, [G, K], as a checkpoint keeps them."""
 
 
 class RunCorpus:
@@ -64,19 +59,6 @@ class RunCorpus:
             return False
         return self.searcher.index.retriever_fingerprint != retriever.fingerprint()
 
-    def find(self, retriever: Retriever, questions: list[str], top_k: int) -> FoundRows:
-        """Return the passages that the index finds; every process calls it with the same questions.
-
-        Args:
-            retriever: whose question tower embeds the questions.
-            questions: G texts.
-            top_k: K.
-        """
-        _, rows = self.searched().search_for_all(
-            lambda: retriever.embed_questions(questions) if distributed.is_main() else None, top_k
-        )
-        return tuple(map(tuple, rows.tolist()))
-
     def embed(
         self,
         retriever: Retriever,
@@ -104,15 +86,3 @@ class RunCorpus:
             fingerprint=fingerprint,
             description=description,
         )
-
-
-def share_changed(before: Sequence[Sequence[int]], after: Sequence[Sequence[int]]) -> float:
-    """Return which share of the passages found now were not found before.
-
-    Args:
-        before: rows of each question, [G, K].
-        after: of the same questions.
-    """
-    pairs = zip(before, after, strict=True)
-    kept = sum(len(set(old) & set(new)) for old, new in pairs)
-    return 1.0 - kept / sum(map(len, after))

@@ -83,7 +83,7 @@ def fit(trainer: Trainer) -> None:
             if trainer.ends_epoch:
                 log_epoch(trainer)
                 trainer.begin_epoch()
-            due = trainer.schedule.due(trainer.state.step)
+            due = trainer.due()
             if trainer.stop_signal is not None:
                 trainer.leave(due)
             trainer.do(due)

@@ -9,7 +9,7 @@ from art.errors import ConfigFaults
 from art.training.methods import Method, method_of
 from art.training.mixture import Mixture
 from art.training.run_files import RunQuestions, read_questions_of
-from art.training.schedule import Action, Schedule
+from art.training.schedule import Action, Intervals, Schedule
 from art.training.selection import JudgedOn, are_labelled, needs_judge
 from art.training.sources import QUESTIONS
 
@@ -70,10 +70,12 @@ def schedule_of(
         num_generated: how many of the items are generated questions.
     """
     training, method = config.training, method_of(config)
+    evaluates_index = judged_on(config, method).corpus
+    refresh_steps = None
     if method.searches_index:
-        refresh_steps: int | None = training.refresh_steps
-    else:
-        refresh_steps = training.evaluate_steps if judged_on(config, method).corpus else None
+        refresh_steps = Intervals.of(training.refresh_steps)
+    elif evaluates_index:
+        refresh_steps = Intervals.of(training.evaluate_steps)
     pairs_per_step = training.questions_per_step * method.pairs_per_question
     # What soft labels wait for is found in the first prefetch: then there has to be one.
     least = 2 if method.calibrates else 1
@@ -91,6 +93,8 @@ def schedule_of(
         refresh_steps=refresh_steps,
         evaluate_steps=training.evaluate_steps,
         save_steps=training.save_steps,
+        evaluates_index=evaluates_index,
+        refresh_when_changed=training.refresh_when_changed,
         prefetch_steps=max(least, _PREFETCHED_PAIRS // pairs_per_step) if pairs_per_step else 1,
         seed=training.seed,
         labelled_share=training.labelled_share,
@@ -183,10 +187,15 @@ def _refreshes(schedule: Schedule) -> Iterator[str]:
     if not num_refreshes:
         yield "no index"
         return
-    interval = schedule.refresh_steps
-    every = "step" if interval == 1 else f"{interval} steps"
     times = "once" if num_refreshes == 1 else f"{num_refreshes} times"
-    yield f"index refreshed {times}, every {every}"
+    line = f"index refreshed {times}, {schedule.refresh_steps}"
+    if num_decided := sum(map(schedule.may_keep_index, steps)):
+        share = 100 * (schedule.refresh_when_changed or 0)
+        line = (
+            f"index refreshed {times} at most, {schedule.refresh_steps}; of these {num_decided:,} "
+            f"only where {share:.3g} % of the top-K or more have changed"
+        )
+    yield line
 
 
 def _generated(config: Config, schedule: Schedule) -> str:

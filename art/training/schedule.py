@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, lru_cache
+from typing import Self
 
 import numpy as np
 import torch
@@ -37,6 +39,46 @@ class MicroBatch:
 
 
 @dataclass(frozen=True)
+class Intervals:
+    """Steps at which something is due: every so many, an interval for each stretch of the run.
+
+    Attributes:
+        stretches: (first step, interval), ascending, from step 0 on; a stretch begins at a multiple
+            of its interval.
+    """
+
+    stretches: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, given: int | Mapping[int, int]) -> Self:
+        """Return one interval for all steps, or first step → interval, as settings have them."""
+        return cls(((0, given),) if isinstance(given, int) else tuple(sorted(given.items())))
+
+    @property
+    def longest(self) -> int:
+        """The longest interval."""
+        return max(interval for _, interval in self.stretches)
+
+    def last(self, step: int) -> int:
+        """Return the last step up to this one at which it is due."""
+        return step - step % self._interval(step)
+
+    def next(self, step: int) -> int:
+        """Return the first step behind this one at which it is due."""
+        begins = [begin for begin, _ in self.stretches if begin > step]
+        return min([self.last(step) + self._interval(step), *begins])
+
+    def _interval(self, step: int) -> int:
+        return next(interval for begin, interval in reversed(self.stretches) if begin <= step)
+
+    def __str__(self) -> str:
+        """Return them in words."""
+        (_, first), *others = self.stretches
+        every = "every step" if first == 1 else f"every {first:,} steps"
+        return ", ".join([every, *(f"from step {begin:,} every {one:,}" for begin, one in others)])
+
+
+@dataclass(frozen=True)
 class Schedule:
     """The whole run as functions of t, the number of optimiser steps done so far.
 
@@ -51,6 +93,9 @@ class Schedule:
         warmup_share: share of all steps spent warming up.
         refresh_steps: R, steps between refreshes of the index; None where there is none.
         evaluate_steps: steps between evaluations.
+        evaluates_index: whether an evaluation searches the index, which is fresh then.
+        refresh_when_changed: share of the top-K that has to have changed for a refresh to be made;
+            None where each is made.
         save_steps: steps between checkpoints.
         prefetch_steps: steps whose pairs are scored together, at most; 1 if each has its own.
         seed: of the order of questions and of dropout.
@@ -67,10 +112,12 @@ class Schedule:
     max_steps: int | None
     peak_learning_rate: float
     warmup_share: float
-    refresh_steps: int | None
+    refresh_steps: Intervals | None
     evaluate_steps: int
     save_steps: int
     seed: int
+    evaluates_index: bool = True
+    refresh_when_changed: float | None = None
     prefetch_steps: int = 1
     labelled_share: float = 0.0
     num_labelled: int = 0
@@ -119,30 +166,52 @@ class Schedule:
         remaining = self.num_steps - step
         return self.peak_learning_rate * remaining / max(1, self.num_steps - self.warmup_steps)
 
-    def due(self, step: int) -> tuple[Action, ...]:
+    def due(self, step: int, *, keeps_index: bool = False) -> tuple[Action, ...]:
         """Return what to do once `step` updates are done, in order.
 
         A refresh or an evaluation forces the save, because resuming starts by doing them again.
+
+        Args:
+            step: updates done.
+            keeps_index: leave the refresh out, see `may_keep_index`.
         """
-        at_edge = step in (0, self.num_steps)
-        refresh = self.refresh_steps is not None and (at_edge or step % self.refresh_steps == 0)
-        evaluate = at_edge or step % self.evaluate_steps == 0
+        refresh = self._refreshes(step) and not keeps_index
+        evaluate = self._evaluates(step)
         save = refresh or evaluate or step % self.save_steps == 0
         prefetch = self.prefetch_steps > 1 and len(self.prefetched(step)) > 0
         due = dict(zip(Action, (save, refresh, evaluate, prefetch), strict=True))
         return tuple(action for action, is_due in due.items() if is_due)
 
+    def may_keep_index(self, step: int) -> bool:
+        """Return whether the refresh of this step is left out where the index has changed little.
+
+        Never where an evaluation searches the index, nor before the first step or after the last.
+        """
+        if self.refresh_when_changed is None or not self._refreshes(step) or self._at_edge(step):
+            return False
+        return not (self.evaluates_index and self._evaluates(step))
+
+    def _at_edge(self, step: int) -> bool:
+        return step in (0, self.num_steps)
+
+    def _refreshes(self, step: int) -> bool:
+        intervals = self.refresh_steps
+        return intervals is not None and (self._at_edge(step) or intervals.last(step) == step)
+
+    def _evaluates(self, step: int) -> bool:
+        return self._at_edge(step) or step % self.evaluate_steps == 0
+
     def prefetched(self, step: int) -> range:
         """Return the steps whose pairs are scored together once `step` updates are done.
 
-        They end where the index changes, and with it what the steps will ask for, and at the end of
-        an epoch. Empty within such a stretch, and at the end of the run.
+        They end where the index changes or may change, and with it what the steps will ask for, and
+        at the end of an epoch. Empty within such a stretch, and at the end of the run.
         """
         epochs = (step - self.num_labelled_steps(step)) // self.steps_per_epoch
         begin, end = self._first_step(epochs), min(self._first_step(epochs + 1), self.num_steps)
         if self.refresh_steps is not None:
-            refreshed = step - step % self.refresh_steps
-            begin, end = max(begin, refreshed), min(end, refreshed + self.refresh_steps)
+            begin = max(begin, self.refresh_steps.last(step))
+            end = min(end, self.refresh_steps.next(step))
         if (step - begin) % self.prefetch_steps:
             return range(step, step)
         return range(step, min(end, step + self.prefetch_steps))

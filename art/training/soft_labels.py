@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 from art import distributed
 from art.errors import ArtError
-from art.retriever.search import inner_products
 from art.teacher.blending import blend, scale_of
+from art.training.candidates import embed_batch
 from art.training.losses import entropy, log_soft_labels
 from art.training.state import Calibration
 
 if TYPE_CHECKING:
     from art.retriever.bm25 import BM25
     from art.retriever.encoders import Retriever
-    from art.retriever.index import Index
+    from art.retriever.searcher import IndexSearcher
     from art.teacher.cached import CachedTeacher
 
 Array = NDArray[np.floating[Any]]
@@ -164,29 +164,20 @@ class StartScores:
 
     Args:
         start: that retriever; it does not learn.
-        open_index: returns its index of the corpus; called once, by every process of the job.
+        open_index: returns what searches its index of the corpus; called once, by every process of
+            the job.
     """
 
-    def __init__(self, start: Retriever, open_index: Callable[[], Index]) -> None:
+    def __init__(self, start: Retriever, open_index: Callable[[], IndexSearcher]) -> None:
         self._start = start
         self._open_index = open_index
-        self._index: Index | None = None
+        self._searcher: IndexSearcher | None = None
 
     def __call__(self, batch: Sequence[Sequence[str]], rows: NDArray[np.int64]) -> Array:
         """Return the scores of some questions' passages, see `Source`."""
-        if self._index is None:
-            self._index = self._open_index()
-        with distributed.fail_together():
-            # By micro-batch, so that no bit depends on how many of them a process has.
-            asked = [self._start.embed_questions(list(texts)) for texts in batch]
-            ends = np.cumsum([len(vectors) for vectors in asked])[:-1]
-            parts = zip(asked, np.split(rows, ends), strict=True)
-            return np.concatenate([self._products(*part, self._index) for part in parts])
-
-    @staticmethod
-    def _products(questions: NDArray[np.float32], rows: NDArray[np.int64], index: Index) -> Array:
-        vectors = torch.from_numpy(index.vectors(rows.ravel())).view(*rows.shape, -1)
-        return inner_products(vectors, torch.from_numpy(questions)[:, None]).numpy()
+        if self._searcher is None:
+            self._searcher = self._open_index()
+        return self._searcher.score(lambda: embed_batch(self._start, batch), rows)
 
 
 class WordScores:

@@ -17,15 +17,15 @@ from art import distributed
 from art.evaluation.rankings import write_rankings
 from art.retriever.encoders import Retriever
 from art.retriever.index import Index
-from art.retriever.searcher import IndexSearcher
 from art.teacher.cached import CachedTeacher
 from art.teacher.grouped import Block, score_grouped
 from art.training import checkpoints, collapse
-from art.training.corpus import FoundRows, RunCorpus, share_changed
+from art.training.corpus import RunCorpus
 from art.training.evaluator import CheckpointJudge
 from art.training.interruption import Interrupted, Interruption
 from art.training.methods import Learner
 from art.training.progress import MetricsLog, PhaseTimer, ProgressLine
+from art.training.refreshing import Refresher
 from art.training.run_data import RunData
 from art.training.run_folder import RunFolder
 from art.training.schedule import Action, Schedule
@@ -102,6 +102,9 @@ class Trainer:
         self.timer = PhaseTimer(self.student.device)
         self.progress = ProgressLine(self.schedule.num_steps, 0, enabled=False)
         self._warned = False
+        self._refresher: Refresher | None = None
+        if self.corpus is not None:
+            self._refresher = Refresher(self.run, self.corpus, self.retriever, self.learner)
 
     @property
     def retriever(self) -> Retriever:
@@ -144,6 +147,15 @@ class Trainer:
     def begin_epoch(self) -> None:
         """Count pairs anew."""
         self.state = self.state.changed(epoch_pairs=EpochPairs())
+
+    def due(self) -> tuple[Action, ...]:
+        """Return what is to be done at this step, without a refresh that the index does not need.
+
+        A checkpoint of this step lists it, so that a resumed run does not decide again.
+        """
+        step = self.state.step
+        keeps_index = self.schedule.may_keep_index(step) and not self._has_changed()
+        return self.schedule.due(step, keeps_index=keeps_index)
 
     def do(self, due: Sequence[Action]) -> None:
         """Do what is due, in this order."""
@@ -201,28 +213,19 @@ class Trainer:
 
     def refresh(self) -> None:
         """Re-embed the corpus with the live weights of the passage tower and swap the index."""
-        assert self.corpus is not None  # else no refresh is due
+        assert self.corpus is not None and self._refresher is not None  # else no refresh is due
         start, step = time.perf_counter(), self.state.step
         self._look_before_refresh()  # where the save did not, as when an older version wrote it
         if self.corpus.searcher is not None:
             self.progress.say(f"step {step}: the passage tower has not moved, index kept")
             return
-        name, description = f"step-{step:08d}", f"refresh at step {step}"
-        index = self.corpus.embed(self.retriever, self.run.index_folder(name), description)
-        self.corpus.searcher = IndexSearcher(index, self.retriever.device)
+        index, changed = self._refresher.embed(step, self.state.found_before)
         seconds = time.perf_counter() - start
-        cosine = None
+        self.state = self.state.changed(index=index.folder.name, found_before=None)
         with distributed.fail_together():
             if distributed.is_main():
-                cosine = self._look_at_vectors(index)
-        before, changed = self.state.found_before, None
-        if before is not None and (after := self._find_next(self.corpus)) is not None:
-            changed = share_changed(before, after)
-        self.state = self.state.changed(index=name, found_before=None)
-        with distributed.fail_together():
-            if distributed.is_main():
-                values = {"seconds": seconds, "top_k_changed": changed, "passage_cosine": cosine}
-                self.record("refresh", values)
+                values = {"seconds": seconds, "top_k_changed": changed}
+                self.record("refresh", {**values, "passage_cosine": self._look_at_vectors(index)})
         moved = "" if changed is None else f", {changed:.0%} of the top-K changed"
         self.progress.say(f"step {step}: index refreshed in {seconds:.1f} s{moved}")
 
@@ -232,16 +235,26 @@ class Trainer:
         A checkpoint then needs no more of it than that. Where the passage tower has not moved, it
         stays.
         """
-        assert self.corpus is not None  # else no refresh is due
+        assert self.corpus is not None and self._refresher is not None  # else no refresh is due
         if self.corpus.is_stale(self.retriever):
-            found = self._find_next(self.corpus)
+            found = self._refresher.find(self.state.step)
             self.corpus.searcher = None
             self.state = self.state.changed(index=None, found_before=found)
 
-    def _find_next(self, corpus: RunCorpus) -> FoundRows | None:
-        """Return what the next step that searches would find; None without such a step."""
-        searched = self.learner.next_searched(self.state.step)
-        return None if searched is None else corpus.find(self.retriever, *searched)
+    def _has_changed(self) -> bool:
+        """Return whether enough of the top-K has changed for a refresh; say so where it has not."""
+        threshold = self.schedule.refresh_when_changed
+        assert self._refresher is not None and threshold is not None  # else nothing is decided
+        start, step = time.perf_counter(), self.state.step
+        share = self._refresher.least_share_changed(step)
+        seconds, has_changed = time.perf_counter() - start, share >= threshold
+        with distributed.fail_together():
+            if distributed.is_main():
+                values = {"top_k_changed_at_least": share, "refreshed": has_changed}
+                self.record("probe", {**values, "seconds": seconds})
+        if not has_changed:
+            self.progress.say(f"step {step}: {share:.1%} of the top-K changed, index kept")
+        return has_changed
 
     def _look_at_vectors(self, index: Index) -> float:
         """Return the mean cosine between two passages, and warn where all of them are alike."""

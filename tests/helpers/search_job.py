@@ -40,6 +40,7 @@ class Outcome:
         asked: which of the questions were its own.
         own: scores and rows of these.
         every: scores and rows of all questions.
+        scored: scores of the rows of `own`, from last to first.
         shards: that it has mapped.
         error: what was raised instead.
     """
@@ -47,6 +48,7 @@ class Outcome:
     asked: slice | None = None
     own: tuple[np.ndarray, np.ndarray] | None = None
     every: tuple[np.ndarray, np.ndarray] | None = None
+    scored: np.ndarray | None = None
     shards: frozenset[int] = frozenset()
     error: str | None = None
 
@@ -70,6 +72,7 @@ def _search(job: Job) -> Outcome:
     try:
         own = searcher.search(ask, job.top_k)
         every = searcher.search_for_all(ask, job.top_k)
+        scored = searcher.score(ask, own[1][:, ::-1])
     except ArtError as error:
         return Outcome(error=str(error))
-    return Outcome(asked, own, every, frozenset(index._shards._mapped))
+    return Outcome(asked, own, every, scored, frozenset(index._shards._mapped))

@@ -102,6 +102,7 @@ def test_one_process_finds_what_the_index_finds(case):
         scores, rows = find(lambda: questions, top_k)
         assert (scores == expected[0]).all() and (rows == expected[1]).all()
         assert find(lambda: None, top_k)[1].shape == (0, top_k)
+    assert (searcher.score(lambda: questions, expected[1]) == expected[0]).all()
 
 
 @pytest.mark.parametrize("size", [2, 3])
@@ -124,6 +125,7 @@ def test_processes_find_what_one_finds_and_map_only_their_own_shards(size, tmp_p
             assert (outcome.every[0] == scores).all() and (outcome.every[1] == rows).all()
             assert (outcome.own[0] == scores[outcome.asked]).all()
             assert (outcome.own[1] == rows[outcome.asked]).all()
+            assert (outcome.scored[:, ::-1] == scores[outcome.asked]).all()
             assert outcome.shards == set(range(rank, num_shards, size))
 
 

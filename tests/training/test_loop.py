@@ -98,7 +98,13 @@ def test_a_second_run_in_the_same_folder_is_refused(settings, tmp_path) -> None:
 VARIANTS = {
     "both candidates, no labels": {
         "evaluation": {"questions": []},
-        "training": {"candidates": "both", "questions_per_step": 4, "max_steps": 5},
+        "training": {
+            "candidates": "both",
+            "candidate_depth": 6,
+            "over_retrieve": 3,
+            "questions_per_step": 4,
+            "max_steps": 5,
+        },
     },
     "frozen passage tower": {"retriever": {"freeze": "passage"}, "training": {"max_steps": 5}},
     "tied towers": {"retriever": {"tied": True}, "training": {"max_steps": 5}},
@@ -118,7 +124,9 @@ VARIANTS = {
         "retriever": {"train_layers": 1, "dtype": "bfloat16"},
         "training": {"max_steps": 5, "chunk_tokens": 200},
     },
-    "questions alone and labelled ones": {"training": {"labelled_share": 0.4, "max_steps": 6}},
+    "questions alone and labelled ones": {
+        "training": {"labelled_share": 0.4, "max_steps": 6, "refresh_when_changed": 0.9}
+    },
 }
 
 

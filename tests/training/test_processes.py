@@ -17,13 +17,16 @@ from whole_run import configure, left_behind, weights
 
 from art.training.run_folder import RunFolder
 
-# Six micro-batches a step, for one, two and three processes; two steps an epoch.
+# Six micro-batches a step, for one, two and three processes; two steps an epoch. At steps 5 and 10
+# the processes decide together whether the index is refreshed.
 TWENTY_STEPS = {
     "questions_per_step": 12,
     "questions_per_micro_batch": 2,
     "epochs": 10,
     "max_steps": None,
-    "refresh_steps": 10,
+    "over_retrieve": 2,
+    "refresh_steps": {0: 5, 10: 10},
+    "refresh_when_changed": 0.1,
     "evaluate_steps": 20,
     "save_steps": 5,
 }

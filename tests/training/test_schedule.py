@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from art.data.batching import epoch_order
 from art.training.mixture import Mixture
-from art.training.schedule import Schedule, seed_micro_batch
+from art.training.schedule import Intervals, Schedule, seed_micro_batch
 
 SCHEDULE = Schedule(
     num_questions=103,
@@ -24,7 +24,7 @@ SCHEDULE = Schedule(
     max_steps=None,
     peak_learning_rate=1.0,
     warmup_share=0.1,
-    refresh_steps=3,
+    refresh_steps=Intervals.of(3),
     evaluate_steps=6,
     save_steps=2,
     seed=1,
@@ -81,6 +81,52 @@ def test_refreshes_and_evaluations_force_the_save_and_come_after_it() -> None:
     assert SCHEDULE.due(3) == ("save", "refresh")
     assert SCHEDULE.due(2) == ("save",)
     assert SCHEDULE.due(1) == ()
+
+
+@st.composite
+def intervals(draw: st.DrawFn) -> dict[int, int]:
+    given = {0: draw(st.integers(1, 9))}
+    for begin in draw(st.lists(st.integers(1, 40), max_size=3)):
+        given[begin] = draw(st.sampled_from([n for n in range(1, 41) if begin % n == 0]))
+    return given
+
+
+@given(intervals())
+def test_each_interval_counts_from_the_step_where_it_begins(given: dict[int, int]) -> None:
+    due, begins = [], [*sorted(given), 60]
+    for begin, end in pairwise(begins):
+        due += range(begin, end, given[begin])
+    found = Intervals.of(given)
+    assert [step for step in range(60) if found.last(step) == step] == due
+    for step in range(min(50, due[-1])):
+        assert found.last(step) == max(one for one in due if one <= step)
+        assert found.next(step) == min(one for one in due if one > step)
+    assert found.longest == max(given.values())
+
+
+@given(intervals(), st.integers(2, 9))
+def test_steps_scored_together_never_reach_over_a_refresh(
+    given: dict[int, int], together: int
+) -> None:
+    schedule = replace(SCHEDULE, refresh_steps=Intervals.of(given), prefetch_steps=together)
+    stretches = [schedule.prefetched(step) for step in range(schedule.num_steps)]
+    assert [step for one in stretches for step in one] == [*range(schedule.num_steps)]
+    for one in filter(len, stretches):
+        assert len(one) <= together
+        assert not any("refresh" in schedule.due(step) for step in one[1:])
+
+
+def test_an_index_is_kept_neither_for_an_evaluation_of_it_nor_at_the_ends() -> None:
+    schedule = replace(SCHEDULE, refresh_when_changed=0.1, evaluate_steps=12)
+    refreshed = {step for step in range(41) if "refresh" in schedule.due(step)}
+    kept = {step for step in range(41) if schedule.may_keep_index(step)}
+    assert kept == refreshed - {0, 12, 24, 36, 40}
+    pooled = replace(schedule, evaluates_index=False)
+    assert {step for step in range(41) if pooled.may_keep_index(step)} == refreshed - {0, 40}
+    assert not any(SCHEDULE.may_keep_index(step) for step in range(41))
+    # Then the refresh forces no save either.
+    assert schedule.due(6, keeps_index=True) == ("save",)
+    assert schedule.due(9, keeps_index=True) == ()
 
 
 def test_max_steps_ends_early_and_only_early() -> None:

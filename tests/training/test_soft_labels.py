@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from killed_run import kill
 from tiny_teachers import make_reranker
 from whole_run import configure, left_behind, records, scores
@@ -16,6 +17,7 @@ from art.errors import ArtError, ConfigFaults, MismatchError
 from art.retriever.bm25 import BM25
 from art.retriever.index import Index
 from art.retriever.loading import create_retriever
+from art.retriever.searcher import IndexSearcher
 from art.teacher.blending import blend
 from art.training import loop, trainer
 from art.training.checkpoints import load_state
@@ -68,7 +70,8 @@ def test_the_start_scores_as_it_did_before_training(blended, tiny_bert) -> None:
     assert index.retriever_fingerprint == start.fingerprint()
     questions = ["the stone bridge of the island", "paper music moon", "where ?"]
     scores, rows = index.search(start.embed_questions(questions), 5)
-    found = StartScores(start, lambda: index)([questions[:2], questions[2:]], rows)
+    searcher = IndexSearcher(index, torch.device("cpu"))
+    found = StartScores(start, lambda: searcher)([questions[:2], questions[2:]], rows)
     np.testing.assert_allclose(found, scores, rtol=1e-6)
 
 

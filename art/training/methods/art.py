@@ -22,6 +22,7 @@ from art.training.candidates import (
     from_bm25,
     from_both,
     from_retriever,
+    in_fresh_order,
     num_from_retriever,
     spread,
 )
@@ -29,6 +30,7 @@ from art.training.gradient_cache import TowerInputs, grad_cached
 from art.training.losses import LOSSES, Temperatures, similarity
 from art.training.methods.base import METHODS, Learner, LearnerParts, Method
 from art.training.prefetch import prefetch
+from art.training.selection import JudgedOn
 from art.training.soft_labels import TEACHER, SoftLabels
 from art.training.sources import QUESTIONS, TrainingSet
 from art.training.statistics import StepStatistics, describe_distillation
@@ -141,6 +143,7 @@ class Art(Method):
         top_k: K.
         candidates: who finds them.
         depth: passages that are found, of which K are taken; K for the nearest.
+        over_retrieve: how many times as many the index finds, to be put in order anew.
         loss: by its name in `LOSSES`.
         teacher_temperature: T; `auto` for one found from the first scores.
         blend: weights of what soft labels are made of; None for the teacher's scores.
@@ -160,6 +163,7 @@ class Art(Method):
     top_k: int
     candidates: Literal["retriever", "bm25", "both"]
     depth: int
+    over_retrieve: int
     loss: str
     teacher_temperature: float | Literal["auto"]
     blend: Mapping[str, float] | None
@@ -173,6 +177,7 @@ class Art(Method):
             top_k=training.top_k,
             candidates=training.candidates,
             depth=training.candidate_depth or training.top_k,
+            over_retrieve=training.over_retrieve,
             loss=training.loss,
             teacher_temperature=config.teacher.temperature if config.teacher else 1.0,
             blend=_weights(config),
@@ -184,11 +189,19 @@ class Art(Method):
         """Yield a line per setting that contradicts the method."""
         yield from super().faults(config)
         training = config.training
-        if training.evaluate_steps % training.refresh_steps:
+        given = training.refresh_steps
+        intervals = {given} if isinstance(given, int) else {*given.values()}
+        if odd := sorted(one for one in intervals if training.evaluate_steps % one):
             yield (
                 f"training.evaluate_steps: {training.evaluate_steps} is not a multiple of "
-                f"training.refresh_steps ({training.refresh_steps}); an evaluation needs a fresh "
-                "index"
+                f"training.refresh_steps ({odd[0]}); an evaluation needs a fresh index"
+            )
+        judged_on = JudgedOn.from_config(config, by_default=cls.holds_out)
+        always = judged_on.corpus and intervals == {training.evaluate_steps}
+        if training.refresh_when_changed is not None and always:
+            yield (
+                "training.refresh_when_changed: decides nothing, because an evaluation needs a "
+                "fresh index; let training.evaluate_steps be more than training.refresh_steps"
             )
         if training.candidate_depth is not None and training.candidate_depth < training.top_k:
             yield (
@@ -235,9 +248,16 @@ class Art(Method):
         return self.top_k
 
     @property
+    def reordered_per_question(self) -> int:
+        """What the index finds, where it is put in order anew."""
+        return self.depth * self.over_retrieve if self.over_retrieve > 1 else 0
+
+    @property
     def each(self) -> str:
         """What each question comes with."""
         found = "" if self.depth == self.top_k else f" of {self.depth} found"
+        if self.over_retrieve > 1:
+            found += f" (the nearest of {self.depth * self.over_retrieve} by fresh vectors)"
         return f"{self.top_k} passages{found} each"
 
     def check_corpus(self, num_passages: int) -> Iterator[str]:
@@ -313,8 +333,11 @@ class ArtLearner(Learner):
         if not self._method.searches_index:
             assert self._bm25 is not None
             return self._bm25
-        searcher = self._corpus.searched()
-        dense = from_retriever(self._parts.retriever, searcher, self._method.depth)
+        retriever, corpus, depth = self._parts.retriever, self._corpus, self._method.depth
+        times = self._method.over_retrieve
+        dense = from_retriever(retriever, corpus.searched(), times * depth)
+        if times > 1:
+            dense = in_fresh_order(dense, retriever, corpus, depth)
         dense = self._spread(dense, self._num_retrieved)
         return dense if self._bm25 is None else from_both(dense, self._bm25)
 
@@ -357,16 +380,16 @@ class ArtLearner(Learner):
         statistics.retrieved = statistics.retrieved[:, : self._num_retrieved]
         return statistics
 
-    def next_searched(self, step: int) -> tuple[list[str], int] | None:
-        """Return the questions of the next step that asks for candidates, and K."""
-        schedule = self._parts.schedule
+    def next_searched(self, step: int) -> tuple[list[list[str]], int] | None:
+        """Return what the next step that asks for candidates asks, and K."""
+        schedule, rank = self._parts.schedule, distributed.rank()
         later = range(step, schedule.num_steps)
         asking = next((one for one in later if not schedule.is_labelled(one)), None)
         if asking is None:
             return None
-        micro_batches = schedule.micro_batches(asking, rank=0, world_size=1)
-        texts = [self._questions[i] for micro in micro_batches for i in micro.questions]
-        return texts, self._method.top_k
+        share = schedule.micro_batches(asking, rank=rank, world_size=distributed.world_size())
+        batch = [[self._questions[i] for i in micro.questions] for micro in share]
+        return batch, self._method.top_k
 
     @property
     def prefetches(self) -> bool:

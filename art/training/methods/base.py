@@ -102,10 +102,11 @@ class Learner(ABC):
             Statistics of this process's questions.
         """
 
-    def next_searched(self, step: int) -> tuple[list[str], int] | None:
-        """Return the questions of the next step that searches the index, and K; None without one.
+    def next_searched(self, step: int) -> tuple[list[list[str]], int] | None:
+        """Return what the next step that searches the index asks, and K; None without such a step.
 
-        A refresh measures on them how far the index had become stale.
+        How far the index has become stale is measured on this process's share of its questions, by
+        micro-batch.
         """
         return None
 
@@ -192,9 +193,22 @@ class Method(ABC):
     @classmethod
     def faults(cls, config: Config) -> Iterator[str]:
         """Yield a line per setting that contradicts the method, with its dotted path."""
-        if config.training.labelled_share and not cls.takes_labelled_steps:
+        training = config.training
+        if training.labelled_share and not cls.takes_labelled_steps:
             mixed = ", ".join(one.name for one in METHODS if one.takes_labelled_steps)
             yield f"training.labelled_share: is of training.method {mixed}, not of {cls.name}"
+        given = {
+            "over_retrieve": training.over_retrieve > 1,
+            "refresh_when_changed": training.refresh_when_changed is not None,
+        }
+        for name in (name for name, is_given in given.items() if is_given):
+            if not cls.from_config(config).searches_index:
+                yield f"training.{name}: has no use where no step searches the index; leave it out"
+            elif config.towers.freeze == "passage":
+                yield (
+                    f"training.{name}: has no use where retriever.freeze is passage: the index is "
+                    "never out of date; leave it out"
+                )
         for other in sorted({one.trains for one in METHODS} - {cls.trains}):
             if getattr(config, other) is not None:
                 yield f"{other}: leave it out: training.method {cls.name} trains a {cls.trains}"
@@ -234,6 +248,11 @@ class Method(ABC):
     @property
     def pairs_per_question(self) -> int:
         """Pairs of a question that a step scores; 0 without a teacher."""
+        return 0
+
+    @property
+    def reordered_per_question(self) -> int:
+        """Passages of a question that a step encodes only to put them in order."""
         return 0
 
     @property

@@ -74,6 +74,11 @@ class Mixed(Method):
         return self.main.pairs_per_question
 
     @property
+    def reordered_per_question(self) -> int:
+        """Those of the first."""
+        return self.main.reordered_per_question
+
+    @property
     def passages_per_item(self) -> int:
         """Those of the labelled steps."""
         return self.labelled.passages_per_item
@@ -153,7 +158,7 @@ class MixedLearner(Learner):
         statistics.rename("loss", "labelled_loss")  # another loss than that of the other steps
         return statistics
 
-    def next_searched(self, step: int) -> tuple[list[str], int] | None:
+    def next_searched(self, step: int) -> tuple[list[list[str]], int] | None:
         """Return what the first one asks."""
         return self._main.next_searched(step)
 
