@@ -110,7 +110,7 @@ def remove_leftovers(folder: Path, num_shards: int) -> None:
     """Delete the shards from number `num_shards` on and what killed writers left half-written."""
     for path in folder.iterdir():
         named = re.fullmatch(r"shard-(\d{5,})\.(bin|json)", path.name)
-        half_written = re.fullmatch(r"\.shard-\d{5,}\.(bin|json)\.\d+\.tmp", path.name)
+        half_written = re.fullmatch(r"\.shard-\d{5,}\.(bin|json)\..+\.tmp", path.name)
         if half_written or (named and int(named[1]) >= num_shards):
             path.unlink(missing_ok=True)
 
