@@ -15,12 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from art import distributed
-from art.retriever.search import search
 
 if TYPE_CHECKING:
-    from art.retriever.blocks import Blocks
     from art.retriever.index import Index
-    from art.retriever.search import Floats, Rows
+    from art.retriever.search import Finder, Floats, Rows
 
     Vectors = NDArray[np.float32]
     Ask = Callable[[], Vectors | None]
@@ -39,7 +37,7 @@ class IndexSearcher:
 
     On a CPU its blocks are the mapping itself. On a GPU they are kept in its memory, in the type in
     which they are stored, where they fit; else they are uploaded for each search. The first search
-    reads and checks them.
+    reads and checks them. An approximate kind is searched on the CPU.
 
     Args:
         index: N vectors of D numbers.
@@ -92,21 +90,21 @@ class IndexSearcher:
         depth = self.index.depth(top_k)
         asked = distributed.together(lambda: self._ready(ask))
         together = np.concatenate(asked)
-        return asked, search(self._blocks, together, depth, exchange=distributed.together)
+        return asked, self._finder(together, depth, exchange=distributed.together)
 
     def _ready(self, ask: Ask) -> Vectors:
-        _ = self._blocks  # read the first time: damage, too, is raised by every process
+        _ = self._finder  # read the first time: damage, too, is raised by every process
         vectors = ask()
         if vectors is None:
             return np.empty((0, self.index.embedding_size), dtype=np.float32)
         return self.index.validated(vectors)
 
     @cached_property
-    def _blocks(self) -> Blocks:
+    def _finder(self) -> Finder:
         own = own_shards(self.index.num_shards)
         needed = sum(self.index.shard_bytes[shard] for shard in own)
         resident = self._device.type != "cpu" and needed <= RESIDENT_SHARE * _free(self._device)
-        return self.index.blocks(own, device=self._device, resident=resident)
+        return self.index.finder(own, device=self._device, resident=resident)
 
 
 def _free(device: torch.device) -> int:

@@ -205,7 +205,7 @@ class Trainer:
         index = self.corpus.embed(self.retriever, self.run.index_folder(name), description)
         self.corpus.searcher = IndexSearcher(index, self.retriever.device)
         seconds = time.perf_counter() - start
-        cosine = None
+        cosine, approximate = None, index.manifest.approximate
         with distributed.fail_together():
             if distributed.is_main():
                 cosine = self._look_at_vectors(index)
@@ -216,9 +216,12 @@ class Trainer:
         with distributed.fail_together():
             if distributed.is_main():
                 values = {"seconds": seconds, "top_k_changed": changed, "passage_cosine": cosine}
+                if approximate is not None:
+                    values["recall"] = approximate.recall
                 self.record("refresh", values)
         moved = "" if changed is None else f", {changed:.0%} of the top-K changed"
-        self.progress.say(f"step {step}: index refreshed in {seconds:.1f} s{moved}")
+        kind = "" if approximate is None else f"; {approximate.in_words()}"
+        self.progress.say(f"step {step}: index refreshed in {seconds:.1f} s{moved}{kind}")
 
     def _look_before_refresh(self) -> None:
         """Let go of an index that is about to be replaced, once it was asked what it finds.
