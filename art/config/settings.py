@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self, get_args
 import yaml
 from pydantic import BeforeValidator
 
+from art.config.index_kind import EXACT
 from art.config.inputs import DataConfig, IndexConfig, RetrieverConfig, TeacherConfig
 from art.config.section import Section
 from art.config.training import EvaluationConfig, OutputConfig, TrainingConfig, WarmupConfig
@@ -90,5 +91,7 @@ def contradictions(config: Config) -> Iterator[str]:
         yield "retriever.freeze: one tower cannot be frozen when retriever.tied shares its weights"
     if retriever.tied and retriever.passage_model:
         yield "retriever.passage_model: cannot differ when retriever.tied shares the weights"
+    if config.index.nprobe and config.index.kind == EXACT:
+        yield f"index.nprobe: index.kind {EXACT} has no lists, and compares everything"
     if config.evaluation.qrels and not config.evaluation.questions:
         yield "evaluation.qrels: needs evaluation.questions, which it judges"
