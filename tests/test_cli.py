@@ -194,6 +194,46 @@ def test_evaluate_prints_and_writes_metrics(files, retriever, index, tmp_path, c
     assert {"top_1", "top_20", "ndcg@10", "mrr@10"} <= set(metrics)
 
 
+@pytest.mark.parametrize("kind", ["IVF1,Flat", "HNSW4"])
+def test_an_approximate_index_says_its_recall_and_is_evaluated(
+    kind, files, retriever, index, tmp_path, capsys
+) -> None:
+    common = ["--retriever", retriever, "--cpu"]
+    words = ["--passages", files / "passages.tsv", "--output", tmp_path / "index"]
+    assert run("embed", *common, *words, "--index-kind", kind) == 0
+    said = capsys.readouterr().out.strip()
+    assert f"float32, {kind}, " in said and said.endswith("against exact search, on 60 passages")
+    asked = ["--questions", files / "questions.jsonl"]
+    for name, one in {"exact": index, "approximate": tmp_path / "index"}.items():
+        output = ["--output", tmp_path / f"{name}.json"]
+        assert run("evaluate", *common, *asked, "--index", one, *output) == 0
+    assert f"index: {kind}" in capsys.readouterr().err
+    exact, found = (
+        json.loads((tmp_path / f"{name}.json").read_text()) for name in ("exact", "approximate")
+    )
+    assert found["metrics"] == exact["metrics"]
+    assert exact["search"] == "exact" and said.endswith(found["search"])
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--index-kind", "PQ8"], "--index-kind PQ8: a kind is exact, IVF4096,Flat"),
+        (["--nprobe", "3"], "--nprobe is of lists"),
+        (["--index-kind", "IVF1,Flat", "--ef-search", "9"], "--ef-search is of a graph"),
+        (["--index-kind", "IVF2,Flat"], "takes 78 passages to train, and there are 60"),
+    ],
+)
+def test_a_kind_that_cannot_be_is_one_line(
+    options, complaint, files, retriever, tmp_path, capsys
+) -> None:
+    words = ["--retriever", retriever, "--passages", files / "passages.tsv", "--cpu", *options]
+    assert run("embed", *words, "--output", tmp_path) == 1
+    (line,) = [one for one in capsys.readouterr().err.splitlines() if one.startswith("error: ")]
+    assert complaint in line
+    assert not list(tmp_path.glob("shard-*"))
+
+
 def test_a_named_benchmark_shows_the_published_figures_and_finds_its_own_files(
     files, retriever, index, tmp_path, capsys
 ) -> None:

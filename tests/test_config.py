@@ -432,6 +432,7 @@ def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
         ([*RERANKER, "--teacher.reduction=sum"], "teacher.reduction"),
         ([*RERANKER, "--teacher.question_length=64"], "teacher.question_length"),
         (["--evaluation.qrels=q.tsv"], "evaluation.qrels"),
+        (["--index.nprobe=64"], "index.nprobe"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(

@@ -14,7 +14,7 @@ from art.data.formats import read_questions
 from art.data.in_memory import Rows, questions_of, write_rows
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
-from art.errors import notify
+from art.errors import notify, say
 from art.evaluation.comparison import compare_fused
 from art.evaluation.evaluate import evaluate
 from art.retriever.bm25 import BM25
@@ -201,5 +201,7 @@ def load_index(
     model = retriever if isinstance(retriever, Retriever) else load(retriever)
     opened = Index.open(folder, retriever_fingerprint=model.fingerprint())
     beside = Path(folder) / DATA_FOLDER / "stores" / opened.store_folder.name
+    if opened.manifest.approximate is not None and distributed.is_main():
+        say(f"index: {opened.manifest.search_in_words()}")
     moved = not opened.store_folder.exists() and beside.exists()
     return Searcher(model, opened, opened.open_store(beside if moved else passages))

@@ -6,7 +6,8 @@ training    train, init
 asking      ask
 vectors     vectors made elsewhere, for search and evaluate
 opening     a retriever, its index and its passages, opened together
-searching   embed, search, evaluate
+embedding   embed
+searching   search, evaluate
 comparing   compare, and evaluate for a result file
 benchmarks  named benchmarks, for evaluate
 fetching    fetch
@@ -31,6 +32,7 @@ from art.cli import screen
 from art.cli.asking import ask
 from art.cli.common import SkipBadRows, read_rows
 from art.cli.comparing import compare
+from art.cli.embedding import embed
 from art.cli.exporting import WithTargets, export
 from art.cli.fetching import fetch
 from art.cli.importing import import_checkpoint
@@ -38,7 +40,7 @@ from art.cli.mining import mine
 from art.cli.reading import read
 from art.cli.reporting import report
 from art.cli.scoring import WithKinds, diagnose, score
-from art.cli.searching import embed, evaluate, search
+from art.cli.searching import evaluate, search
 from art.cli.training import init, train
 from art.errors import ArtError
 from art.training.interruption import Interrupted, Interruption

@@ -28,6 +28,9 @@ Rows = TypeVar("Rows")
 QuestionsFile = Annotated[
     Path, typer.Option("--questions", help="Questions: .txt, .csv, .tsv, .jsonl, .json, a dataset.")
 ]
+RetrieverFolder = Annotated[
+    str, typer.Option("--retriever", help="A retriever's folder, or any model to start from.")
+]
 PassagesFile = Annotated[
     Path, typer.Option("--passages", help="Corpus: .tsv, .jsonl, a BEIR folder; .gz; a dataset.")
 ]

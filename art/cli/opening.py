@@ -45,9 +45,11 @@ def open_any(
 
     if not isinstance(source, VectorFiles):
         return open_with_retriever(source, index, passages, skip_bad_rows, device)
-    return distributed.first_on_each_machine(
+    opened = distributed.first_on_each_machine(
         partial(source.open, num_questions, index, passages, skip_bad_rows)
     )
+    _say_what_finds(opened[1])
+    return opened
 
 
 def open_with_retriever(
@@ -79,9 +81,18 @@ def open_with_retriever(
         store = opened.open_store(passages, skip_bad_rows=skip_bad_rows)
         notify_skipped(store.bad_rows)
         say_what_is_used(model)
+        _say_what_finds(opened)
         return model, opened, store
 
     return distributed.first_on_each_machine(open_all)
+
+
+def _say_what_finds(index: Index) -> None:
+    """Say how much of an exact search an approximate one finds."""
+    from art import distributed
+
+    if distributed.is_main() and index.manifest.approximate is not None:
+        say(f"index: {index.manifest.search_in_words()}")
 
 
 def say_what_is_used(model: Retriever) -> None:

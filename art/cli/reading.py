@@ -10,6 +10,7 @@ import typer
 from art.cli.common import (
     OnCpu,
     QuestionsFile,
+    RetrieverFolder,
     SkipBadRows,
     processes,
     read_rows,
@@ -17,7 +18,7 @@ from art.cli.common import (
     takes_retriever_settings,
 )
 from art.cli.opening import open_with_retriever
-from art.cli.searching import PassagesOverride, RetrieverFolder
+from art.cli.searching import PassagesOverride
 from art.cli.vectors import RetrieverChoice
 from art.errors import ArtError, notify
 

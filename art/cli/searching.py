@@ -1,10 +1,10 @@
-"""`art embed`, `search` and `evaluate`: a retriever, its index, and questions."""
+"""`art search` and `evaluate`: a retriever, its index, and questions."""
 
 from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,9 +20,7 @@ from art.cli.benchmarks import (
 from art.cli.common import (
     BM25Language,
     OnCpu,
-    PassagesFile,
     SkipBadRows,
-    notify_skipped,
     processes,
     read_rows,
     say_what_is_cut,
@@ -44,19 +42,14 @@ from art.cli.fusing import (
     shown_and_kept,
     words_of,
 )
-from art.cli.opening import open_any, open_with_retriever, say_what_is_used
+from art.cli.opening import open_any, open_with_retriever
 from art.cli.vectors import QuestionVectors, RetrieverChoice, VectorFiles, VectorIds, source_of
-from art.errors import ArtError, notify
+from art.errors import ArtError
 
 if TYPE_CHECKING:
     from art.retriever.bm25 import BM25
-    from art.retriever.encoders import Retriever
     from art.retriever.fusion import Fusion
 
-VectorType = Literal["float32", "float16"]
-RetrieverFolder = Annotated[
-    str, typer.Option("--retriever", help="A retriever's folder, or any model to start from.")
-]
 AnyRetriever = Annotated[
     str | None,
     typer.Option("--retriever", help="A retriever's folder, or any model to start from."),
@@ -83,55 +76,6 @@ PassagesOverride = Annotated[
     Path | None,
     typer.Option("--passages", help="The corpus, where it is not where the index found it."),
 ]
-
-
-@takes_retriever_settings
-def embed(
-    retriever: RetrieverFolder,
-    passages: PassagesFile,
-    output: Annotated[Path, typer.Option(help="Folder of the index; a killed job goes on there.")],
-    dtype: Annotated[
-        VectorType | None,
-        typer.Option(help="Precision of the stored vectors; float16 on a GPU, else float32."),
-    ] = None,
-    batch_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Padded tokens embedded at once; the device's own.")
-    ] = None,
-    skip_bad_rows: SkipBadRows = False,
-    cpu: OnCpu = False,
-    *,
-    settings: dict[str, Any],
-) -> None:
-    """Embed a corpus with a retriever's passage tower into a searchable index."""
-    from art import distributed
-    from art.data.cutting import cut_passages
-    from art.data.passages import PassageStore
-    from art.data.tokens import TokenStore
-    from art.retriever.embedding import embed_passages
-    from art.retriever.loading import create_retriever
-
-    with processes(cpu) as device:
-
-        def open_all() -> tuple[Retriever, PassageStore, TokenStore]:
-            model = create_retriever(retriever, **settings).to(device)
-            store = PassageStore.open_or_build(passages, skip_bad_rows=skip_bad_rows)
-            notify_skipped(store.bad_rows)
-            tokens = TokenStore.open_or_build(store, model.passage_template)
-            say_what_is_used(model)
-            if distributed.is_main():
-                for note in cut_passages(model.passage_template, tokens, store):
-                    notify(note)
-            return model, store, tokens
-
-        model, store, tokens = distributed.first_on_each_machine(open_all)
-        index = embed_passages(
-            model, tokens, output, store=store, dtype=dtype, batch_tokens=batch_tokens
-        )
-        if distributed.is_main():
-            print(
-                f"{output}: {len(store):,} passages, {index.embedding_size} dimensions, "
-                f"{index.manifest.dtype}"
-            )
 
 
 @takes_retriever_settings
@@ -307,6 +251,7 @@ def evaluate(
                         "retriever_fingerprint": opened.retriever_fingerprint,
                         "passages_fingerprint": store.fingerprint,
                         "made_by": opened.manifest.provenance,
+                        "search": opened.manifest.search_in_words(),
                     }
                     metrics = {"metrics": result.metrics, "table": result.table()}
                     notes = {"notes": [*cut, *result.notes]}

@@ -72,7 +72,8 @@ class VectorFiles:
         """
         from art.data.passages import PassageStore
         from art.retriever.foreign_vectors import open_foreign_index, read_question_vectors
-        from art.retriever.index import MANIFEST, Index
+        from art.retriever.index import Index
+        from art.retriever.index_manifest import MANIFEST
 
         if (index / MANIFEST).is_file():
             if self.ids is not None:

@@ -1,6 +1,7 @@
 """Settings as declarations, with the sentence that documents each field, and how they are read.
 
     section     what every section is, and kinds of values that several hold
+    index_kind  approximate kinds of indexes, by FAISS's names
     inputs      sections data, retriever, reader, index, teacher
     training    sections training, warmup, evaluation, output
     settings    all sections together: what differs, what contradicts itself
@@ -15,6 +16,7 @@ keeps a run); every other module takes plain keyword arguments.
 """
 
 from art.config.choices import Choice, Choices
+from art.config.index_kind import IndexKind
 from art.config.inputs import (
     DataConfig,
     IndexConfig,
@@ -37,6 +39,7 @@ __all__ = [
     "DataConfig",
     "EvaluationConfig",
     "IndexConfig",
+    "IndexKind",
     "Manifest",
     "OutputConfig",
     "PositiveInt",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
+from art.config.index_kind import EXACT, IndexKind
 from art.config.section import Files, Positive, Section, Share
 
 # What a retriever takes from its start, or from a default, where it is null.
@@ -201,6 +202,26 @@ class IndexConfig(Section):
         description="Precision of stored vectors; float16 halves disk and memory. Null: float16 on "
         "a GPU, float32 on a CPU.",
     )
+    kind: str = Field(
+        EXACT,
+        description="How passages are found. exact: every one is compared. IVF4096,Flat compares "
+        "those in the lists nearest to a question, of 4096; IVF4096,PQ64 codes of 64 bytes a "
+        "passage in such lists, for little memory. What is found is scored exactly.",
+    )
+    nprobe: PositiveInt | None = Field(
+        None,
+        description="Lists of an approximate kind that are searched for a question: the more, the "
+        "higher its recall and the slower. It may change while a run is stopped, and holds from "
+        "the next refresh on. Null: one in 16, at least 8.",
+        json_schema_extra={"harmless": True},
+    )
+    min_recall: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        0.95,
+        description="Share of the exact top_k that an approximate kind must find, of training "
+        "questions, after every refresh; below it the run ends. It may change while a run is "
+        "stopped. 0: any.",
+        json_schema_extra={"harmless": True},
+    )
     shard_rows: PositiveInt = Field(
         65_536, description="Passages per shard file: the unit of parallel work and of resuming."
     )
@@ -209,6 +230,17 @@ class IndexConfig(Section):
         description="Padded tokens embedded at once; bounds the memory of a refresh. Null: a value "
         "that suits the device.",
     )
+
+    @field_validator("kind")
+    @classmethod
+    def _can_be_refreshed(cls, value: str) -> str:
+        kind = IndexKind.named(value)
+        if kind is not None and kind.num_links:
+            raise ValueError(
+                f"a graph takes too long to build at every refresh; train with IVF…, and build it "
+                f"afterwards: `art embed --index-kind {value}`"
+            )
+        return value
 
 
 class TeacherConfig(Section):

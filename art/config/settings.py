@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self, get_args
 import yaml
 from pydantic import BeforeValidator
 
+from art.config.index_kind import EXACT
 from art.config.inputs import (
     DataConfig,
     IndexConfig,
@@ -121,6 +122,8 @@ def contradictions(config: Config) -> Iterator[str]:
         if retriever.passage_model:
             yield "retriever.passage_model: cannot differ when retriever.tied shares the weights"
     yield from _generated(config)
+    if config.index.nprobe and config.index.kind == EXACT:
+        yield f"index.nprobe: index.kind {EXACT} has no lists, and compares everything"
     if config.evaluation.qrels and not config.evaluation.questions:
         yield "evaluation.qrels: needs evaluation.questions, which it judges"
     if config.evaluation.fused and not config.evaluation.questions:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from art.config import Config
+from art.config import Config, IndexKind
 from art.planning import costs
 from art.planning.costs import TowerShape
 from art.planning.inventory import Inventory, WhatIf, find
@@ -118,6 +118,11 @@ def forecast_beside(
     elsewhere = asked.num_gpus is not None and asked.num_gpus > torch.cuda.device_count()
     memory = memory_of_a_process(parts, work, lengths, elsewhere=elsewhere, world_size=world_size)
     resident = OWN_VECTORS in memory.needed
+    if IndexKind.named(config.index.kind) is not None:
+        parts.basis.append(
+            f"searches as if index.kind were exact; {config.index.kind} compares fewer passages, "
+            "and what its lists take at a refresh is not counted"
+        )
     if elsewhere:
         rates = _assumed_rates(parts, unit, world_size, resident=resident)
     else:

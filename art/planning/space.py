@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from art.config import Config
+from art.config import Config, IndexKind
 from art.planning import costs
 from art.planning.inventory import Inventory
 from art.planning.lengths import Lengths
@@ -69,7 +69,8 @@ def memory_of_a_process(
             weight_bytes=_packed_bytes(parts),
         )
     available = REFERENCE.memory if elsewhere else _memory_here(on_gpu)
-    if on_gpu and work.num_refreshes and parts.tower is not None:
+    on_device = on_gpu and IndexKind.named(config.index.kind) is None
+    if on_device and work.num_refreshes and parts.tower is not None:
         own = costs.index_bytes(
             work.rows_of_the_busiest(world_size),
             parts.tower.embedding_size,
@@ -198,6 +199,8 @@ def _disk_of_the_student(parts: Inventory, work: Work, index_dtype: VectorType) 
     if "start" in parts.method.blended:
         num_indexes += 1  # its own, as long as the run lasts
     index = costs.index_bytes(work.num_passages, tower.embedding_size, index_dtype)
+    if kind := IndexKind.named(parts.config.index.kind):
+        index += work.num_passages * kind.bytes_of_a_passage(tower.embedding_size)
     parameters, learning = parts.num_parameters
     # Three checkpoints while the oldest is still there, and that of the step which built the
     # index if there are others since; the best weights, the result, the start if it may be kept.

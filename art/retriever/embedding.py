@@ -25,8 +25,11 @@ from art.data.tokens import pad
 from art.errors import ArtError, MismatchError
 from art.files import fingerprint as fingerprint_of
 from art.files import lock, read_json
-from art.retriever.index import MANIFEST, Index, IndexManifest
+from art.retriever.building import ApproximateSettings, build
+from art.retriever.index import Index
+from art.retriever.index_manifest import MANIFEST, IndexManifest
 from art.retriever.padding import encoding_tokens
+from art.retriever.parts import remove_parts
 from art.retriever.searcher import own_shards
 from art.retriever.shards import (
     ShardRecord,
@@ -63,6 +66,7 @@ def embed_passages(
     fingerprint: str | None = None,
     progress: bool = True,
     description: str = "embedding",
+    approximate: ApproximateSettings | None = None,
 ) -> Index:
     """Embed every passage of a store and return the index; every process of the job calls it.
 
@@ -81,10 +85,12 @@ def embed_passages(
         fingerprint: of the retriever, where the caller knows it already.
         progress: show a bar on the main process.
         description: the bar's first words.
+        approximate: how searches find what they score; None where they compare everything.
 
     Raises:
         ArtError: a vector is not finite or does not fit `dtype`, another job is writing to the
-            folder, or a file cannot be written.
+            folder, a file cannot be written, or an approximate kind does not suit the passages or
+            finds too little.
         MismatchError: the token ids are not those of this store.
     """
     if len(tokens) != len(store):
@@ -101,12 +107,22 @@ def embed_passages(
         dtype=dtype or default_type(on_gpu=retriever.device.type != "cpu"),
         fingerprint=fingerprint or retriever.fingerprint(),
     )
+    with distributed.fail_together():
+        if approximate is not None:
+            approximate.check(len(store), retriever.embedding_size)
+    progress = progress and distributed.is_main()
     with job.alone():
         with distributed.fail_together():
-            job.embed_share(progress and distributed.is_main(), description)
+            job.embed_share(progress, description)
+        manifest = job.manifest()
+        if approximate is not None:
+            with distributed.fail_together():
+                index = Index(job.folder, manifest)
+            record = build(index, approximate, retriever, progress=progress)
+            manifest = manifest.model_copy(update={"approximate": record})
         with distributed.fail_together():
             if distributed.is_main():
-                job.finish()
+                job.finish(manifest)
     with distributed.fail_together():
         return Index.open(folder, retriever_fingerprint=job.fingerprint)
 
@@ -275,13 +291,15 @@ class _Job:
                 hint="store the index as float32",
             )
 
-    def finish(self) -> None:
-        """Write the manifest, and with it make the folder an index."""
-        records = [
-            ShardRecord.read(shard_path(self.folder, shard).with_suffix(".json"))
-            for shard in range(self.num_shards)
-        ]
-        IndexManifest(
+    def manifest(self) -> IndexManifest:
+        """Return what the manifest of an exact index says, the same on every process."""
+
+        def read() -> list[ShardRecord]:
+            paths = [shard_path(self.folder, shard) for shard in range(self.num_shards)]
+            return [ShardRecord.read(path.with_suffix(".json")) for path in paths]
+
+        records, *_ = distributed.together(lambda: read() if distributed.is_main() else [])
+        return IndexManifest(
             num_passages=len(self.store),
             embedding_size=self.retriever.embedding_size,
             dtype=self.dtype,
@@ -299,4 +317,10 @@ class _Job:
                 "numpy": np.__version__,
                 "batch_tokens": str(self.batch_tokens),
             },
-        ).write(self.folder / MANIFEST)
+        )
+
+    def finish(self, manifest: IndexManifest) -> None:
+        """Write the manifest, and with it make the folder an index."""
+        approximate = manifest.approximate
+        remove_parts(self.folder, keep=approximate.parts if approximate else ())
+        manifest.write(self.folder / MANIFEST)

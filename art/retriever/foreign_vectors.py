@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from art import __version__, files
 from art.errors import DataError, MismatchError, notify, shown
 from art.integrity import open_or_build
-from art.retriever.index import MANIFEST, Index, IndexManifest
+from art.retriever.index import Index
+from art.retriever.index_manifest import MANIFEST, IndexManifest
 from art.retriever.shards import VectorType, write_shard
 
 if TYPE_CHECKING:

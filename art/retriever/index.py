@@ -3,57 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from art.config import PositiveInt, SealedManifest
 from art.data.passages import PassageStore
 from art.errors import ArtError, CorruptionError, MismatchError
-from art.retriever.shards import Shards, Vectors, VectorType
+from art.retriever.index_manifest import MANIFEST, IndexManifest
+from art.retriever.parts import GRAPH, TRAINED, check_part, shard_part
+from art.retriever.shards import Shards, Vectors
 
 if TYPE_CHECKING:
     import torch
 
     from art.retriever.blocks import Blocks
-
-MANIFEST = "manifest.json"
+    from art.retriever.search import Finder
 
 _LARGEST_SCORE = 1e38  # float32 ends at 3.4e38
-
-
-class IndexManifest(SealedManifest):
-    """What an index holds, what it was made from, and what its bytes must be.
-
-    Args:
-        version: of this format.
-        num_passages: N.
-        embedding_size: D.
-        dtype: type of the stored vectors.
-        shard_rows: rows of every shard but the last.
-        store_folder: the passage store whose row i is row i here.
-        store_fingerprint: of that store.
-        retriever_fingerprint: of the passage tower that made the vectors.
-        key: what the shards were made under; see `embedding`.
-        max_norms: the largest Euclidean length of a vector, per shard.
-        blocks: the checksum of every 4 MiB, per shard.
-        provenance: versions and settings that made it.
-    """
-
-    version: Literal[1] = 1
-    num_passages: PositiveInt
-    embedding_size: PositiveInt
-    dtype: VectorType
-    shard_rows: PositiveInt
-    store_folder: str
-    store_fingerprint: str
-    retriever_fingerprint: str
-    key: str
-    max_norms: list[float]
-    blocks: list[list[str]]
-    provenance: dict[str, str]
 
 
 class Index:
@@ -205,6 +174,11 @@ class Index:
         shards = self._shards
         return [shards.rows_of(shard) * shards.row_bytes for shard in range(len(shards))]
 
+    def rows_of(self, shard: int) -> range:
+        """Return the rows of a shard."""
+        first = shard * self.manifest.shard_rows
+        return range(first, first + self._shards.rows_of(shard))
+
     def check(self, shards: Iterable[int]) -> None:
         """Read some shards now and compare them with their checksums, which else a search does.
 
@@ -214,8 +188,14 @@ class Index:
         Raises:
             CorruptionError: bytes are not what was written.
         """
+        names = {TRAINED, GRAPH}
         for shard in shards:
             self._shards.matrix(shard)
+            names.add(shard_part(shard))
+        if self.manifest.approximate is not None:
+            for name, record in self.manifest.approximate.parts.items():
+                if name in names:
+                    check_part(self.folder, name, record)
 
     def shards(self) -> Iterator[Vectors]:
         """Yield the stored vectors shard by shard, checked: [n, D] each, in the order of the rows.
@@ -247,6 +227,36 @@ class Index:
 
         norm = self._max_norm
         return Blocks.of(self._shards, shards, max_norm=norm, device=device, resident=resident)
+
+    def finder(
+        self, shards: range, *, device: torch.device | None = None, resident: bool = False
+    ) -> Finder:
+        """Return what searches some shards, exactly or as the index was built for.
+
+        Args:
+            shards: their numbers, ascending.
+            device: of an exact search; see `Blocks.of`.
+            resident: see there.
+
+        Raises:
+            CorruptionError: bytes are not what was written.
+            ArtError: FAISS is missing.
+        """
+        # torch takes a second to load
+        if self.manifest.approximate is None:
+            from art.retriever.search import search
+
+            return partial(search, self.blocks(shards, device=device, resident=resident))
+        from art.retriever.approximate import ApproximateSearch
+
+        return ApproximateSearch(
+            self.folder,
+            self.manifest.approximate,
+            shards,
+            shard_rows=self.manifest.shard_rows,
+            vectors=self.vectors,
+            open_blocks=lambda: self.blocks(shards),
+        )
 
     def validated(self, question_vectors: ArrayLike) -> NDArray[np.float32]:
         """Return question vectors as a search takes them.
@@ -292,10 +302,11 @@ class Index:
     def search(
         self, question_vectors: NDArray[np.float32], top_k: int
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Return the K passages with the largest inner products, exactly; by this process alone.
+        """Return the K passages with the largest inner products; by this process alone.
 
-        Neither the other questions of the call nor the number of threads has any influence.
-        `IndexSearcher` does it with the other processes of the job, or on a GPU.
+        Exactly, but for what an approximate kind does not find among all passages. Neither the
+        other questions of the call nor the number of threads has any influence. `IndexSearcher`
+        does it with the other processes of the job, or on a GPU.
 
         Args:
             question_vectors: [Q, D] float32.
@@ -309,10 +320,12 @@ class Index:
             MismatchError: the vectors have another size than those of the index.
             CorruptionError: bytes read for the first time are not what was written.
         """
-        from art.retriever.search import search  # torch takes a second to load
-
         questions, depth = self.validated(question_vectors), self.depth(top_k)
-        return search(self.blocks(range(self.num_shards)), questions, depth)
+        return self._finder(questions, depth)
+
+    @cached_property
+    def _finder(self) -> Finder:
+        return self.finder(range(self.num_shards))
 
     @property
     def _max_norm(self) -> float:

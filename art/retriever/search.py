@@ -19,7 +19,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -33,8 +33,11 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
+T = TypeVar("T")
 
-_EXTRA = 16  # candidates beyond K: as many rows may share the K-th score before all are compared
+EXTRA = 16
+"""Candidates beyond K: as many rows may share the K-th score before all are compared."""
+
 _QUESTIONS_AT_ONCE = 4_096
 _CANDIDATES_AT_ONCE = 1 << 22  # over all questions; bounds memory whatever Q and K are
 
@@ -57,16 +60,29 @@ class OwnBest:
     kept: NDArray[np.bool_]
 
 
-Exchange = Callable[[Callable[[], OwnBest]], list[OwnBest]]
-"""Computes something on every process and returns all of it, the same on every process."""
+class Exchange(Protocol):
+    """Computes something on every process and returns all of it, the same on every process."""
+
+    def __call__(self, compute: Callable[[], T], /) -> list[T]:
+        """Return the values of all processes, by rank."""
 
 
-def _alone(compute: Callable[[], OwnBest]) -> list[OwnBest]:
+class Finder(Protocol):
+    """Searches an index, exactly or not, with all that it needs already open."""
+
+    def __call__(
+        self, questions: NDArray[np.float32], top_k: int, *, exchange: Exchange = ...
+    ) -> tuple[Floats, Rows]:
+        """Return scores and rows, [Q, K] each, as `search`."""
+
+
+def alone(compute: Callable[[], T]) -> list[T]:
+    """Return what the only process computes."""
     return [compute()]
 
 
 def search(
-    blocks: Blocks, questions: NDArray[np.float32], top_k: int, *, exchange: Exchange = _alone
+    blocks: Blocks, questions: NDArray[np.float32], top_k: int, *, exchange: Exchange = alone
 ) -> tuple[Floats, Rows]:
     """Return the K rows with the largest inner products, for every question.
 
@@ -83,14 +99,14 @@ def search(
     rows = np.empty((len(questions), top_k), dtype=np.int64)
     bounds = error_bounds(questions, blocks.max_norm)
     unsettled = []
-    for chosen in _pieces(np.arange(len(questions)), top_k):
+    for chosen in pieces(np.arange(len(questions)), top_k + EXTRA):
         found = exchange(partial(best_candidates, blocks, questions[chosen], top_k, bounds[chosen]))
         scores[chosen], rows[chosen] = merged(found, top_k)
         worst = np.stack([one.worst for one in found]).max(axis=0)
         # The bound is theory; hardware that computes in less than float32 is found out here.
         kept = np.stack([one.kept for one in found]).all(axis=0)
         unsettled.append(chosen[~(kept & (worst + bounds[chosen] < scores[chosen, -1]))])
-    for chosen in _pieces(np.concatenate([np.empty(0, np.int64), *unsettled]), top_k):
+    for chosen in pieces(np.concatenate([np.empty(0, np.int64), *unsettled]), top_k + EXTRA):
         # Final ones, so that K rows have them, whatever was wrong with the candidates.
         reach = scores[chosen, -1] - error_bounds(questions[chosen], blocks.max_norm, _FLOAT64)
         found = exchange(partial(compare_all, blocks, questions[chosen], top_k, reach))
@@ -98,8 +114,14 @@ def search(
     return scores, rows
 
 
-def _pieces(positions: Rows, top_k: int) -> Iterator[Rows]:
-    size = max(1, min(_QUESTIONS_AT_ONCE, _CANDIDATES_AT_ONCE // (top_k + _EXTRA)))
+def pieces(positions: Rows, num_candidates: int) -> Iterator[Rows]:
+    """Yield positions of questions, as many at once as memory is bounded to.
+
+    Args:
+        positions: [Q].
+        num_candidates: of each question.
+    """
+    size = max(1, min(_QUESTIONS_AT_ONCE, _CANDIDATES_AT_ONCE // num_candidates))
     for start in range(0, len(positions), size):
         yield positions[start : start + size]
 
@@ -138,7 +160,7 @@ def best_candidates(
         bounds: see `error_bounds`, [Q].
     """
     asked, margin = torch.from_numpy(questions), torch.from_numpy(bounds)[:, None]
-    nearby, rows = _nearest_rows(blocks, asked, top_k + _EXTRA)
+    nearby, rows = _nearest_rows(blocks, asked, top_k + EXTRA)
     worst = np.full(len(questions), -math.inf)
     if nearby.shape[1] < blocks.num_rows:
         worst = nearby[:, -1].double().numpy()
@@ -216,7 +238,8 @@ def compare_all(
     for first_row, block in blocks.widened(torch.float64, most_rows):
         close = asked @ block.T >= least  # [Q, n]
         # Rows come in ascending order: one that only equals the last of K is too late.
-        final = _where_close(block, asked, close, blocks.limits.numbers)
+        positions = torch.arange(len(block), device=block.device).expand(len(asked), -1)
+        final = pair_scores(block.__getitem__, asked, positions, close, blocks.limits.numbers)
         enters = (final > scores[:, -1:]).any(dim=0).nonzero().squeeze(1)
         if len(enters):
             new_rows = (enters + first_row).expand(len(asked), -1)
@@ -233,15 +256,33 @@ def compare_all(
     )
 
 
-def _where_close(block: Tensor, questions: Tensor, close: Tensor, numbers: int) -> Tensor:
-    """Return the final scores of the pairs that are close, [Q, n], and -inf for the others."""
-    final = torch.full(close.shape, -math.inf, dtype=torch.float64, device=close.device)
-    question_of, position_of = close.nonzero(as_tuple=True)
-    step = max(1, numbers // block.shape[1])
-    for start in range(0, len(question_of), step):
-        pairs = slice(start, start + step)
-        asked, found = question_of[pairs], position_of[pairs]
-        final[asked, found] = inner_products(block[found], questions[asked])
+def pair_scores(
+    gather: Callable[[Tensor], Tensor],
+    questions: Tensor,
+    rows: Tensor,
+    chosen: Tensor,
+    numbers: int,
+) -> Tensor:
+    """Return the final scores of some pairs of a question and a row.
+
+    Args:
+        gather: returns the vectors of rows, [n, D].
+        questions: [Q, D].
+        rows: of each question, [Q, C].
+        chosen: which of these pairs, [Q, C].
+        numbers: float64 numbers multiplied at once.
+
+    Returns:
+        [Q, C] float64; -inf where a pair is not chosen.
+    """
+    question_of, wanted = chosen.nonzero(as_tuple=True)[0], rows[chosen]
+    final = torch.full(chosen.shape, -math.inf, dtype=torch.float64, device=chosen.device)
+    scores = final.new_empty(len(wanted))
+    step = max(1, numbers // questions.shape[1])
+    for start in range(0, len(wanted), step):
+        some = slice(start, start + step)
+        scores[some] = inner_products(gather(wanted[some]), questions[question_of[some]])
+    final[chosen] = scores
     return final
 
 

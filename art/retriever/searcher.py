@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from art import distributed
-from art.retriever.search import final_scores, search
+from art.retriever.search import final_scores
 
 if TYPE_CHECKING:
     from art.retriever.blocks import Blocks
     from art.retriever.index import Index
-    from art.retriever.search import Floats, Rows
+    from art.retriever.search import Finder, Floats, Rows
 
     Vectors = NDArray[np.float32]
     Ask = Callable[[], Vectors | None]
@@ -39,7 +39,7 @@ class IndexSearcher:
 
     On a CPU its blocks are the mapping itself. On a GPU they are kept in its memory, in the type in
     which they are stored, where they fit; else they are uploaded for each search. The first search
-    reads and checks them.
+    reads and checks them. An approximate kind is searched on the CPU.
 
     Args:
         index: N vectors of D numbers.
@@ -115,7 +115,7 @@ class IndexSearcher:
         asked, place = np.nonzero(shards % distributed.world_size() == distributed.rank())
         found = torch.from_numpy(rows[asked, place])[:, None]
         scores = np.zeros(rows.shape)
-        own = final_scores(self._blocks, torch.from_numpy(vectors[asked]), found)
+        own = final_scores(self._stored, torch.from_numpy(vectors[asked]), found)
         scores[asked, place] = own.squeeze(1).numpy()
         return scores
 
@@ -123,21 +123,26 @@ class IndexSearcher:
         depth = self.index.depth(top_k)
         asked = distributed.together(lambda: self._ready(ask))
         together = np.concatenate(asked)
-        return asked, search(self._blocks, together, depth, exchange=distributed.together)
+        return asked, self._finder(together, depth, exchange=distributed.together)
 
     def _ready(self, ask: Ask) -> Vectors:
-        _ = self._blocks  # read the first time: damage, too, is raised by every process
+        _ = self._finder  # read the first time: damage, too, is raised by every process
         vectors = ask()
         if vectors is None:
             return np.empty((0, self.index.embedding_size), dtype=np.float32)
         return self.index.validated(vectors)
 
     @cached_property
-    def _blocks(self) -> Blocks:
+    def _finder(self) -> Finder:
         own = own_shards(self.index.num_shards)
         needed = sum(self.index.shard_bytes[shard] for shard in own)
         resident = self._device.type != "cpu" and needed <= RESIDENT_SHARE * _free(self._device)
-        return self.index.blocks(own, device=self._device, resident=resident)
+        return self.index.finder(own, device=self._device, resident=resident)
+
+    @cached_property
+    def _stored(self) -> Blocks:
+        """This process's rows where they are stored, whatever searches them and where."""
+        return self.index.blocks(own_shards(self.index.num_shards))
 
 
 def _free(device: torch.device) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,17 +25,32 @@ from art.integrity import CheckedFile, block_checksums, check_size
 VectorType = Literal["float32", "float16"]
 Vectors = NDArray[Any]  # float32 or float16 rows, as stored
 
+BUILD_AGAIN = "run what built it again, such as `art embed`: only what is damaged is written anew"
+"""What to do about a damaged file of an index."""
+
 _NORM_ROWS = 4096
-_AGAIN = "run what built it again, such as `art embed`: only what is damaged is written anew"
 
 
-class ShardRecord(SealedManifest):
-    """What a finished shard is: the content of its JSON file."""
+class FileRecord(SealedManifest):
+    """What a finished file of an index is: the content of the JSON file beside it.
+
+    Attributes:
+        key: stands for everything that its bytes depend on.
+        blocks: the checksum of every 4 MiB.
+    """
 
     key: str
+    blocks: list[str]
+
+
+Record = TypeVar("Record", bound=FileRecord)
+
+
+class ShardRecord(FileRecord):
+    """What a finished shard is."""
+
     num_rows: int
     max_norm: float
-    blocks: list[str]
 
 
 def shard_path(folder: Path, shard: int) -> Path:
@@ -92,16 +107,30 @@ def finished_shard(
         num_rows: rows it must have.
         row_bytes: bytes of one row.
     """
-    path = shard_path(folder, shard)
+    record = finished_file(
+        shard_path(folder, shard), ShardRecord, key, num_bytes=num_rows * row_bytes
+    )
+    return record if record is not None and record.num_rows == num_rows else None
+
+
+def finished_file(
+    path: Path, kind: type[Record], key: str, *, num_bytes: int | None = None
+) -> Record | None:
+    """Return the record of a file that needs no rewriting, else None; its bytes are compared.
+
+    Args:
+        path: of the file, whose record has the suffix `.json`.
+        kind: of the record.
+        key: what it must have been made under.
+        num_bytes: that it must have; None for any number.
+    """
     if not (path.is_file() and path.with_suffix(".json").is_file()):
         return None
     try:
-        record = ShardRecord.read(path.with_suffix(".json"))
+        record = kind.read(path.with_suffix(".json"))
     except CorruptionError:  # unreadable, hence to be written anew
         return None
-    if (record.key, record.num_rows) != (key, num_rows):
-        return None
-    if path.stat().st_size != num_rows * row_bytes:
+    if record.key != key or num_bytes not in (None, path.stat().st_size):
         return None
     return record if integrity.file_checksums(path) == record.blocks else None
 
@@ -110,7 +139,7 @@ def remove_leftovers(folder: Path, num_shards: int) -> None:
     """Delete the shards from number `num_shards` on and what killed writers left half-written."""
     for path in folder.iterdir():
         named = re.fullmatch(r"shard-(\d{5,})\.(bin|json)", path.name)
-        half_written = re.fullmatch(r"\.shard-\d{5,}\.(bin|json)\.\d+\.tmp", path.name)
+        half_written = re.fullmatch(r"\.shard-\d{5,}\.(bin|json)\..+\.tmp", path.name)
         if half_written or (named and int(named[1]) >= num_shards):
             path.unlink(missing_ok=True)
 
@@ -149,16 +178,16 @@ class Shards:
             raise CorruptionError(
                 f"checksums of {len(self.blocks)} shards, expected {expected}",
                 where=self.folder,
-                hint=_AGAIN,
+                hint=BUILD_AGAIN,
             )
         for shard in range(len(self)):
             path, size = shard_path(self.folder, shard), self.rows_of(shard) * self.row_bytes
-            check_size(path, size, hint=_AGAIN)
+            check_size(path, size, hint=BUILD_AGAIN)
             if len(self.blocks[shard]) != -(-size // integrity.BLOCK_BYTES):
                 raise CorruptionError(
                     f"{len(self.blocks[shard])} checksums, expected one for every 4 MiB",
                     where=path,
-                    hint=_AGAIN,
+                    hint=BUILD_AGAIN,
                 )
 
     def __len__(self) -> int:
@@ -205,7 +234,7 @@ class Shards:
         if shard not in self._mapped:
             path, shape = shard_path(self.folder, shard), (self.rows_of(shard), self.embedding_size)
             size = shape[0] * self.row_bytes
-            file = CheckedFile(path, size, self.blocks[shard], hint=_AGAIN)
+            file = CheckedFile(path, size, self.blocks[shard], hint=BUILD_AGAIN)
             self._files[shard] = file
             self._mapped[shard] = np.frombuffer(file.unchecked, self._type).reshape(shape)
         return self._mapped[shard]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
+from art.retriever.building import ApproximateSettings
 from art.retriever.embedding import embed_passages
 from art.retriever.encoders import Retriever
 from art.retriever.index import Index
@@ -22,6 +23,7 @@ class RunCorpus:
         shard_rows: see `embed_passages`, as for the others.
         batch_tokens: padded tokens embedded at once; None for the device's own.
         dtype: of the stored vectors; None for the device's own.
+        approximate: see there.
 
     Attributes:
         searcher: of the corpus as it was last embedded; None before the first time, and while it is
@@ -36,10 +38,12 @@ class RunCorpus:
         shard_rows: int,
         batch_tokens: int | None,
         dtype: VectorType | None,
+        approximate: ApproximateSettings | None = None,
     ) -> None:
         self.store = store
         self._tokens = tokens
         self._settings = (shard_rows, batch_tokens, dtype)
+        self._approximate = approximate
         self.searcher: IndexSearcher | None = None
 
     @property
@@ -85,4 +89,5 @@ class RunCorpus:
             dtype=dtype,
             fingerprint=fingerprint,
             description=description,
+            approximate=self._approximate,
         )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 
-from art.config import Config
+from art.config import Config, IndexKind
 from art.data.tokens import TokenStore
 from art.distributed import is_local_main
 from art.retriever.bm25 import BM25
+from art.retriever.building import ApproximateSettings
 from art.retriever.encoders import Retriever
 from art.teacher.base import Teacher
 from art.teacher.registry import load_teacher
@@ -103,9 +104,23 @@ def load_models(
         shard_rows=settings.shard_rows,
         batch_tokens=settings.batch_tokens,
         dtype=settings.dtype,
+        approximate=_approximate(config, files.questions.training),
     )
     blended = _blended(config, run, method, retriever if state is None else None, device)
     return RunModels(student, teacher, corpus, bm25, judging_bm25, blended)
+
+
+def _approximate(config: Config, questions: Sequence[str]) -> ApproximateSettings | None:
+    kind = IndexKind.named(config.index.kind)
+    if kind is None:
+        return None
+    return ApproximateSettings(
+        kind,
+        effort=config.index.nprobe,
+        min_recall=config.index.min_recall,
+        top_k=config.training.top_k,
+        questions=questions,
+    )
 
 
 def _blended(

@@ -221,13 +221,18 @@ class Trainer:
             return
         index, changed = self._refresher.embed(step, self.state.found_before)
         seconds = time.perf_counter() - start
+        approximate = index.manifest.approximate
         self.state = self.state.changed(index=index.folder.name, found_before=None)
         with distributed.fail_together():
             if distributed.is_main():
                 values = {"seconds": seconds, "top_k_changed": changed}
-                self.record("refresh", {**values, "passage_cosine": self._look_at_vectors(index)})
+                values["passage_cosine"] = self._look_at_vectors(index)
+                if approximate is not None:
+                    values["recall"] = approximate.recall
+                self.record("refresh", values)
         moved = "" if changed is None else f", {changed:.0%} of the top-K changed"
-        self.progress.say(f"step {step}: index refreshed in {seconds:.1f} s{moved}")
+        kind = "" if approximate is None else f"; {approximate.in_words()}"
+        self.progress.say(f"step {step}: index refreshed in {seconds:.1f} s{moved}{kind}")
 
     def _look_before_refresh(self) -> None:
         """Let go of an index that is about to be replaced, once it was asked what it finds.

@@ -45,7 +45,8 @@ import torch
 
 from art import distributed
 from art.retriever.blocks import Blocks
-from art.retriever.index import Index, IndexManifest
+from art.retriever.index import Index
+from art.retriever.index_manifest import IndexManifest
 from art.retriever.nearest import load_faiss
 from art.retriever.searcher import IndexSearcher
 from art.retriever.shards import write_shard

@@ -37,7 +37,8 @@ import numpy as np
 from art.data.formats import Passage
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
-from art.retriever.index import Index, IndexManifest
+from art.retriever.index import Index
+from art.retriever.index_manifest import IndexManifest
 from art.retriever.nearest import load_faiss
 from art.retriever.shards import write_shard
 

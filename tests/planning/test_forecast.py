@@ -119,6 +119,12 @@ def test_a_what_if_plans_for_gpus_and_passages_that_are_not_here(config, capsys)
     assert "A100" in said
     assert "125 in bfloat16" not in said  # the config says float32
     assert "10 TFLOP/s sustained in float32" in said
+    kept, note = "index: a process's own vectors", "searches as if index.kind were exact"
+    assert kept in said and note not in said
+    kind = ["--index.kind", "IVF4096,PQ64"]
+    assert run("train", "--config", config, *several, *kind, *words) == 0
+    said = capsys.readouterr().out
+    assert kept not in said and note in said
 
 
 def test_the_published_settings_can_be_planned_without_models_or_data(

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from art.retriever.index import Index, IndexManifest
+from art.retriever.index import Index
+from art.retriever.index_manifest import IndexManifest
 from art.retriever.shards import write_shard
 
 

@@ -139,7 +139,7 @@ def test_a_killed_job_goes_on_and_ends_with_the_same_bytes(store, tokens, tmp_pa
         embed_passages(killed, tokens, tmp_path / "killed", store=store, **SETTINGS)
     with pytest.raises(ArtError, match="go on building it, with `art embed`"):
         Index.open(tmp_path / "killed")
-    half_written = tmp_path / "killed" / ".shard-00001.bin.123.tmp"
+    half_written = tmp_path / "killed" / ".shard-00001.bin.node-1.123.tmp"
     half_written.write_bytes(b"...")
     resumed = Sums()
     embed_passages(resumed, tokens, tmp_path / "killed", store=store, **SETTINGS)

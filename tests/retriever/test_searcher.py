@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from forked import call
 from search_job import Job, search_all
+from search_threads import in_threads
 
 from art.retriever import search as searching
 from art.retriever.blocks import Blocks
 from art.retriever.index import Index
+from art.retriever.search import Finder
 from art.retriever.searcher import IndexSearcher
 
 
@@ -42,26 +42,8 @@ def case(request, tmp_path_factory, write_index) -> tuple[Index, np.ndarray, int
     return write_index(folder, vectors, shard_rows=shard_rows), questions, top_k
 
 
-def in_threads(parts: list[Blocks], questions: np.ndarray, top_k: int) -> list:
-    """Search blocks as if each were another process's; return what each finds."""
-    meeting = threading.Barrier(len(parts), timeout=20)
-    found: list = [None] * len(parts)
-
-    def exchange_of(rank: int) -> searching.Exchange:
-        def exchange(compute: Callable) -> list:
-            found[rank] = compute()
-            meeting.wait()
-            everything = list(found)
-            meeting.wait()
-            return everything
-
-        return exchange
-
-    def run(rank: int):
-        return searching.search(parts[rank], questions, top_k, exchange=exchange_of(rank))
-
-    with ThreadPoolExecutor(len(parts)) as threads:
-        return list(threads.map(run, range(len(parts))))
+def exactly(parts: list[Blocks]) -> list[Finder]:
+    return [partial(searching.search, part) for part in parts]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])  # of seven, two have no shard
@@ -69,7 +51,7 @@ def test_any_division_of_the_shards_finds_the_same_bits(case, size):
     index, questions, top_k = case
     expected = index.search(questions, top_k)
     parts = [index.blocks(range(rank, index.num_shards, size)) for rank in range(size)]
-    for scores, rows in in_threads(parts, questions, top_k):
+    for scores, rows in in_threads(exactly(parts), questions, top_k):
         assert (scores == expected[0]).all() and (rows == expected[1]).all()
 
 
@@ -90,7 +72,7 @@ def test_candidates_that_one_process_gets_wrong_are_believed_by_none(
     parts = [index.blocks(range(rank, index.num_shards, size)) for rank in range(size)]
     first_block = parts[0].blocks[0].vectors.data_ptr()
     monkeypatch.setattr(searching, "nearest", coarse)
-    for scores, rows in in_threads(parts, questions, 9):
+    for scores, rows in in_threads(exactly(parts), questions, 9):
         assert (scores == expected[0]).all() and (rows == expected[1]).all()
 
 

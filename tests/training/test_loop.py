@@ -18,6 +18,7 @@ from whole_run import NUM_STEPS, configure, records, weights
 from art.config import Config
 from art.errors import ArtError, ConfigFaults, MismatchError
 from art.files import lock
+from art.retriever import building
 from art.retriever.index import Index
 from art.retriever.loading import load_retriever
 from art.training import loop, trainer
@@ -69,6 +70,34 @@ def test_a_killed_run_ends_with_the_bits_of_an_uninterrupted_one(
     assert set(ours) == set(theirs)
     for name in ours:
         np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
+def test_a_run_refused_for_its_recall_goes_on_with_more_lists_and_finds_what_exact_search_does(
+    finished, settings, tmp_path, monkeypatch, capsys
+) -> None:
+    def of_kind(**changes: Any) -> Config:
+        index = {**settings["index"], "kind": "IVF1,Flat", **changes}
+        return configure(settings, tmp_path / "run", index=index)
+
+    measured, found = building._recall, []
+
+    def low(*arguments: Any) -> float:
+        found.append(measured(*arguments))
+        return found[-1] if len(found) != 2 else 0.5
+
+    monkeypatch.setattr(building, "_recall", low)
+    with pytest.raises(ArtError, match=r"recall@4 0\.500 .* on 30 questions; .*index\.min_recall"):
+        train(of_kind())
+    assert not (tmp_path / "run" / "index" / "step-00000002" / "manifest.json").exists()
+    train(of_kind(nprobe=1))
+    assert found == [1.0] * len(found) and len(found) > 3
+    refreshed = [one for one in records(tmp_path / "run") if one["kind"] == "refresh"]
+    assert {one.pop("recall") for one in refreshed} == {1.0}
+    assert refreshed == [one for one in records(finished) if one["kind"] == "refresh"]
+    ours, theirs = weights(tmp_path / "run"), weights(finished)
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+    assert "index refreshed" in (said := capsys.readouterr().err) and "IVF1,Flat, nprobe 1" in said
 
 
 def test_a_finished_run_says_its_result_again_without_training(

@@ -1,0 +1,73 @@
+"""Kinds of indexes: how a search finds the passages that it scores, by FAISS's names."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+EXACT = "exact"
+"""The kind that compares a question with every passage."""
+
+_LISTS = re.compile(r"IVF([1-9]\d*),(?:Flat|PQ([1-9]\d*))")
+_GRAPH = re.compile(r"HNSW([1-9]\d*)")
+
+_SMALLEST_SHARE = 16  # of the lists that are searched: one in so many
+_FEWEST_LISTS = 8
+_KEPT_IN_GRAPH = 128  # FAISS's efSearch
+
+
+@dataclass(frozen=True)
+class IndexKind:
+    """An approximate kind.
+
+    Attributes:
+        name: as FAISS's `index_factory` reads it.
+        num_lists: into which the passages are divided, nlist; 0 for a graph.
+        code_bytes: of a passage in such a list, m; 0 where its whole vector is there.
+        num_links: of a passage to others in a graph, M; 0 for lists.
+    """
+
+    name: str
+    num_lists: int = 0
+    code_bytes: int = 0
+    num_links: int = 0
+
+    @classmethod
+    def named(cls, name: str) -> IndexKind | None:
+        """Return what a name stands for; None for `exact`.
+
+        Raises:
+            ValueError: it stands for nothing here; says what does.
+        """
+        if name == EXACT:
+            return None
+        if lists := _LISTS.fullmatch(name):
+            return cls(name, num_lists=int(lists[1]), code_bytes=int(lists[2] or 0))
+        if graph := _GRAPH.fullmatch(name):
+            return cls(name, num_links=int(graph[1]))
+        raise ValueError(
+            "a kind is exact, IVF4096,Flat, IVF4096,PQ64 or, of `art embed`, HNSW32, with other "
+            "numbers too"
+        )
+
+    @property
+    def setting(self) -> str:
+        """FAISS's name for how thoroughly it is searched."""
+        return "efSearch" if self.num_links else "nprobe"
+
+    @property
+    def default_effort(self) -> int:
+        """How thoroughly it is searched where nothing is said: lists, or passages kept in mind."""
+        if self.num_links:
+            return _KEPT_IN_GRAPH
+        return min(self.num_lists, max(_FEWEST_LISTS, self.num_lists // _SMALLEST_SHARE))
+
+    def bytes_of_a_passage(self, embedding_size: int) -> int:
+        """Return the bytes on disk for each passage, beside its vector.
+
+        Args:
+            embedding_size: D.
+        """
+        if self.num_links:  # twice as many links at the bottom as above, four bytes each
+            return 4 * embedding_size + 8 * self.num_links
+        return 8 + (self.code_bytes or 4 * embedding_size)
