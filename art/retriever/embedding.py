@@ -127,7 +127,7 @@ def embed_passages(
         return Index.open(folder, retriever_fingerprint=job.fingerprint)
 
 
-def ahead(compute: Callable[[T], U], items: Sequence[T]) -> Iterator[U]:
+def overlapped(compute: Callable[[T], U], items: Sequence[T]) -> Iterator[U]:
     """Yield what is computed of each item, in order; a thread computes the next one meanwhile."""
     with ThreadPoolExecutor(max_workers=1) as thread:
         pending: Future[U] | None = None
@@ -250,7 +250,7 @@ class _Job:
         lengths = self.tokens.lengths(rows)
         # The longest first: what does not fit memory should fail now, not at the shard's end.
         batches = token_batches(lengths, self.batch_tokens)[::-1]
-        padded = ahead(lambda batch: self.padded(batch + rows.start), batches)
+        padded = overlapped(lambda batch: self.padded(batch + rows.start), batches)
         for batch, (ids, mask) in zip(batches, padded, strict=True):
             try:
                 found = self.retriever.passage_tower.embed(ids, mask)

@@ -15,7 +15,7 @@ from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.errors import ArtError, CorruptionError, MismatchError
 from art.files import lock
-from art.retriever.embedding import ahead, embed_passages
+from art.retriever.embedding import embed_passages, overlapped
 from art.retriever.index import Index
 from art.retriever.loading import create_retriever
 
@@ -290,7 +290,7 @@ def test_the_bar_tells_passages_a_second_and_counts_kept_shards(store, tokens, t
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
-def test_what_is_made_ahead_comes_in_order_and_is_one_ahead_at_the_most(count: int) -> None:
+def test_results_come_in_order_with_one_begun_early_at_the_most(count: int) -> None:
     begun: list[int] = []
 
     def square(number: int) -> int:
@@ -298,14 +298,14 @@ def test_what_is_made_ahead_comes_in_order_and_is_one_ahead_at_the_most(count: i
         return number * number
 
     found = []
-    for place, one in enumerate(ahead(square, range(count))):
+    for place, one in enumerate(overlapped(square, range(count))):
         assert len(begun) <= place + 2
         found.append(one)
     assert found == [number * number for number in range(count)]
 
 
-def test_what_fails_ahead_fails_where_it_is_asked_for() -> None:
-    made = ahead(lambda number: 1 // (2 - number), range(4))
+def test_what_fails_early_fails_where_it_is_asked_for() -> None:
+    made = overlapped(lambda number: 1 // (2 - number), range(4))
     assert [next(made), next(made)] == [0, 1]
     with pytest.raises(ZeroDivisionError):
         next(made)
