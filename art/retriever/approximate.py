@@ -6,7 +6,7 @@ their order. A passage that is no candidate is missed; `ApproximateRecord.recall
 
 Lists do not depend on the number of processes: the centroids are the same everywhere, and the
 nearest of them are found exactly. Each process has its own shards in the lists; of the candidates
-of all processes the best are kept, as many as one process would have.
+of all processes the best are kept, those that one process would have.
 """
 
 from __future__ import annotations
@@ -170,10 +170,17 @@ class ApproximateSearch:
 
 
 def _best_candidates(of_all: Sequence[NearbyRows], count: int) -> Rows:
-    """Return the rows of the best candidates of all processes by FAISS's scores, [Q, ≤ count]."""
-    scores = torch.from_numpy(np.concatenate([one.scores for one in of_all], axis=1))
-    rows = torch.from_numpy(np.concatenate([one.rows for one in of_all], axis=1))
-    kept: Rows = best(scores, rows, count)[1].numpy()
+    """Return the rows of the best candidates of all processes, [Q, ≤ count]; -1 for none."""
+    scores, rows = best(
+        torch.from_numpy(np.concatenate([one.scores for one in of_all], axis=1)),
+        torch.from_numpy(np.concatenate([one.rows for one in of_all], axis=1)),
+        count,
+    )
+    if scores.shape[1] == count:
+        # Which of those with the last score FAISS names is chance, and depends on how the shards
+        # are divided; all with more are there. Where many are alike, exact search is left.
+        rows = rows.where(scores > scores[:, -1:], -1)
+    kept: Rows = rows.numpy()
     return kept
 
 

@@ -96,6 +96,26 @@ def test_any_number_of_processes_finds_the_same_bits(made, name, size):
         assert (scores == expected[0]).all() and (rows == expected[1]).all()
 
 
+@pytest.mark.parametrize(("name", "copies"), [("IVF20,Flat", 20), ("IVF8,PQ4", 250)])
+def test_which_of_equal_passages_are_found_does_not_depend_on_processes(
+    tmp_path, write_index, name, copies
+):
+    distinct = around(40, 10_000 // copies, seed=1)
+    index = write_index(tmp_path, np.tile(distinct, (copies, 1)), shard_rows=2_500)
+    index = built(index, wanted(name, effort=3))
+    expected = index.search(QUESTIONS, 22)
+    for size in (2, 3):
+        finders = [index.finder(range(rank, 4, size)) for rank in range(size)]
+        for scores, rows in in_threads(finders, QUESTIONS, 22):
+            assert (scores == expected[0]).all() and (rows == expected[1]).all()
+
+
+def test_where_all_passages_are_alike_the_first_are_found_as_by_exact_search(tmp_path, write_index):
+    exact = write_index(tmp_path, np.ones((300, SIZE), np.float32), shard_rows=100)
+    scores, rows = built(exact, wanted("IVF4,Flat")).search(QUESTIONS, 5)
+    assert (rows == np.arange(5)).all() and (scores == exact.search(QUESTIONS, 5)[0]).all()
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_what_is_found_has_its_exact_score_and_order(made, name):
     index, exact = made(name, effort=2)
