@@ -101,6 +101,8 @@ class Inventory:
         if self.retriever is not None:
             return shapes.retriever_shape(self.retriever)
         settings = self.config.towers
+        if self.config.reader and Path(settings.model).is_dir():
+            return shapes.saved_tower(settings.model)
         return shapes.published_tower(
             settings.model, num_layers=settings.num_layers, projection_size=settings.projection_size
         )

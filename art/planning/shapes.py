@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
-from transformers import AutoModel, BertConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, BertConfig, BertModel, PreTrainedModel
 
 from art.planning.costs import TowerShape
 from art.retriever.encoders import Retriever, Tower
 from art.teacher.costs import Stack
 from art.teacher.shapes import attention_size, matrices, num_parameters
+from art.weights import loading_model
 
 _BERT_BASE: dict[str, int] = {}
 _BERT_LARGE = {
@@ -58,6 +59,20 @@ def published_tower(
     config.num_hidden_layers = min(num_layers or config.num_hidden_layers, config.num_hidden_layers)
     with torch.device("meta"):
         return _tower_shape(AutoModel.from_config(config, add_pooling_layer=False), projection_size)
+
+
+def saved_tower(folder: str) -> TowerShape | None:
+    """Return the shape of the encoder of a BERT or a reader in a folder; None where it is neither.
+
+    Raises:
+        ArtError: its config cannot be read.
+    """
+    with loading_model(folder):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    if config.model_type not in ("bert", "dpr"):
+        return None
+    with torch.device("meta"):
+        return _tower_shape(BertModel(config, add_pooling_layer=False), None)
 
 
 def _tower_shape(

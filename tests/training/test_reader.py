@@ -248,6 +248,7 @@ def test_the_plan_counts_what_a_reader_reads(tiny_bert, tmp_path) -> None:
     config = reader_run(tmp_path / "run", tiny_bert, made_rows(40), max_steps=10)
     said = plan(config, forecast(config))
     assert "24 labelled questions, 1 process" in said and "4 passages each at most" in said
+    assert "reader: weights, gradients, Adam" in said
     assert "no index" in said and "only counts: no rate of a reader is measured" in said
     published = read_config(Path(__file__).parents[2] / "configs" / "nq" / "reader.yaml")
     published = published.model_copy(update={"output": config.output})
