@@ -5,19 +5,17 @@ Source: Karpukhin et al. 2020 (DPR), section 6.1.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import transformers
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import BertModel, DPRConfig, DPRReader
 
-from art import __version__, files
+from art import files
 from art.answering.spans import best_spans
 from art.answering.template import ReaderTemplate, Reading
 from art.config import Manifest
@@ -27,13 +25,13 @@ from art.errors import ArtError, ConfigError, MismatchError
 from art.retriever.encoders import quiet
 from art.retriever.padding import encoding_tokens
 from art.teacher.models import FoundModel, find_model
-from art.weights import fingerprint_tensors, loading_model, saving_weights
+from art.weights import fingerprint_tensors, loading_model, saving_weights, written_by
 
 # Of DPR's own readers: `sequence_length` and `max_answer_length` of its published commands.
 LONGEST_INPUT = 350
 LONGEST_ANSWER = 10
 _PUBLISHED = "facebook/dpr-reader-single-nq-base"
-_MANIFEST = "reader.json"
+MANIFEST = "reader.json"
 _FORMAT_VERSION = 1
 
 
@@ -163,18 +161,13 @@ class AnswerReader(nn.Module):
         manifest = ReaderManifest(
             format_version=_FORMAT_VERSION,
             max_length=self.template.max_length,
-            versions={
-                "art": __version__,
-                "python": platform.python_version(),
-                "torch": str(torch.__version__),
-                "transformers": transformers.__version__,
-            },
+            versions=written_by(),
             provenance=dict(provenance or {}),
         )
         with files.atomic_folder(folder) as partial, saving_weights(Path(folder)):
             self.model.save_pretrained(partial)
             self.tokenizer.save_pretrained(partial)
-            manifest.write(partial / _MANIFEST)
+            manifest.write(partial / MANIFEST)
 
 
 def load_reader(model: str, *, cache: Path | None = None) -> AnswerReader:
@@ -273,7 +266,7 @@ def _check_complete(report: Mapping[str, Any], model: str, hint: str) -> None:
 
 def _trained_length(folder: Path) -> int | None:
     """Return the length that a folder of ours was trained with; None of another folder."""
-    path = folder / _MANIFEST
+    path = folder / MANIFEST
     if not path.is_file():
         return None
     manifest = ReaderManifest.read(path)

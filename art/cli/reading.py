@@ -33,7 +33,8 @@ def read(
     retriever: RetrieverFolder,
     index: Annotated[Path, typer.Option(help="An index that `art embed` made.")],
     reader: Annotated[
-        str, typer.Option(help="A DPR reader: a folder, or facebook/dpr-reader-single-nq-base.")
+        str,
+        typer.Option(help="A DPR reader: a folder, a run that trained it, or a name of the hub."),
     ],
     questions: QuestionsFile,
     output: Annotated[
@@ -52,6 +53,7 @@ def read(
     from art.data.formats import read_questions
     from art.evaluation.sharing import my_vectors
     from art.retriever.searcher import IndexSearcher
+    from art.training.run_folder import finished_reader
 
     asked = read_rows(read_questions, questions, skip_bad_rows=skip_bad_rows)
     labelled = any(one.answers for one in asked)
@@ -66,7 +68,7 @@ def read(
         model, opened, store = open_with_retriever(source, index, passages, skip_bad_rows, device)
         say_what_is_cut(model, texts)
         with distributed.fail_together():
-            reads = load_reader(reader).to(device)
+            reads = load_reader(str(finished_reader(Path(reader)) or reader)).to(device)
         depths, mine = depths_of(len(store)), my_questions(len(texts))
         searcher = IndexSearcher(opened, device)
         _, rows = searcher.search_for_all(lambda: my_vectors(model, texts), depths[-1])

@@ -6,7 +6,6 @@ both towers start from the same weights and, unless tied, learn apart.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +13,12 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-import transformers
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from art import __version__, files
+from art import files
 from art.data.batching import BatchLimits, token_batches
 from art.data.prompts import RetrieverTemplate
 from art.data.tokens import pad
@@ -34,7 +32,7 @@ from art.retriever.settings import (
     RetrieverManifest,
     RetrieverSettings,
 )
-from art.weights import fingerprint_tensors, saving_weights
+from art.weights import fingerprint_tensors, saving_weights, written_by
 
 
 class Tower(nn.Module):
@@ -310,12 +308,7 @@ class Retriever(nn.Module):
         manifest = RetrieverManifest(
             format_version=FORMAT_VERSION,
             settings=self.settings,
-            versions={
-                "art": __version__,
-                "python": platform.python_version(),
-                "torch": str(torch.__version__),
-                "transformers": transformers.__version__,
-            },
+            versions=written_by(),
             provenance=dict(provenance or {}),
         )
         with files.atomic_folder(folder) as partial, saving_weights(Path(folder)):

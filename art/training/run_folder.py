@@ -175,13 +175,26 @@ def finished_retriever(run: Path) -> Path | None:
     """
     from art.retriever.settings import MANIFEST  # here: `art report` starts without transformers
 
-    if (run / RETRIEVER_FOLDER / MANIFEST).is_file():
-        return run / RETRIEVER_FOLDER
-    if (run / READER_FOLDER).is_dir() and RunFolder(run).result_file.is_file():
-        raise ArtError("this run trained a reader, not a retriever", where=run)
-    if RunFolder(run).config_file.is_file() and RunFolder(run).steps():
+    return _finished(run, RETRIEVER_FOLDER, MANIFEST)
+
+
+def finished_reader(run: Path) -> Path | None:
+    """Return the reader of a run folder; else as `finished_retriever`."""
+    from art.answering.reader import MANIFEST
+
+    return _finished(run, READER_FOLDER, MANIFEST)
+
+
+def _finished(run: Path, wanted: str, manifest: str) -> Path | None:
+    if (run / wanted / manifest).is_file():
+        return run / wanted
+    of_run = RunFolder(run)
+    for other in {RETRIEVER_FOLDER, READER_FOLDER} - {wanted}:
+        if (run / other).is_dir() and of_run.result_file.is_file():
+            raise ArtError(f"this run trained a {other}, not a {wanted}", where=run)
+    if of_run.config_file.is_file() and of_run.steps():
         raise ArtError(
-            "this run has not finished, so it has no retriever yet",
+            f"this run has not finished, so it has no {wanted} yet",
             where=run,
             hint="train it to the end: the same call or command goes on",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import IO, Any, cast
 import torch
 from safetensors import SafetensorError
 
-from art import files
+from art import __version__, files
 from art.errors import ArtError
 
 
@@ -34,6 +35,18 @@ def saving_weights(folder: Path) -> Iterator[None]:
         if type(error) is not Exception or inner is None:
             raise
         raise files.cannot_write(inner, folder) from error
+
+
+def written_by() -> dict[str, str]:
+    """Return the versions of this package, Python and the libraries that write weights."""
+    import transformers
+
+    return {
+        "art": __version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "transformers": transformers.__version__,
+    }
 
 
 def save_tensors(state: Any, path: Path) -> None:

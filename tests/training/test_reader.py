@@ -28,7 +28,7 @@ from art.training.losses import reader_loss
 from art.training.methods.reader import reader_step
 from art.training.progress import PhaseTimer
 from art.training.readings import ReadingItem
-from art.training.run_folder import RunFolder, finished_retriever
+from art.training.run_folder import RunFolder, finished_reader, finished_retriever
 from art.training.schedule import MicroBatch
 from art.training.settings import check_config, read_config
 
@@ -172,6 +172,8 @@ def test_what_was_trained_opens_in_transformers_with_the_same_logits(learned) ->
     assert again.best_step == learned[1].best_step
     with pytest.raises(ArtError, match="this run trained a reader, not a retriever"):
         finished_retriever(folder.parent)
+    assert finished_reader(folder.parent) == folder
+    assert finished_reader(folder) is None  # of something else: it is taken by its own name
 
 
 def test_a_killed_run_ends_with_the_bits_of_an_uninterrupted_one(tiny_bert, tmp_path) -> None:
