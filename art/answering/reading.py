@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from art.data.answers import compiled
 from art.evaluation.evaluate import metric_table
 from art.evaluation.metrics import compute_all, means
 from art.evaluation.metrics.reading import GivenAnswers
@@ -176,19 +177,33 @@ class ReadingResult:
         return metric_table(self.metrics, self.per_question)
 
 
-def judge(questions: Sequence[Question], answers: Sequence[Answers]) -> ReadingResult:
+def check_patterns(questions: Sequence[Question]) -> None:
+    """Check that the answers that questions accept are regular expressions.
+
+    Raises:
+        DataError: one of them is none.
+    """
+    for question in questions:
+        for answer in question.answers:
+            compiled(answer)
+
+
+def judge(
+    questions: Sequence[Question], answers: Sequence[Answers], *, regex_answers: bool = False
+) -> ReadingResult:
     """Hold answers against those that the questions accept.
 
     Args:
         questions: Q of them, one with a label at least.
         answers: to each of them.
+        regex_answers: those that are accepted are regular expressions.
     """
     given = {
         depth: [found.text if (found := of[depth]) else "" for of in answers]
         for depth in answers[0]
     }
     accepted = [one.answers for one in questions]
-    values = compute_all(GivenAnswers(given, accepted))
+    values = compute_all(GivenAnswers(given, accepted, regex=regex_answers))
     notes = []
     if unlabelled := sum(not of for of in accepted):
         notes.append(

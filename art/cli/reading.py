@@ -17,6 +17,7 @@ from art.cli.common import (
     say_what_is_cut,
     takes_retriever_settings,
 )
+from art.cli.comparing import RegexAnswers
 from art.cli.opening import open_with_retriever
 from art.cli.searching import PassagesOverride
 from art.cli.vectors import RetrieverChoice
@@ -41,6 +42,7 @@ def read(
         Path | None, typer.Option(help="Write answers and metrics here as JSON.")
     ] = None,
     passages: PassagesOverride = None,
+    regex_answers: RegexAnswers = False,
     skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
     *,
@@ -49,7 +51,7 @@ def read(
     """Answer questions from the passages found for them; print exact match and F1."""
     from art import distributed, report
     from art.answering.reader import load_reader
-    from art.answering.reading import answer, depths_of, judge, my_questions
+    from art.answering.reading import answer, check_patterns, depths_of, judge, my_questions
     from art.data.formats import read_questions
     from art.evaluation.sharing import my_vectors
     from art.retriever.searcher import IndexSearcher
@@ -63,6 +65,8 @@ def read(
             where=questions,
             hint="give some that have, or --output for the answers that are read",
         )
+    if regex_answers:
+        check_patterns(asked)
     source, texts = RetrieverChoice(retriever, settings), [one.text for one in asked]
     with processes(cpu) as device:
         model, opened, store = open_with_retriever(source, index, passages, skip_bad_rows, device)
@@ -91,7 +95,7 @@ def read(
                         f"with their question than the {reads.template.max_length} that the reader "
                         "reads: the ends of their texts are cut"
                     )
-                result = judge(asked, answers) if labelled else None
+                result = judge(asked, answers, regex_answers=regex_answers) if labelled else None
                 if output:
                     provenance = {
                         "questions": str(questions),

@@ -118,7 +118,7 @@ class AnswerMatcher:
             cut = character_tokens if self._by_characters[position] else tokenize
             kept = [text for text in texts if (text.strip() if regex else cut(text))]
             self.empty += [position] * (len(texts) - len(kept))
-            self._patterns.append([_compile(text) for text in kept] if regex else [])
+            self._patterns.append([compiled(text) for text in kept] if regex else [])
             self._needles.append([] if regex else [_Needle.of(cut(text)) for text in kept])
         # Questions about one subject retrieve the same passages; tokenising is what takes the time.
         self._haystack = lru_cache(_CACHED_PASSAGES)(_haystack)
@@ -166,7 +166,12 @@ def _fold(text: str) -> str:
     return text.lower().replace(final, elsewhere)
 
 
-def _compile(pattern: str) -> Any:
+def compiled(pattern: str) -> Any:
+    """Return an answer that is a regular expression, compiled; it is for text in NFD.
+
+    Raises:
+        DataError: it is not valid.
+    """
     try:
         return unicode_regex.compile(unicodedata.normalize("NFD", pattern), _FLAGS)
     except unicode_regex.error as error:

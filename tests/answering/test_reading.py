@@ -10,9 +10,10 @@ from command import run
 from forked import finish
 
 from art.answering.reader import FoundSpans
-from art.answering.reading import answer, depths_of, judge
+from art.answering.reading import answer, check_patterns, depths_of, judge
 from art.data.formats import Passage, Question
 from art.data.passages import PassageStore
+from art.errors import DataError
 
 LONG = "moon " * 200
 
@@ -70,6 +71,15 @@ def test_the_most_relevant_of_the_first_passages_answers(template, tmp_path) -> 
         "1 of 3 questions have no passage with a text that was read, which counts as a wrong "
         "answer",
     ]
+    patterns = ["mo+"], ["emple", "temple$"]
+    asked_by = [Question(f"q{i}", "who ?", some) for i, some in enumerate(map(tuple, patterns))]
+    check_patterns(asked_by)
+    matched = judge(asked_by, found, regex_answers=True)
+    assert matched.metrics == {"exact_match_1": 0.5, "exact_match_2": 1, "exact_match_4": 0.5}
+    behind_the_start = [Question("q1", "who ?", ("emple",))]
+    assert judge(behind_the_start, [found[1]], regex_answers=True).metrics["exact_match_1"] == 0
+    with pytest.raises(DataError, match="not a valid regular expression"):
+        check_patterns([Question("q3", "who ?", ("(",))])
 
 
 def test_a_small_corpus_is_read_whole() -> None:
