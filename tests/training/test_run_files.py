@@ -111,7 +111,7 @@ def test_questions_are_held_out_of_the_real_ones_and_train_as_neither_kind(confi
     assert questions.generated == [*questions.real, "generated ?", " generated  ?", "question 41 ?"]
     data = open_data(check_config(document, source="test"))
     assert data.schedule.num_questions == 48  # as many of either
-    assert list(data.files.notes(0)) == [
+    assert list(data.files.notes("training.hard_negatives", 0)) == [
         "26 of 27 generated questions are distinct; the others train several times in a pass over "
         "them (such as 'generated ?')",
         f"24 of 27 generated questions are training questions too, such as {questions.real[0]!r}: "
