@@ -47,11 +47,11 @@ def embed(
     ] = "exact",
     nprobe: Annotated[
         int | None,
-        typer.Option(min=1, help="Lists of an IVF kind searched; one in 16, at least 8."),
+        typer.Option(min=1, help="Of IVF, lists searched: one in 16, at least 8."),
     ] = None,
     ef_search: Annotated[
         int | None,
-        typer.Option(min=1, help="Passages a search of an HNSW kind keeps in mind; 128."),
+        typer.Option(min=1, help="Of HNSW, passages kept in mind: 128."),
     ] = None,
     skip_bad_rows: SkipBadRows = False,
     cpu: OnCpu = False,
