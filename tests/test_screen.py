@@ -150,20 +150,20 @@ def art(*words: object, shell: str = "", **environment: str) -> subprocess.Compl
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_may_leave(unbuffered) -> None:
-    done = art("train --help 2>&1", shell="| head -n 1", PYTHONUNBUFFERED=unbuffered)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.startswith(b"Usage: art train")
+    # It leaves before there is anything to read.
+    done = art("search --help 2>&1", shell="| true", PYTHONUNBUFFERED=unbuffered)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 def test_a_closed_output_is_no_fault() -> None:
-    done = art("train --help >&- 2>&-")
+    done = art("search --help >&- 2>&-")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_full_output_is_one_line(unbuffered) -> None:
-    done = art("train --help > /dev/full", PYTHONUNBUFFERED=unbuffered)
+    done = art("search --help > /dev/full", PYTHONUNBUFFERED=unbuffered)
     assert done.returncode == 1
     assert done.stderr == b"error: the standard output: cannot write: No space left on device\n"
 
