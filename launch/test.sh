@@ -8,6 +8,8 @@ $bin/ruff check .
 $bin/ruff format --check .
 $bin/mypy
 $bin/lint-imports
+# Where compiled modules are not kept, each of the processes that tests start compiles torch anew.
+export PYTHONDONTWRITEBYTECODE=
 # Two workers with one thread each beat one worker with two on the many tiny models of the tests.
 export OMP_NUM_THREADS=1
 $bin/pytest -n 2 --dist loadscope "$@"

@@ -173,6 +173,6 @@ def test_a_locale_without_letters_prints_plain_signs() -> None:
     done = art("train --help", **plain)
     assert done.returncode == 0, done.stderr
     assert b"[--section.key value ...]" in done.stdout.splitlines()[0]
-    done = art("train --config größe.yaml", **plain)
+    done = art("report größe --output r.html", **plain)
     assert (done.returncode, done.stdout) == (1, b"")
-    assert b"no such config file" in done.stderr
+    assert b"not a run folder" in done.stderr
