@@ -191,7 +191,7 @@ def measure(kind: str, folder: Path, repeats: int) -> None:
         _, seconds = timed(lambda: searcher.search(lambda: own, TOP_K), repeats)
         with counting_rows() as counted, watching_memory() as most:
             scores, rows = searcher.search_for_all(lambda: own, TOP_K)
-        own_rows = searcher._blocks.num_rows
+        own_rows = searcher._stored.num_rows
         found = {"seconds": seconds, "found": rows.tolist(), "scores": scores.tolist()}
         found |= {"rows": counted[0], "own_rows": own_rows, "mb": (most[0] - before) / 2**20}
     print(json.dumps(found))
