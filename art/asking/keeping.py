@@ -22,7 +22,7 @@ from art.asking.filters import TextFilter, repetitions
 from art.asking.round_trip import CONTENDERS, contenders, found_by, rows_of
 from art.data.formats import Passage
 from art.data.passages import PassageStore
-from art.data.records import ASKED_ABOUT
+from art.data.records import ASKED_ABOUT, REJECTED_FOR
 from art.files import atomic_write
 from art.mining import Search
 
@@ -142,7 +142,7 @@ def write_questions(sieve: Sieve, store: PassageStore, output: Path) -> None:
     """
     with atomic_write(rejected_path(output)) as file:
         for place, line in _lines(sieve, sorted(sieve.reasons), store):
-            file.write(_encoded(line | {"reason": sieve.reasons[place]}))
+            file.write(_encoded(line | {REJECTED_FOR: sieve.reasons[place]}))
     with atomic_write(output) as file:
         for _, line in _lines(sieve, sieve.kept, store):
             file.write(_encoded(line))

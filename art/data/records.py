@@ -43,6 +43,7 @@ _TEVATRON = ("positive_passages", "negative_passages")
 LABELLED_KEYS = (_DPR[0], _TEVATRON[0])
 # What a generated question was written about. Questions that train are read without it.
 ASKED_ABOUT = "passage"
+REJECTED_FOR = "reason"  # in the file of those that `art ask` did not keep
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -129,6 +130,7 @@ def question_of(row: Mapping[str, Any], where: str) -> Question:
 
     A column that is not read and looks like an id or an answer is named once for its file.
     """
+    _refuse_rejected(row, where)
     text = asked_text(field_of(row, QUESTION_KEYS, where), where)
     key = key_of(row, QUESTION_ID_KEYS)
     positives = _listed(row, POSITIVE_KEYS, where)
@@ -141,6 +143,16 @@ def question_of(row: Mapping[str, Any], where: str) -> Question:
         frozenset(id_value(one, "positive passage id", where) for one in positives),
         named=key is not None,
     )
+
+
+def _refuse_rejected(row: Mapping[str, Any], where: str) -> None:
+    """Refuse a question that `art ask` put aside: the file is another than was meant."""
+    if REJECTED_FOR in row and isinstance(row.get(ASKED_ABOUT), Mapping):
+        raise RowError(
+            f"`art ask` rejected this question: {shown(row[REJECTED_FOR])}",
+            where=where,
+            hint="name the file of those that it kept",
+        )
 
 
 def comparable(text: str) -> str:
@@ -208,6 +220,7 @@ def example_of(row: Mapping[str, Any], where: str) -> SupervisedExample:
     """
     kinds = _TEVATRON if _TEVATRON[0] in row else _DPR
     if kinds[0] not in row and isinstance(passage := row.get(ASKED_ABOUT), Mapping):
+        _refuse_rejected(row, where)
         question = asked_text(field_of(row, ("question",), where), where)
         return SupervisedExample(question, (), (_context(passage, f"{where}: {ASKED_ABOUT}"),))
     say_which_passages_are_not_read(row, kinds, where)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from command import run
 from forked import finish
 from html_page import Page
@@ -21,6 +22,7 @@ from art.asking.round_trip import contenders, preferred
 from art.data.formats import SupervisedExample, read_questions, read_supervised
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
+from art.errors import DataError
 from art.retriever.loading import create_retriever
 from art.teacher.cached import CachedTeacher
 from art.teacher.kinds.question_likelihood import QuestionLikelihood
@@ -100,6 +102,9 @@ def test_each_filter_gets_what_those_before_it_left(store: PassageStore, tmp_pat
     ]
     rejected = [json.loads(line) for line in rejected_path(output).read_text().splitlines()]
     assert [one["reason"] for one in rejected] == list(sieve.reasons.values())
+    for read in (read_questions, lambda path: list(read_supervised(path))):
+        with pytest.raises(DataError, match=r"rejected\.jsonl:1: `art ask` rejected this question"):
+            read(rejected_path(output))
     few = sifted(7)
     assert few.num_unjudged == 2 and len(judged[-1][0]) == 1
 
