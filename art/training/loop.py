@@ -126,10 +126,11 @@ def update(trainer: Trainer) -> float:
             group["lr"] = trainer.schedule.learning_rate(trainer.state.step)
         trainer.optimizer.step()
     elif trainer.state.skipped_in_a_row >= trainer.limits.max_skipped_steps:
+        wider = "" if trainer.student.dtype == "float32" else ", or set retriever.dtype: float32"
         raise ArtError(
             _diagnosis(trainer),
-            hint="in a new output.folder, lower training.learning_rate, raise "
-            "training.warmup_share, or set retriever.dtype: float32",
+            hint="in a new output.folder, lower training.learning_rate or raise "
+            f"training.warmup_share{wider}",
         )
     return norm.item()
 
