@@ -6,6 +6,7 @@ schedule        what is due at which step, as pure functions of the step
 selection       which checkpoint is kept: what it is judged on, hold-out, patience
 verdict         whether the chosen weights are better than the start
 run_files       what a run reads, opened
+students        what a run trains: a retriever or a reader
 sources         what methods train on, each divided in its own way
 contrastive     what contrastive steps read: labelled questions, pairs cut from passages
 readings        what a reader's steps read, and how its answers are judged
@@ -32,7 +33,6 @@ refreshing      the index embedded anew, and how far it had fallen behind
 progress        seconds by phase, the progress line, `metrics.jsonl`
 trainer         a run in progress: its parts, its state, what is done between two steps
 acceleration    what accelerate is told, and the optimiser
-students        what a run trains: a retriever or a reader
 models          what learns and what teaches, loaded
 setup           from settings to a trainer
 run_log         what a run says and logs
