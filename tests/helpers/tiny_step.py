@@ -18,7 +18,7 @@ from art.retriever.loading import create_retriever
 from art.teacher.cached import CachedTeacher
 from art.teacher.registry import load_teacher
 from art.training.losses import Temperatures, soft_label_divergence
-from art.training.methods.art import art_step
+from art.training.methods.art_step import art_step
 from art.training.progress import PhaseTimer
 from art.training.schedule import MicroBatch
 

@@ -44,7 +44,7 @@ def whole(settings, tmp_path_factory) -> tuple[Any, ...]:
 def test_a_signal_in_a_step_saves_it_and_the_run_goes_on_to_the_same_bits(
     signum, call, step, expected, settings, whole, tmp_path
 ) -> None:
-    strike = Strike("art.training.methods.art", "similarity", call, signum)
+    strike = Strike("art.training.methods.art_step", "similarity", call, signum)
     [(status, said)] = finish(command(settings, tmp_path), tmp_path, before=[strike])
     assert status == expected, said
     assert said.splitlines()[-1] == (
@@ -100,7 +100,7 @@ def test_a_signal_between_steps_ends_at_once_and_the_run_goes_on_to_the_same_bit
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
     [
-        ("art.training.methods.art", "similarity", 10),
+        ("art.training.methods.art_step", "similarity", 10),
         ("torch", "save", 4),
         ("art.retriever.embedding", "write_shard", 5),
         ("art.teacher.grouped", "_share", 9),

@@ -96,7 +96,7 @@ def test_in_float32_the_gradient_of_three_processes_is_that_of_one(settings, tmp
 @pytest.mark.parametrize(
     ("strike", "relaunched"),
     [
-        (Strike("art.training.methods.art", "similarity", 3 * 7 + 2, rank=1), 1),
+        (Strike("art.training.methods.art_step", "similarity", 3 * 7 + 2, rank=1), 1),
         (Strike("torch", "save", 3, rank=0), 3),
         (Strike("art.retriever.embedding", "write_shard", 2, rank=1), 2),
     ],
@@ -124,7 +124,7 @@ def test_the_death_of_one_process_ends_all_and_any_number_goes_on(
 
 def test_a_signal_to_one_process_ends_all_after_the_same_step(settings, by_two, tmp_path) -> None:
     words = command(settings, tmp_path)
-    strike = Strike("art.training.methods.art", "similarity", 3 * 7 + 2, signal.SIGTERM, 1)
+    strike = Strike("art.training.methods.art_step", "similarity", 3 * 7 + 2, signal.SIGTERM, 1)
     ended = finish(words, tmp_path, world_size=2, before=[in_float64, strike])
     assert [status for status, _ in ended] == [75, 75], ended
     told = ["ended by SIGTERM: step 8 is finished and saved" in said for _, said in ended]

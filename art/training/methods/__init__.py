@@ -1,11 +1,12 @@
 """The methods of training, each one object in a file of its own.
 
-    base     what every method says of itself, and what takes its steps
-    art      questions alone and a frozen language model (the paper)
-    dpr      labelled questions, each told apart from the passages of the whole step
-    warmup   pairs cut from the passages themselves
-    reader   a reader, from labelled questions whose answers stand in their passages
-    mixed    steps of one method between those of another
+    base      what every method says of itself, and what takes its steps
+    art_step  a step from questions alone: retrieve, score, re-encode, learn (the paper)
+    art       the method of such steps: its settings, and who finds the candidates
+    dpr       labelled questions, each told apart from the passages of the whole step
+    warmup    pairs cut from the passages themselves
+    reader    a reader, from labelled questions whose answers stand in their passages
+    mixed     steps of one method between those of another
 
 A file in this folder that adds a method to `METHODS` is all that a new one takes.
 """
