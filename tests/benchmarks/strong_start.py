@@ -5,8 +5,9 @@ python tests/benchmarks/strong_start.py OUT --covidqa FOLDER --scifact FOLDER --
 
 A run of each seed holds out a quarter of its questions, which have no label, and keeps the start
 unless it was surpassed. Then labelled questions that no run has seen are asked of BM25, the start,
-what each run kept, its last step, each fused with BM25, and the teacher re-ordering what the start
-finds. Killed, the same command goes on; what is finished in OUT is not done again.
+each run's last step, what it kept where that is another, each fused with BM25, and the teacher
+re-ordering what the start finds. Killed, the same command goes on; what is finished in OUT is not
+done again.
 
 Settings were chosen on the demonstration's choosing questions; what differs between the corpora
 follows from the lengths of their texts. What a run scored the runs after it take over. Prints a
@@ -20,7 +21,7 @@ import argparse
 import gzip
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,36 +103,42 @@ def main() -> None:
     parser.add_argument("--only", help="one corpus by name")
     words = parser.parse_args()
     found = {}
-    for corpus in corpora(words):
+    for corpus in corpora(words.out, covidqa=words.covidqa, scifact=words.scifact):
         if words.only in (None, corpus.name):
             found[corpus.name] = measure(corpus, words.out / corpus.name, words.seeds)
     distributed.stop()
     print(json.dumps(found))
 
 
-def corpora(words: argparse.Namespace) -> list[Corpus]:
-    """Return the corpora whose files are here."""
-    data = words.out / "demo-data"
+def corpora(out: Path, *, covidqa: Path | None = None, scifact: Path | None = None) -> list[Corpus]:
+    """Return the demonstration's corpus, which it writes, and those whose folders are given."""
+    data = out / "demo-data"
     write_data(data)
     names = ("passages.jsonl", "questions.train.txt", "questions.choose.jsonl")
     found = [Corpus("demo", *(data / name for name in names), None, WHOLE)]
-    if (folder := words.covidqa) is not None:
+    if covidqa is not None:
         names = ("passages.tsv", "questions.train.txt", "questions.dev.jsonl")
-        found.append(Corpus("covidqa", *(folder / name for name in names), None, LONG))
-    if (folder := words.scifact) is not None:
-        passages = words.out / "scifact.jsonl"
+        found.append(Corpus("covidqa", *(covidqa / name for name in names), None, LONG))
+    if scifact is not None:
+        passages = out / "scifact.jsonl"
         if not passages.exists():
-            with gzip.open(folder / "corpus.jsonl.gz") as packed, passages.open("wb") as plain:
+            with gzip.open(scifact / "corpus.jsonl.gz") as packed, passages.open("wb") as plain:
                 shutil.copyfileobj(packed, plain)
-        asked, qrels = folder / "queries.jsonl", folder / "qrels" / "test.tsv"
+        asked, qrels = scifact / "queries.jsonl", scifact / "qrels" / "test.tsv"
         changes = LONG | {"teacher": LONG["teacher"] | CLAIMS}
         found.append(
-            Corpus("scifact", passages, folder / "questions.train.txt", asked, qrels, changes)
+            Corpus("scifact", passages, scifact / "questions.train.txt", asked, qrels, changes)
         )
     return found
 
 
-def settings(corpus: Corpus, folder: Path, seed: int, before: Sequence[Path] = ()) -> Config:
+def settings(
+    corpus: Corpus,
+    folder: Path,
+    seed: int,
+    before: Sequence[Path] = (),
+    changes: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Config:
     """Return the demonstration's settings with a corpus's own in their place, and no labels.
 
     Args:
@@ -139,14 +146,16 @@ def settings(corpus: Corpus, folder: Path, seed: int, before: Sequence[Path] = (
         folder: of the run.
         seed: of the run.
         before: runs of the same corpus that are finished by then, whose scores are taken over.
+        changes: to the corpus's settings, as those are changes.
     """
     document = yaml.safe_load(demo_config(folder).to_yaml())
     document["data"] |= {"passages": str(corpus.passages), "questions": str(corpus.questions)}
     document["evaluation"] |= {"questions": []}
     document["training"] |= {"seed": seed}
     document["teacher"] |= {"known_scores": [str(one) for one in before]}
-    for section, values in corpus.changes.items():
-        document[section] |= values
+    for values in (corpus.changes, changes or {}):
+        for section, one in values.items():
+            document[section] |= one
     return check_config(document, source="strong_start.py")
 
 
@@ -156,28 +165,37 @@ def measure(corpus: Corpus, out: Path, seeds: list[int]) -> dict[str, Any]:
     if not path.exists():
         folders = [out / f"seed-{seed}" for seed in seeds]
         runs = {
-            seed: settings(corpus, folders[position], seed, folders[:position])
+            f"seed {seed}": settings(corpus, folders[position], seed, folders[:position])
             for position, seed in enumerate(seeds)
         }
-        results = {seed: train(config) for seed, config in runs.items()}
+        results = {name: train(config) for name, config in runs.items()}
         write_json(path, compared(corpus, runs, results))
+    return show(corpus, path)
+
+
+def show(corpus: Corpus, path: Path) -> dict[str, Any]:
+    """Print what was compared and return its part of the line of JSON."""
     kept = json.loads(path.read_text(encoding="utf-8"))
     print(f"\n{corpus.name}\n{kept['table']}\n" + "\n".join(kept["lines"]), flush=True)
     return {"rows": kept["rows"], "runs": kept["runs"]}
 
 
 def compared(
-    corpus: Corpus, runs: dict[int, Config], results: dict[int, TrainingResult]
+    corpus: Corpus, runs: dict[str, Config], results: dict[str, TrainingResult]
 ) -> dict[str, Any]:
-    """Evaluate start, kept and last weights, each fused, and the teacher's re-ordering."""
+    """Evaluate start, last and kept weights, each fused, and the teacher's re-ordering.
+
+    What a run kept has no row of its own where it is the start or the last step.
+    """
     config = next(iter(runs.values()))
     cache = cache_folder(config)
     store = PassageStore.open_or_build(corpus.passages, cache=cache)
     retrievers = {START: create_retriever(**config.retriever.model_dump(), cache=cache)}
-    for seed, one in runs.items():
+    for name, one in runs.items():
         folder = Path(one.output.folder)
-        retrievers[f"ART, seed {seed}, kept"] = load_retriever(folder / "retriever")
-        retrievers[f"ART, seed {seed}, last"] = load_retriever(folder / "last" / "retriever")
+        retrievers[f"ART, {name}"] = load_retriever(folder / "last" / "retriever")
+        if results[name].best_step not in (0, results[name].last_step):
+            retrievers[f"ART, {name}, kept"] = load_retriever(folder / "retriever")
     assert config.teacher is not None
     teacher = load_teacher(
         **config.teacher.model_dump(exclude={"temperature", "known_scores"}), cache=cache
@@ -195,7 +213,11 @@ def compared(
         qrels=read_qrels(corpus.qrels) if corpus.qrels else None,
         cache=cache,
     )
-    lines = [f"seed {seed}: {one.verdict or 'the start was best'}" for seed, one in results.items()]
+    lines = [
+        f"{name}: step {one.best_step} of {one.last_step} is kept; "
+        f"{one.verdict or 'the start was best'}"
+        for name, one in results.items()
+    ]
     others = [name for name in found if name != START]
     lines += [against_start(name, found[name], found[START]) for name in others]
     return {
@@ -203,7 +225,7 @@ def compared(
         "lines": lines,
         "rows": {name: one.metrics for name, one in found.items()},
         "runs": {
-            seed: {"kept": one.best_step, "last": one.last_step} for seed, one in results.items()
+            name: {"kept": one.best_step, "last": one.last_step} for name, one in results.items()
         },
     }
 
