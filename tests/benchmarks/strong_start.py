@@ -45,6 +45,7 @@ from art.retriever.loading import create_retriever, load_retriever
 from art.teacher.cached import CachedTeacher
 from art.teacher.models import automatic_dtype
 from art.teacher.registry import load_teacher
+from art.teacher.score_log import ScoreLog
 from art.training.checkpoints import TrainingResult
 from art.training.loop import train
 from art.training.run_files import cache_folder
@@ -201,6 +202,11 @@ def compared(
         **config.teacher.model_dump(exclude={"temperature", "known_scores"}), cache=cache
     )
 
+    # The start finds the same whatever it is compared with: a pair is scored once for a corpus.
+    log = ScoreLog(
+        Path(config.output.folder).parent / "compared.scores", fingerprint=teacher.fingerprint
+    )
+
     def tokens(template: Any) -> TokenStore:
         return TokenStore.open_or_build(store, template, cache=cache)
 
@@ -208,11 +214,12 @@ def compared(
         {name: (one, tokens(one.passage_template)) for name, one in retrievers.items()},
         store,
         read_questions(corpus.asked),
-        teacher=CachedTeacher(teacher, None, tokens(teacher.template)),
+        teacher=CachedTeacher(teacher, log, tokens(teacher.template)),
         fusion=Fusion(),
         qrels=read_qrels(corpus.qrels) if corpus.qrels else None,
         cache=cache,
     )
+    log.close()
     lines = [
         f"{name}: step {one.best_step} of {one.last_step} is kept; "
         f"{one.verdict or 'the start was best'}"
