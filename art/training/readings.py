@@ -117,8 +117,11 @@ class LabelledReadings:
         accepted = [store.answers(i) for i in positions]
         encoded = iter(template.questions([text for of_one in accepted for text in of_one]))
         for position, question, of_one in zip(positions, asked, accepted, strict=True):
-            answers = [np.array(next(encoded), dtype=np.int64) for _ in of_one]
-            yield _TokenizedQuestion(position, question, answers)
+            answers = [next(encoded) for _ in of_one]
+            # Else one that the vocabulary lacks would stand wherever any such word does.
+            known = [ids for ids in answers if template.unknown_id not in ids]
+            sought = [np.array(ids, dtype=np.int64) for ids in known]
+            yield _TokenizedQuestion(position, question, sought)
 
     def _reading(self, asked: _TokenizedQuestion, row: int) -> Reading:
         return self._template.reading(asked.question, self._tokens[row])
@@ -133,7 +136,7 @@ class LabelledReadings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _TokenizedQuestion:
-    """A labelled question's position, and token ids of it and of its answers."""
+    """A labelled question's position, and token ids of it and of the answers to look for."""
 
     position: int
     question: list[int]
