@@ -78,6 +78,9 @@ def test_the_most_relevant_of_the_first_passages_answers(template, tmp_path) -> 
     assert matched.metrics == {"exact_match_1": 0.5, "exact_match_2": 1, "exact_match_4": 0.5}
     behind_the_start = [Question("q1", "who ?", ("emple",))]
     assert judge(behind_the_start, [found[1]], regex_answers=True).metrics["exact_match_1"] == 0
+    for accepted, regex in (("The The", False), (".*", True)):  # would both accept nothing at all
+        unread = judge([Question("q0", "who ?", (accepted,))], [found[0]], regex_answers=regex)
+        assert unread.metrics["exact_match_1"] == 0
     with pytest.raises(DataError, match="not a valid regular expression"):
         check_patterns([Question("q3", "who ?", ("(",))])
 
