@@ -271,6 +271,7 @@ def test_the_plan_counts_what_a_reader_reads(tiny_bert, tmp_path) -> None:
         ({"retriever": {"model": "m"}}, "retriever: leave it out: training.method reader trains a"),
         ({"data": {}}, "data.supervised: is required by training.method reader"),
         ({"evaluation": {"questions": "q.txt"}}, "evaluation.questions: a reader is judged on"),
+        ({"evaluation": {"regex_answers": True}}, "evaluation.regex_answers: a reader learns from"),
         ({"training": {"method": "dpr"}}, "retriever: is required by training.method dpr"),
         ({"reader": {"model": "m", "max_len": 9}}, "did you mean reader.max_length?"),
     ],

@@ -271,6 +271,11 @@ class ReaderMethod(Method):
                 "evaluation.questions: a reader is judged on labelled questions with passages of "
                 "their own; give them as evaluation.supervised"
             )
+        if config.evaluation.regex_answers:
+            yield (
+                "evaluation.regex_answers: a reader learns from answers as they stand, and is "
+                "judged by such; `art read --regex-answers` judges the finished one"
+            )
 
     def student(self, config: Config, weights: Path | None) -> AnswerReader:
         """Return the reader."""
