@@ -193,7 +193,6 @@ class ReaderJudge(CheckpointJudge):
                     self._rows[mine],
                     self._store.contexts,
                     depths=[self._depth],
-                    progress=False,
                 ).answers
             )
         )
