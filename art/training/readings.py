@@ -143,6 +143,14 @@ class _TokenizedQuestion:
     answers: list[NDArray[np.int64]]
 
 
+def with_answers(
+    store: SupervisedStore, positions: Sequence[int] | None = None
+) -> list[tuple[int, tuple[str, ...]]]:
+    """Return those of some questions, None for all, that have answers: position and answers."""
+    chosen = range(len(store)) if positions is None else positions
+    return [(i, answers) for i in chosen if (answers := store.answers(i))]
+
+
 class ReaderJudge(CheckpointJudge):
     """Judges a reader by its answers to labelled questions, read in their own passages.
 
@@ -164,8 +172,7 @@ class ReaderJudge(CheckpointJudge):
     def __init__(
         self, reader: AnswerReader, store: SupervisedStore, positions: Sequence[int] | None = None
     ) -> None:
-        chosen = range(len(store)) if positions is None else positions
-        asked = [(i, answers) for i in chosen if (answers := store.answers(i))]
+        asked = with_answers(store, positions)
         if not asked:
             raise DataError(
                 "no question has answers to compare a reader's with",
