@@ -125,7 +125,11 @@ class AnswerReader(nn.Module):
         return Logits(said.start_logits, said.end_logits, said.relevance_logits)
 
     def read(self, readings: Sequence[Reading]) -> FoundSpans:
-        """Return the best answer in each of n passages; inputs are batched by their tokens."""
+        """Return the best answer in each of n passages; inputs are batched by their tokens.
+
+        Raises:
+            ArtError: a logit is not a finite number.
+        """
         count = len(readings)
         found = FoundSpans(
             np.zeros(count, np.int64),
@@ -140,7 +144,13 @@ class AnswerReader(nn.Module):
                 ids, mask = pad([readings[i].ids for i in batch], pad_id=self.template.pad_id)
                 own = starts[torch.from_numpy(batch)]
                 is_text = mask & (torch.arange(ids.shape[1]) >= own[:, None])  # [n, L]
-                start, end, relevance = self(ids.to(self.device), mask.to(self.device))
+                said: Logits = self(ids.to(self.device), mask.to(self.device))
+                if not all(bool(logits.isfinite().all()) for logits in said):
+                    raise ArtError(
+                        "what the reader says of a passage is not a finite number",
+                        hint="its weights have diverged: train with a lower learning rate",
+                    )
+                start, end, relevance = said
                 spans = best_spans(start, end, is_text.to(self.device), max_tokens=LONGEST_ANSWER)
                 found.first[batch] = spans.first.cpu() - own
                 found.last[batch] = spans.last.cpu() - own

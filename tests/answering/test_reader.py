@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -86,6 +88,13 @@ def test_a_passage_of_which_no_text_is_read_has_no_span(reader) -> None:
     pairs = [(QUESTIONS[0], *passages[0]), (asked, *passages[1]), (QUESTIONS[0], *passages[1])]
     found = reader.read(readings_of(reader, pairs))
     assert np.isneginf(found.score).tolist() == [True, True, False]
+
+
+def test_a_reader_that_has_diverged_does_not_pass_for_one_without_a_text(reader, pairs) -> None:
+    diverged = copy.deepcopy(reader)
+    next(diverged.parameters()).data.fill_(torch.nan)
+    with pytest.raises(ArtError, match=r"not a finite number \(its weights have diverged"):
+        diverged.read(readings_of(reader, pairs))
 
 
 def test_among_equal_spans_the_shortest_is_taken() -> None:
