@@ -25,7 +25,13 @@ from art.errors import ArtError, ConfigError, MismatchError
 from art.retriever.encoders import quiet
 from art.retriever.padding import encoding_tokens
 from art.teacher.models import FoundModel, find_model
-from art.weights import fingerprint_tensors, loading_model, saving_weights, written_by
+from art.weights import (
+    fingerprint_tensors,
+    loading_model,
+    saving_weights,
+    without_load_report,
+    written_by,
+)
 
 # Of DPR's own readers: `sequence_length` and `max_answer_length` of its published commands.
 LONGEST_INPUT = 350
@@ -238,7 +244,7 @@ def check_reader_length(found: FoundModel, max_length: int) -> None:
 
 
 def _published(found: FoundModel, hint: str) -> DPRReader:
-    with loading_model(found.name):
+    with loading_model(found.name), without_load_report():
         weights, report = DPRReader.from_pretrained(
             found.folder, config=found.config, dtype=torch.float32, output_loading_info=True
         )
@@ -247,7 +253,7 @@ def _published(found: FoundModel, hint: str) -> DPRReader:
 
 
 def _with_new_heads(found: FoundModel, seed: int, hint: str) -> DPRReader:
-    with loading_model(found.name):
+    with loading_model(found.name), without_load_report():
         encoder, report = BertModel.from_pretrained(
             found.folder,
             config=found.config,

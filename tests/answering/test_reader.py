@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 
 import numpy as np
 import pytest
@@ -168,13 +169,15 @@ def test_occurrences_are_all_there_are(text: list[int], answers: list[list[int]]
 
 
 def test_a_reader_from_a_bert_keeps_its_encoder_and_has_heads_of_its_seed(
-    tiny_bert, tiny_reader, tmp_path
+    tiny_bert, tiny_reader, tmp_path, monkeypatch, caplog
 ) -> None:
     from transformers import BertModel
 
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
     first, again, other = (
         create_reader(str(tiny_bert), max_length=64, seed=seed) for seed in (1, 1, 2)
     )
+    assert "LOAD REPORT" not in caplog.text  # of the pooler, which nobody misses
     assert first.fingerprint() == again.fingerprint() != other.fingerprint()
     encoder = first.model.span_predictor.encoder.bert_model.state_dict()
     for name, weights in BertModel.from_pretrained(tiny_bert).state_dict().items():
