@@ -25,7 +25,13 @@ from art.errors import ArtError, ConfigError, MismatchError
 from art.retriever.encoders import quiet
 from art.retriever.padding import encoding_tokens
 from art.teacher.models import FoundModel, find_model
-from art.weights import fingerprint_tensors, loading_model, saving_weights, written_by
+from art.weights import (
+    fingerprint_tensors,
+    loading_model,
+    saving_weights,
+    without_load_report,
+    written_by,
+)
 
 # Of DPR's own readers: `sequence_length` and `max_answer_length` of its published commands.
 LONGEST_INPUT = 350
@@ -125,7 +131,11 @@ class AnswerReader(nn.Module):
         return Logits(said.start_logits, said.end_logits, said.relevance_logits)
 
     def read(self, readings: Sequence[Reading]) -> FoundSpans:
-        """Return the best answer in each of n passages; inputs are batched by their tokens."""
+        """Return the best answer in each of n passages; inputs are batched by their tokens.
+
+        Raises:
+            ArtError: a logit is not a finite number.
+        """
         count = len(readings)
         found = FoundSpans(
             np.zeros(count, np.int64),
@@ -140,7 +150,13 @@ class AnswerReader(nn.Module):
                 ids, mask = pad([readings[i].ids for i in batch], pad_id=self.template.pad_id)
                 own = starts[torch.from_numpy(batch)]
                 is_text = mask & (torch.arange(ids.shape[1]) >= own[:, None])  # [n, L]
-                start, end, relevance = self(ids.to(self.device), mask.to(self.device))
+                said: Logits = self(ids.to(self.device), mask.to(self.device))
+                if not all(bool(logits.isfinite().all()) for logits in said):
+                    raise ArtError(
+                        "what the reader says of a passage is not a finite number",
+                        hint="its weights have diverged: train with a lower learning rate",
+                    )
+                start, end, relevance = said
                 spans = best_spans(start, end, is_text.to(self.device), max_tokens=LONGEST_ANSWER)
                 found.first[batch] = spans.first.cpu() - own
                 found.last[batch] = spans.last.cpu() - own
@@ -228,7 +244,7 @@ def check_reader_length(found: FoundModel, max_length: int) -> None:
 
 
 def _published(found: FoundModel, hint: str) -> DPRReader:
-    with loading_model(found.name):
+    with loading_model(found.name), without_load_report():
         weights, report = DPRReader.from_pretrained(
             found.folder, config=found.config, dtype=torch.float32, output_loading_info=True
         )
@@ -237,7 +253,7 @@ def _published(found: FoundModel, hint: str) -> DPRReader:
 
 
 def _with_new_heads(found: FoundModel, seed: int, hint: str) -> DPRReader:
-    with loading_model(found.name):
+    with loading_model(found.name), without_load_report():
         encoder, report = BertModel.from_pretrained(
             found.folder,
             config=found.config,

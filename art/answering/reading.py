@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from art.data.answers import compiled
 from art.evaluation.evaluate import metric_table
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 # As DPR and those after it report them
 DEPTHS = (10, 20, 50, 100)
-_BLOCK = 16  # questions whose passages are read together
+BLOCK = 16  # questions whose passages are read together
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +80,8 @@ def my_questions(count: int) -> slice:
 
     They are whole blocks, so that no answer depends on the number of processes.
     """
-    mine = my_share(-(-count // _BLOCK))
-    return slice(mine.start * _BLOCK, mine.stop * _BLOCK)
+    mine = my_share(-(-count // BLOCK))
+    return slice(mine.start * BLOCK, mine.stop * BLOCK)
 
 
 def answer(
@@ -92,7 +91,6 @@ def answer(
     store: PassageStore,
     *,
     depths: Sequence[int],
-    progress: bool = True,
 ) -> Answered:
     """Answer questions from the passages that were retrieved for them.
 
@@ -104,15 +102,12 @@ def answer(
         rows: of each question's passages, best first, Q times [K], K ≥ 1 of each question's own.
         store: the passages.
         depths: of the first how many passages there is an answer.
-        progress: show a bar.
     """
     found, num_cut = list[Answers](), 0
-    with tqdm(total=len(questions), desc="reading", unit=" questions", disable=not progress) as bar:
-        for start in range(0, len(questions), _BLOCK):
-            block = slice(start, start + _BLOCK)
-            part = _answer_block(reader, questions[block], rows[block], store, depths)
-            found, num_cut = found + part.answers, num_cut + part.num_cut
-            bar.update(len(questions[block]))
+    for start in range(0, len(questions), BLOCK):
+        block = slice(start, start + BLOCK)
+        part = _answer_block(reader, questions[block], rows[block], store, depths)
+        found, num_cut = found + part.answers, num_cut + part.num_cut
     return Answered(found, num_cut)
 
 

@@ -45,6 +45,7 @@ class ReaderTemplate:
         fingerprint: stands for how passages are encoded.
         vocab_size: no token id is as high.
         continues: of each token id, whether the token goes on with a word, [vocab_size] bool.
+        unknown_id: what stands for every word that the vocabulary lacks; None where nothing does.
 
     Raises:
         ArtError: the tokenizer lacks the special tokens.
@@ -66,6 +67,7 @@ class ReaderTemplate:
         self.vocab_size = self._encoder.vocab_size
         self.fingerprint = fingerprint("title [SEP] text", self._encoder.fingerprint)
         self.continues = _continuing(tokenizer, self.vocab_size)
+        self.unknown_id: int | None = tokenizer.unk_token_id
 
     def questions(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of each question, or answer, uncut."""

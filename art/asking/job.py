@@ -7,9 +7,6 @@ asks about which block.
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,28 +16,12 @@ from tqdm import tqdm
 
 from art import distributed
 from art.asking.asker import AskedPassage, AskedQuestion, Asker
-from art.config import Manifest
+from art.data.kept_lines import KeptLines
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
-from art.errors import CorruptionError, MismatchError
-from art.files import cannot_write, fingerprint
+from art.files import fingerprint
 
 _ASKED = "asked.jsonl"
-_PROGRESS = "progress.json"
-
-
-class _JobState(Manifest):
-    """What of a job's file counts.
-
-    Attributes:
-        fingerprint: of the passages and everything else that the questions depend on.
-        num_blocks: that are done.
-        num_bytes: of the file.
-    """
-
-    fingerprint: str
-    num_blocks: int = 0
-    num_bytes: int = 0
 
 
 def choose_rows(num_passages: int, count: int | None, *, seed: int) -> NDArray[np.int64]:
@@ -80,16 +61,17 @@ def ask_all(
             store, asker.prompts.encoder, progress=progress and distributed.is_main()
         )
         own = fingerprint(store.fingerprint, asker.fingerprint, rows.tobytes())
-        begun = _begun(folder, own) if distributed.is_main() else None
-    state = distributed.broadcast_object(begun)
-    assert state is not None
+        kept = None
+        if distributed.is_main():
+            kept = KeptLines(folder / _ASKED, own, called="questions asked")
+    num_done = distributed.broadcast_object(kept.num_blocks if kept else 0)
     blocks = [
         rows[start : start + asker.block_passages]
         for start in range(0, len(rows), asker.block_passages)
     ]
     bar = tqdm(
         total=len(rows) * asker.num_questions,
-        initial=sum(map(len, blocks[: state.num_blocks])) * asker.num_questions,
+        initial=sum(map(len, blocks[:num_done])) * asker.num_questions,
         desc="asking",
         unit=" questions",
         smoothing=0,  # the mean rate: blocks differ in length
@@ -97,76 +79,20 @@ def ask_all(
         disable=not (progress and distributed.is_main()),
     )
     with bar:
-        for start in range(state.num_blocks, len(blocks), distributed.world_size()):
+        for start in range(num_done, len(blocks), distributed.world_size()):
             together = blocks[start : start + distributed.world_size()]
             with distributed.fail_together():
                 mine = together[distributed.rank() :][:1]
                 asked = asker.ask([_passage(store, tokens, row) for block in mine for row in block])
             every = [one for part in distributed.gather_objects(asked) for one in part]
             with distributed.fail_together():
-                if distributed.is_main():
-                    state = _append(folder, state, every, len(together))
+                if kept is not None:
+                    kept.append(map(asdict, every), num_blocks=len(together))
             bar.update(len(every))
     with distributed.fail_together():
-        found = list(_read(folder / _ASKED)) if distributed.is_main() else []
+        found = [AskedQuestion(**one) for one in kept.read()] if kept is not None else []
     return distributed.broadcast_object(found)
 
 
 def _passage(store: PassageStore, tokens: TokenStore, row: int) -> AskedPassage:
     return AskedPassage(store.ids([row])[0], tokens[int(row)])
-
-
-def _begun(folder: Path, own: str) -> _JobState:
-    """Return how far the job is, and cut its file to what counts."""
-    path = folder / _PROGRESS
-    if not path.exists():
-        state = _JobState(fingerprint=own)
-        folder.mkdir(parents=True, exist_ok=True)
-        state.write(path)
-    state = _JobState.read(path)
-    if state.fingerprint != own:
-        raise MismatchError(
-            "the questions asked so far are of other settings or passages",
-            where=folder,
-            hint="give the settings it was begun with, delete it, or choose another --output",
-        )
-    try:
-        with open(folder / _ASKED, "ab") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size < state.num_bytes:
-                raise CorruptionError(
-                    f"{size} bytes, but {state.num_bytes} were written",
-                    where=folder / _ASKED,
-                    hint="delete its folder to begin again",
-                )
-            file.truncate(state.num_bytes)
-    except OSError as error:
-        raise cannot_write(error, folder / _ASKED) from error
-    return state
-
-
-def _append(
-    folder: Path, state: _JobState, asked: list[AskedQuestion], num_blocks: int
-) -> _JobState:
-    """Add the questions of some blocks, on the disk before they count."""
-    lines = b"".join(json.dumps(asdict(one), ensure_ascii=False).encode() + b"\n" for one in asked)
-    try:
-        with open(folder / _ASKED, "ab") as file:
-            file.write(lines)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise cannot_write(error, folder / _ASKED) from error
-    after = _JobState(
-        fingerprint=state.fingerprint,
-        num_blocks=state.num_blocks + num_blocks,
-        num_bytes=state.num_bytes + len(lines),
-    )
-    after.write(folder / _PROGRESS)
-    return after
-
-
-def _read(path: Path) -> Iterator[AskedQuestion]:
-    with open(path, encoding="utf-8", newline="\n") as file:
-        for line in file:
-            yield AskedQuestion(**json.loads(line))

@@ -87,6 +87,19 @@ def open_with_retriever(
     return distributed.first_on_each_machine(open_all)
 
 
+def open_index(folder: Path) -> Index:
+    """Open an index, and say how much of an exact search it finds where it is approximate.
+
+    Raises:
+        ArtError: there is none, or it is damaged.
+    """
+    from art.retriever.index import Index
+
+    opened = Index.open(folder)
+    _say_what_finds(opened)
+    return opened
+
+
 def _say_what_finds(index: Index) -> None:
     """Say how much of an exact search an approximate one finds."""
     from art import distributed

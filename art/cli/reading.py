@@ -50,10 +50,12 @@ def read(
 ) -> None:
     """Answer questions from the passages found for them; print exact match and F1."""
     from art import distributed, report
+    from art.answering.job import answer_all
     from art.answering.reader import load_reader
-    from art.answering.reading import answer, check_patterns, depths_of, judge, my_questions
+    from art.answering.reading import check_patterns, depths_of, judge
     from art.data.formats import read_questions
     from art.evaluation.sharing import my_vectors
+    from art.files import cache_folder
     from art.retriever.searcher import IndexSearcher
     from art.training.run_folder import finished_reader
 
@@ -73,23 +75,13 @@ def read(
         say_what_is_cut(model, texts)
         with distributed.fail_together():
             reads = load_reader(str(finished_reader(Path(reader)) or reader)).to(device)
-        depths, mine = depths_of(len(store)), my_questions(len(texts))
+        depths = depths_of(len(store))
         searcher = IndexSearcher(opened, device)
         _, rows = searcher.search_for_all(lambda: my_vectors(model, texts), depths[-1])
-        parts = distributed.together(
-            lambda: answer(
-                reads,
-                texts[mine],
-                [*rows[mine]],
-                store,
-                depths=depths,
-                progress=distributed.is_main(),
-            )
-        )
-        answers = [one for of in parts for one in of.answers]
+        answers, num_cut = answer_all(reads, texts, rows, store, cache_folder(), depths=depths)
         with distributed.fail_together():
             if distributed.is_main():
-                if num_cut := sum(of.num_cut for of in parts):
+                if num_cut:
                     notify(
                         f"{num_cut:,} of {len(texts) * rows.shape[1]:,} passages have more tokens "
                         f"with their question than the {reads.template.max_length} that the reader "
@@ -105,6 +97,7 @@ def read(
                         "reader_fingerprint": reads.fingerprint(),
                         "passages_fingerprint": store.fingerprint,
                         "made_by": opened.manifest.provenance,
+                        "search": opened.manifest.search_in_words(),
                     }
                     _write(output, asked, answers, result, store, provenance)
                 if result is not None:

@@ -23,6 +23,7 @@ from art.cli.common import (
     takes_retriever_settings,
     text_option,
 )
+from art.cli.opening import open_index
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from art.config import Config
     from art.data.formats import Question
     from art.retriever.encoders import Retriever
+    from art.retriever.index import Index
     from art.teacher.base import Teacher
     from art.training.schedule import Schedule
 
@@ -193,7 +195,6 @@ def diagnose(
     from art.planning.forecast import forecast_beside
     from art.planning.inventory import WhatIf
     from art.report.filling import FillingTable
-    from art.retriever.index import Index
     from art.retriever.loading import create_retriever
     from art.teacher.cached import CachedTeacher
     from art.teacher.registry import answers_for, load_teacher
@@ -283,7 +284,7 @@ def diagnose(
                 return None
             model = create_retriever(**student | {"model": retriever}, cache=cache).to(device)
             say_what_is_cut(model, [question.text for question in asked])
-            return model, Index.open(index) if index else tokens(model.passage_template)
+            return model, open_index(index) if index else tokens(model.passage_template)
 
         start = distributed.first_on_each_machine(open_start)
         found = run_diagnosis(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 EXACT = "exact"
@@ -14,6 +15,8 @@ _GRAPH = re.compile(r"HNSW([1-9]\d*)")
 _SMALLEST_SHARE = 16  # of the lists that are searched: one in so many
 _FEWEST_LISTS = 8
 _KEPT_IN_GRAPH = 128  # FAISS's efSearch
+_TRAINED_ON = 39  # vectors for each centroid, without which FAISS complains
+_CODES = 256  # centroids of each byte of a code
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,31 @@ class IndexKind:
         if self.num_links:
             return _KEPT_IN_GRAPH
         return min(self.num_lists, max(_FEWEST_LISTS, self.num_lists // _SMALLEST_SHARE))
+
+    @property
+    def num_centroids(self) -> int:
+        """How many centroids are trained together at the most: of lists, or of a byte of codes."""
+        return max(self.num_lists, _CODES if self.code_bytes else 0)
+
+    def faults(self, num_passages: int, embedding_size: int | None) -> Iterator[tuple[str, str]]:
+        """Yield why it cannot be built, and what to do, where it cannot.
+
+        Args:
+            num_passages: N.
+            embedding_size: D; None where nobody knows it yet.
+        """
+        if self.code_bytes and embedding_size and embedding_size % self.code_bytes:
+            yield (
+                f"the {self.code_bytes} bytes of a code do not divide the {embedding_size} "
+                "dimensions of a vector",
+                "choose a number behind PQ that does",
+            )
+        needed = _TRAINED_ON * self.num_centroids
+        if num_passages < needed:
+            yield (
+                f"it takes {needed:,} passages to train, and there are {num_passages:,}",
+                "choose fewer lists, IVF…,Flat without codes, or exact",
+            )
 
     def bytes_of_a_passage(self, embedding_size: int) -> int:
         """Return the bytes on disk for each passage, beside its vector.

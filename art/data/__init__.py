@@ -24,6 +24,7 @@ encoding             token ids of user text in which no markup is read as a spec
 pairs                what a teacher reads of a question and a passage
 prompts              what each model reads, and how it is cut to length
 tokens               the memory-mapped token ids of a whole store; padding
+kept_lines           what a job has computed so far, for a killed one to go on
 cutting              how many texts are longer than what is read of them
 contrastive          what a contrastive step reads of a question
 cloze                such pairs cut from passages

@@ -230,6 +230,8 @@ def evaluate_words(
 ) -> Evaluation:
     """Evaluate the best passages of a BM25 that is there; every process of the job must call it.
 
+    Passages that share no word with a question are not found.
+
     Args:
         bm25: of the store's passages.
         store: the passages.
@@ -242,6 +244,8 @@ def evaluate_words(
     wanted = min(depth + drop_self_hits, len(store))
     parts = distributed.together(lambda: bm25.search(texts, wanted))
     scores, rows = (np.concatenate(part) for part in zip(*parts, strict=True))
+    # What shares no word with a question was not found: it must not count where it happens to fit.
+    rows = np.where(scores > 0, rows, -1)
     return evaluate_rows(rows, scores, store, questions, drop_self_hits=drop_self_hits, **judged)
 
 

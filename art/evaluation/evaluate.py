@@ -56,7 +56,8 @@ class Evaluation:
     Attributes:
         metrics: name → value, for the metrics registered in `art.evaluation.metrics` that apply.
         questions: those evaluated, Q of them.
-        rows: passages of each question in the store, best first, [Q, K].
+        rows: passages of each question in the store, best first, [Q, K]; -1 behind the last where
+            fewer were found.
         scores: their scores, [Q, K].
         hits: whether each passage answers its question, [Q, K]; None without labels.
         labelled: which questions have a label of their own, [Q]; others may be judged all the same.
@@ -171,8 +172,9 @@ def evaluate_rows(
     """Return how good a given ranking is (BM25, a re-ranked list), by `evaluate`'s own measure.
 
     Args:
-        rows: passages of each question, best first, [Q, K]; one more than wanted with
-            `drop_self_hits`, which leaves K - 1. Metrics that look deeper are left out.
+        rows: passages of each question, best first, [Q, K], -1 behind the last where there are
+            fewer; one more than wanted with `drop_self_hits`, which leaves K - 1. Metrics that look
+            deeper are left out.
         scores: their scores, [Q, K].
         store: the passages.
         questions: Q of them.
@@ -275,7 +277,7 @@ class _Criteria:
         assert self.qrels is not None
         asked = [question.question_id for question in questions]
         return Judgements(
-            asked, [self.store.ids(of) for of in rows], self.qrels, depth, self.judged
+            asked, [self.store.ids(of[of >= 0]) for of in rows], self.qrels, depth, self.judged
         )
 
     def _missing(self, questions: Sequence[Question]) -> list[str]:

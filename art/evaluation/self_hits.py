@@ -25,12 +25,12 @@ def self_hits(
 
     Args:
         questions: Q of them.
-        rows: passages of each question, [Q, K].
+        rows: passages of each question, [Q, K]; -1 where there is none.
         store: the passages.
     """
     own = [store.row_of(question.question_id) for question in questions]
     known = np.array([-1 if row is None else row for row in own], np.int64)
-    return np.asarray(rows == known[:, None])
+    return np.asarray((rows == known[:, None]) & (rows >= 0))
 
 
 def without_self_hits(

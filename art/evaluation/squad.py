@@ -1,13 +1,15 @@
 """Answers compared as SQuAD compares them: exact match and F1 over words.
 
 Source: Rajpurkar et al. 2016, the evaluation script of SQuAD 1.1. A word is what stands between
-spaces, so in scripts without them F1 is hardly more than exact match.
+spaces, so in scripts without them F1 is hardly more than exact match. Unlike there, it makes no
+difference whether a letter and its accent are written as one character or as two.
 """
 
 from __future__ import annotations
 
 import re
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
@@ -17,7 +19,7 @@ _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 def normalized(answer: str) -> str:
     """Return an answer in lower case, without ASCII punctuation, articles and surplus spaces."""
-    bare = answer.lower().translate(_WITHOUT_PUNCTUATION)
+    bare = unicodedata.normalize("NFC", answer).lower().translate(_WITHOUT_PUNCTUATION)
     return " ".join(_ARTICLES.sub(" ", bare).split())
 
 

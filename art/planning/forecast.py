@@ -27,7 +27,7 @@ from art.planning.work import (
 )
 from art.retriever.backbones import TowerName
 from art.teacher.costs import TeacherShape
-from art.training.plan import check_corpus, plan_run
+from art.training.plan import check_corpus, check_index, plan_run
 from art.training.run_folder import RunFolder
 from art.training.schedule import Schedule
 
@@ -105,6 +105,8 @@ def forecast_beside(
         world_size=world_size,
     )
     check_corpus(config, parts.num_passages)
+    size = parts.tower.embedding_size if parts.tower else None
+    check_index(config, schedule, num_passages=parts.num_passages, embedding_size=size)
     work = count_work(
         config,
         schedule,

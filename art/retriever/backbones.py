@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -21,11 +19,10 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging
 
 from art.errors import ArtError, ConfigError
 from art.retriever.static import StaticEmbeddingModel
-from art.weights import check_size, loading_model
+from art.weights import check_size, loading_model, without_load_report
 
 TowerName = Literal["question", "passage"]
 TOWERS: tuple[TowerName, TowerName] = ("question", "passage")
@@ -127,7 +124,7 @@ def _load(
     options: dict[str, Any] = {}
     if "add_pooling_layer" in inspect.signature(kind.__init__).parameters:
         options["add_pooling_layer"] = False
-    with loading_model(source), _without_load_report():
+    with loading_model(source), without_load_report():
         model, report = kind.from_pretrained(
             source if weights is None else None,
             config=config,
@@ -143,18 +140,6 @@ def _load(
             hint="is it the checkpoint of another kind of model?",
         )
     return model
-
-
-@contextmanager
-def _without_load_report() -> Iterator[None]:
-    # A table of the weights that are left out (poolers, language-model heads) alarms for nothing;
-    # weights that are missing are an error here.
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
 
 
 def _encoder_class(source: str, config: PreTrainedConfig) -> Any:

@@ -168,6 +168,21 @@ class BM25:
             scores[position] = every[rows[position]]
         return scores, rows
 
+    def score(self, questions: Sequence[str], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the scores that given passages have for each question.
+
+        Args:
+            questions: Q texts.
+            rows: passages of each, [Q, C].
+
+        Returns:
+            [Q, C], the scores that `search` gives.
+        """
+        scores = np.empty(rows.shape, dtype=np.float32)
+        for position, question in enumerate(questions):
+            scores[position] = self._scores(question)[rows[position]]
+        return scores
+
     def most(self, questions: Sequence[str]) -> NDArray[np.float64]:
         """Return the score of a passage that holds every word of a question any number of times.
 

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from art.retriever.encoders import Retriever
 
 _TRAINED_ON = 64  # vectors for each centroid
-_FEWEST = 39  # of them, without which FAISS complains
-_CODES = 256  # centroids of each byte of a code
 _SAMPLED = 256  # questions that recall is measured on
 _SEED = 0
 
@@ -73,19 +71,8 @@ class ApproximateSettings:
                 missing.
         """
         load_faiss()
-        kind = self.kind
-        if kind.code_bytes and embedding_size % kind.code_bytes:
-            raise ArtError(
-                f"{kind.name}: the {kind.code_bytes} bytes of a code do not divide the "
-                f"{embedding_size} dimensions of a vector",
-                hint="choose a number behind PQ that does",
-            )
-        needed = _FEWEST * max(kind.num_lists, _CODES if kind.code_bytes else 0)
-        if num_passages < needed:
-            raise ArtError(
-                f"{kind.name} takes {needed:,} passages to train, and there are {num_passages:,}",
-                hint="choose fewer lists, IVF…,Flat without codes, or exact",
-            )
+        for fault, hint in self.kind.faults(num_passages, embedding_size):
+            raise ArtError(f"{self.kind.name}: {fault}", hint=hint)
 
 
 def build(
@@ -182,7 +169,7 @@ def _train(index: Index, kind: IndexKind) -> PartRecord:
 
     def train(file: IO[bytes]) -> None:
         made = faiss.index_factory(index.embedding_size, kind.name, faiss.METRIC_INNER_PRODUCT)
-        most = _TRAINED_ON * max(kind.num_lists, _CODES if kind.code_bytes else 0)
+        most = _TRAINED_ON * kind.num_centroids
         if kind.code_bytes:  # annealing for a way to search that is not used: seconds a byte
             made.do_polysemous_training = False
         made.train(index.vectors(_sampled(len(index), most)))

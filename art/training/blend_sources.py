@@ -65,7 +65,7 @@ def open_sources(
         opened = partial(_start_searcher, run, corpus, models.start)
         sources["start"] = StartScores(models.start, opened)
     if bm25 is not None:
-        sources["bm25"] = WordScores(bm25, len(corpus.store))
+        sources["bm25"] = WordScores(bm25)
     if reranker is not None:
         sources["reranker"] = RerankerScores(reranker)
     return sources

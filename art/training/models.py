@@ -20,7 +20,7 @@ from art.teacher.registry import load_teacher
 from art.training.blend_sources import BlendModels
 from art.training.corpus import RunCorpus
 from art.training.methods import Method, method_of
-from art.training.plan import needs_teacher
+from art.training.plan import check_index, needs_teacher
 from art.training.run_data import RunData
 from art.training.run_files import RunQuestions, cache_folder
 from art.training.run_folder import RunFolder
@@ -78,6 +78,9 @@ def load_models(
     """
     method, files = data.method, data.files
     student = student_at(config, run, state.step if state else None).to(device)
+    if files.store is not None:  # now: a teacher and token ids take long
+        size = as_retriever(student).embedding_size
+        check_index(config, data.schedule, num_passages=len(files.store), embedding_size=size)
     teacher = None
     if needs_teacher(config, method, files.questions):
         teacher = _teacher(config, files.questions, state, device)

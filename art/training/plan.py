@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from art.config import Config
+from art.config import Config, IndexKind
 from art.errors import ConfigFaults
 from art.training.methods import Method, method_of
 from art.training.mixture import Mixture
@@ -111,6 +111,27 @@ def check_corpus(config: Config, num_passages: int) -> None:
     """
     if faults := list(method_of(config).check_corpus(num_passages)):
         raise ConfigFaults(faults)
+
+
+def check_index(
+    config: Config, schedule: Schedule, *, num_passages: int, embedding_size: int | None
+) -> None:
+    """Check that an index of the wanted kind can be built, where the run builds any.
+
+    Args:
+        config: the settings.
+        schedule: the steps.
+        num_passages: N.
+        embedding_size: D; None where nobody knows it yet.
+
+    Raises:
+        ConfigFaults: it cannot.
+    """
+    kind = IndexKind.named(config.index.kind)
+    if kind is None or schedule.refresh_steps is None:
+        return
+    if faults := list(kind.faults(num_passages, embedding_size)):
+        raise ConfigFaults([f"index.kind: {kind.name}: {what}; {hint}" for what, hint in faults])
 
 
 def plan_run(

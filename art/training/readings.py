@@ -117,8 +117,11 @@ class LabelledReadings:
         accepted = [store.answers(i) for i in positions]
         encoded = iter(template.questions([text for of_one in accepted for text in of_one]))
         for position, question, of_one in zip(positions, asked, accepted, strict=True):
-            answers = [np.array(next(encoded), dtype=np.int64) for _ in of_one]
-            yield _TokenizedQuestion(position, question, answers)
+            answers = [next(encoded) for _ in of_one]
+            # Else one that the vocabulary lacks would stand wherever any such word does.
+            known = [ids for ids in answers if template.unknown_id not in ids]
+            sought = [np.array(ids, dtype=np.int64) for ids in known]
+            yield _TokenizedQuestion(position, question, sought)
 
     def _reading(self, asked: _TokenizedQuestion, row: int) -> Reading:
         return self._template.reading(asked.question, self._tokens[row])
@@ -133,11 +136,19 @@ class LabelledReadings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _TokenizedQuestion:
-    """A labelled question's position, and token ids of it and of its answers."""
+    """A labelled question's position, and token ids of it and of the answers to look for."""
 
     position: int
     question: list[int]
     answers: list[NDArray[np.int64]]
+
+
+def with_answers(
+    store: SupervisedStore, positions: Sequence[int] | None = None
+) -> list[tuple[int, tuple[str, ...]]]:
+    """Return those of some questions, None for all, that have answers: position and answers."""
+    chosen = range(len(store)) if positions is None else positions
+    return [(i, answers) for i in chosen if (answers := store.answers(i))]
 
 
 class ReaderJudge(CheckpointJudge):
@@ -161,8 +172,7 @@ class ReaderJudge(CheckpointJudge):
     def __init__(
         self, reader: AnswerReader, store: SupervisedStore, positions: Sequence[int] | None = None
     ) -> None:
-        chosen = range(len(store)) if positions is None else positions
-        asked = [(i, answers) for i in chosen if (answers := store.answers(i))]
+        asked = with_answers(store, positions)
         if not asked:
             raise DataError(
                 "no question has answers to compare a reader's with",
@@ -190,7 +200,6 @@ class ReaderJudge(CheckpointJudge):
                     self._rows[mine],
                     self._store.contexts,
                     depths=[self._depth],
-                    progress=False,
                 ).answers
             )
         )

@@ -185,24 +185,15 @@ class WordScores:
 
     Args:
         bm25: over the corpus.
-        num_passages: N.
     """
 
-    def __init__(self, bm25: BM25, num_passages: int) -> None:
+    def __init__(self, bm25: BM25) -> None:
         self._bm25 = bm25
-        self._num_passages = num_passages
 
     def __call__(self, batch: Sequence[Sequence[str]], rows: NDArray[np.int64]) -> Array:
         """Return the scores of some questions' passages, see `Source`."""
         with distributed.fail_together():
-            questions = [text for texts in batch for text in texts]
-            scores = np.empty(rows.shape, dtype=np.float32)
-            every = np.empty(self._num_passages, dtype=np.float32)
-            for position, question in enumerate(questions):
-                (its_scores,), (its_rows,) = self._bm25.search([question], self._num_passages)
-                every[its_rows] = its_scores
-                scores[position] = every[rows[position]]
-            return scores
+            return self._bm25.score([text for texts in batch for text in texts], rows)
 
 
 class RerankerScores:

@@ -9,7 +9,12 @@ fingerprints  of tensors and of model folders
 
 from art.weights.fingerprints import fingerprint_folder, fingerprint_tensors
 from art.weights.installed import PACKAGE_PREFIX, is_installed, packaged_files
-from art.weights.loading import check_size, load_tokenizer, loading_model
+from art.weights.loading import (
+    check_size,
+    load_tokenizer,
+    loading_model,
+    without_load_report,
+)
 from art.weights.saving import save_model, save_tensors, saving_weights, written_by
 from art.weights.sources import MODULES_FILE, converted_once, model_folder, resolve_model
 
@@ -29,5 +34,6 @@ __all__ = [
     "save_model",
     "save_tensors",
     "saving_weights",
+    "without_load_report",
     "written_by",
 ]

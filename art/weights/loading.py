@@ -57,6 +57,22 @@ def loading_model(source: str) -> Iterator[None]:
         raise _model_fault(source, error, hint) from error
 
 
+@contextmanager
+def without_load_report() -> Iterator[None]:
+    """Keep transformers from listing the weights of a checkpoint that are left out.
+
+    A table of poolers and heads alarms for nothing. Who loads has to refuse missing weights.
+    """
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
 def _model_fault(source: str, error: Exception, hint: str) -> ArtError:
     kind = "" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: "
     return ArtError(f"cannot load the model {source!r}: {kind}{first_line(error)}", hint=hint)

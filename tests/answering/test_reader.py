@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -88,6 +91,13 @@ def test_a_passage_of_which_no_text_is_read_has_no_span(reader) -> None:
     assert np.isneginf(found.score).tolist() == [True, True, False]
 
 
+def test_a_reader_that_has_diverged_does_not_pass_for_one_without_a_text(reader, pairs) -> None:
+    diverged = copy.deepcopy(reader)
+    next(diverged.parameters()).data.fill_(torch.nan)
+    with pytest.raises(ArtError, match=r"not a finite number \(its weights have diverged"):
+        diverged.read(readings_of(reader, pairs))
+
+
 def test_among_equal_spans_the_shortest_is_taken() -> None:
     zero, text = torch.zeros(2, 6), torch.tensor([[False, False, True, True, True, False]] * 2)
     end = zero.clone()
@@ -159,13 +169,15 @@ def test_occurrences_are_all_there_are(text: list[int], answers: list[list[int]]
 
 
 def test_a_reader_from_a_bert_keeps_its_encoder_and_has_heads_of_its_seed(
-    tiny_bert, tiny_reader, tmp_path
+    tiny_bert, tiny_reader, tmp_path, monkeypatch, caplog
 ) -> None:
     from transformers import BertModel
 
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
     first, again, other = (
         create_reader(str(tiny_bert), max_length=64, seed=seed) for seed in (1, 1, 2)
     )
+    assert "LOAD REPORT" not in caplog.text  # of the pooler, which nobody misses
     assert first.fingerprint() == again.fingerprint() != other.fingerprint()
     encoder = first.model.span_predictor.encoder.bert_model.state_dict()
     for name, weights in BertModel.from_pretrained(tiny_bert).state_dict().items():

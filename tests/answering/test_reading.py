@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from command import run
 from forked import finish
+from killed_run import KilledError
 
+from art.answering import job
 from art.answering.reader import FoundSpans
 from art.answering.reading import answer, check_patterns, depths_of, judge
 from art.data.formats import Passage, Question
@@ -46,7 +48,7 @@ def test_the_most_relevant_of_the_first_passages_answers(template, tmp_path) -> 
     # The passage without a text is believed the most, and has nothing to answer with.
     reads = Believing(template, [9, 1, 2, 2, 0, -1, -2, 9])
     asked = ["who ?", "what ?"]
-    found, num_cut = answer(reads, asked, rows, store, depths=[1, 2, 4], progress=False)
+    found, num_cut = answer(reads, asked, rows, store, depths=[1, 2, 4])
     assert num_cut == 0
     read = [{k: one and (one.text, one.row, one.rank) for k, one in of.items()} for of in found]
     assert read == [
@@ -78,6 +80,9 @@ def test_the_most_relevant_of_the_first_passages_answers(template, tmp_path) -> 
     assert matched.metrics == {"exact_match_1": 0.5, "exact_match_2": 1, "exact_match_4": 0.5}
     behind_the_start = [Question("q1", "who ?", ("emple",))]
     assert judge(behind_the_start, [found[1]], regex_answers=True).metrics["exact_match_1"] == 0
+    for accepted, regex in (("The The", False), (".*", True)):  # would both accept nothing at all
+        unread = judge([Question("q0", "who ?", (accepted,))], [found[0]], regex_answers=regex)
+        assert unread.metrics["exact_match_1"] == 0
     with pytest.raises(DataError, match="not a valid regular expression"):
         check_patterns([Question("q3", "who ?", ("(",))])
 
@@ -110,7 +115,7 @@ def command(files, reader, questions):
 
 
 def test_the_command_prints_exact_match_and_f1_and_writes_the_same_from_two_processes(
-    files, tiny_reader, corpus, tmp_path, capsys
+    files, tiny_reader, corpus, tmp_path, capsys, monkeypatch
 ) -> None:
     output = tmp_path / "answers.json"
     assert run(*command(files, tiny_reader, "questions.jsonl"), "--output", output) == 0
@@ -126,9 +131,38 @@ def test_the_command_prints_exact_match_and_f1_and_writes_the_same_from_two_proc
         for depth, read in one["read"].items():
             assert read["answer"] in texts[read["passage_id"]] and read["rank"] <= int(depth)
     shared = tmp_path / "shared.json"
+    monkeypatch.setenv("ART_CACHE", str(tmp_path / "cache"))  # where no answer is kept yet
     words = [*command(files, tiny_reader, "questions.jsonl"), "--output", shared]
     ended = finish(words, tmp_path / "said", world_size=2)
     assert [status for status, _ in ended] == [0, 0] and shared.read_bytes() == output.read_bytes()
+
+
+def test_a_killed_reading_goes_on_behind_its_last_block(
+    files, tiny_reader, tmp_path, monkeypatch
+) -> None:
+    words, original, read = command(files, tiny_reader, "questions.jsonl"), job.answer, []
+
+    def dying(reader, questions, *rest, **options):
+        if len(read) == 16:
+            read.append("")
+            raise KilledError
+        read.extend(questions)
+        return original(reader, questions, *rest, **options)
+
+    monkeypatch.setattr(job, "answer", dying)
+    for name in ("cut", "whole", "again"):
+        read[:] = [""] * (name == "whole")  # which nothing kills
+        if name != "again":
+            monkeypatch.setenv("ART_CACHE", str(tmp_path / name))
+        if name == "cut":
+            with pytest.raises(KilledError):
+                run(*words, "--output", tmp_path / "cut.json")
+            left = next((tmp_path / name / "answers").glob("*/answers.jsonl"))
+            left.write_bytes(left.read_bytes() + b'{"answers": [{"10')
+        assert run(*words, "--output", tmp_path / f"{name}.json") == 0
+        assert len([*filter(None, read)]) == (0 if name == "again" else 20)
+    written = [(tmp_path / f"{name}.json").read_bytes() for name in ("cut", "whole", "again")]
+    assert written[0] == written[1] == written[2]
 
 
 def test_questions_without_answers_are_answered_into_a_file_alone(

@@ -390,7 +390,7 @@ def test_the_command_takes_an_index_that_fits_and_no_other(
     retriever = ["--retriever", tiny_bert, "--pooling", "mean", "--passage-length", 64]
     passages = ["--passages", tmp_path / "passages.jsonl", "--cpu"]
     index = tmp_path / "index"
-    assert run("embed", *retriever, *passages, "--output", index) == 0
+    assert run("embed", *retriever, *passages, "--output", index, "--index-kind", "HNSW8") == 0
     teacher = ["--teacher", tiny_llama, "--dtype", "float32", "--max-length", 300]
     asking = [*teacher, "--questions", tmp_path / "dev.jsonl", "--depth", 7]
     caplog.clear()
@@ -398,6 +398,7 @@ def test_the_command_takes_an_index_that_fits_and_no_other(
     assert run("diagnose", *asking, *passages, *retriever, "--index", index) == 0
     captured = capsys.readouterr()
     assert "embedding" not in captured.err
+    assert "index: HNSW8, efSearch 128: recall@60 1.000 against exact search" in captured.err
     assert "retriever, first 7 re-ordered" in captured.out
     (estimate,) = (line for line in caplog.messages if "pairs to score" in line)
     assert "found by both searches" in estimate and "known" not in estimate

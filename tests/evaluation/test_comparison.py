@@ -17,6 +17,7 @@ from art.evaluation.comparison import (
     compare,
     compare_fused,
     evaluate_bm25,
+    evaluate_words,
     paired_test,
     reciprocal_ranks,
 )
@@ -199,6 +200,19 @@ def test_a_questions_own_passage_is_in_none_of_the_lists_that_are_fused(
     fused = results["fused"]
     best = fused.rows == results["BM25"].rows[:, :1]
     assert best.any(axis=1).all() and (fused.scores[best] >= 0.5).all()
+
+
+def test_a_passage_that_shares_no_word_with_a_question_is_not_found_by_bm25(store) -> None:
+    unknown = [Question(f"p{i}", "zzz ???", positive_passage_ids=("p0", "p1")) for i in (0, 70)]
+    known = questions_of(store, range(3), away=0)
+    qrels = {one.question_id: {"p0": 1, "p1": 1} for one in [*unknown, *known]}
+    for drop in (False, True):
+        found = evaluate_words(
+            BM25.build(store), store, [*unknown, *known], depth=10, qrels=qrels, ks=(1, 5),
+            drop_self_hits=drop,
+        )  # fmt: skip
+        assert (found.rows[:2] == -1).all() and not found.hits[:2].any()
+        assert found.hits[2:, 0].all() and (found.per_question["ndcg@10"][:2] == 0).all()
 
 
 def test_the_paired_test_is_of_the_better_ones_whatever_the_metric(store) -> None:

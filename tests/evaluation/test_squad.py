@@ -14,6 +14,11 @@ def test_case_punctuation_articles_and_spaces_do_not_count() -> None:
     assert not exact_match("Beatles band", ["the Beatles"])
 
 
+def test_an_accent_is_the_same_as_one_character_or_as_two() -> None:
+    one, two = "Z\u00fcrich", "Zu\u0308rich"
+    assert exact_match(two, [one]) and exact_match(one, [two]) and not exact_match("Zurich", [one])
+
+
 @pytest.mark.parametrize(
     ("given", "accepted", "value"),
     [

@@ -121,10 +121,22 @@ def test_a_what_if_plans_for_gpus_and_passages_that_are_not_here(config, capsys)
     assert "10 TFLOP/s sustained in float32" in said
     kept, note = "index: a process's own vectors", "searches as if index.kind were exact"
     assert kept in said and note not in said
-    kind = ["--index.kind", "IVF4096,PQ64"]
+    kind = ["--index.kind", "IVF4096,PQ16"]
     assert run("train", "--config", config, *several, *kind, *words) == 0
     said = capsys.readouterr().out
     assert kept not in said and note in said
+
+
+def test_an_index_that_cannot_be_built_is_refused_by_the_plan_and_before_a_model_reads(
+    config, capsys, tmp_path
+) -> None:
+    words = ["train", "--config", config, "--output.folder", tmp_path / "run"]
+    for end in (["--dry-run"], []):
+        assert run(*words, "--index.kind", "IVF9,PQ5", *end) == 1
+        said = capsys.readouterr().err
+        assert "index.kind: IVF9,PQ5: the 5 bytes of a code do not divide the 32 dimensions" in said
+        assert "index.kind: IVF9,PQ5: it takes 9,984 passages to train, and there are" in said
+        assert "tokens:" not in said
 
 
 def test_the_published_settings_can_be_planned_without_models_or_data(

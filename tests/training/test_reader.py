@@ -218,6 +218,9 @@ def test_questions_without_an_answer_in_what_is_read_are_left_out_and_counted(
     rows = made_rows(40)
     for row in rows[:7]:
         row["answers"] = ["candle"]
+    rows[6]["answers"] = ["東"]  # the vocabulary lacks both, which does not make them the same
+    for context in rows[6]["ctxs"]:
+        context["text"] += " 西"
     for context in rows[7]["ctxs"]:  # the answer stands behind what is read
         context["text"] = "moon " * 70 + context["text"]
     config = reader_run(tmp_path / "run", tiny_bert, rows, max_steps=1)
@@ -232,13 +235,17 @@ def test_questions_without_an_answer_in_what_is_read_are_left_out_and_counted(
         train(bad)
 
 
-def test_a_reader_is_judged_on_given_questions_with_passages(tiny_bert, tmp_path) -> None:
+def test_a_reader_is_judged_on_given_questions_with_passages(tiny_bert, tmp_path, capsys) -> None:
     dev = tmp_path / "dev.json"
-    dev.write_text(json.dumps(made_rows(20, seed=9)))
+    given = made_rows(23, seed=9)
+    for row in given[20:]:
+        row["answers"] = []
+    dev.write_text(json.dumps(given))
     document = reader_run(tmp_path / "run", tiny_bert, made_rows(8), max_steps=1).model_dump()
     document["evaluation"]["supervised"] = [str(dev)]
     result = train(check_config(document, source="test"))
     assert result.num_questions == 20 and set(result.before) == {"exact_match_5", "f1_5"}
+    assert "3 of 23 questions of evaluation.supervised have no answers" in capsys.readouterr().err
     unlabelled = [one | {"answers": []} for one in made_rows(20, seed=9)]
     dev.write_text(json.dumps(unlabelled))
     document["output"]["folder"] = str(tmp_path / "other")
@@ -268,6 +275,7 @@ def test_the_plan_counts_what_a_reader_reads(tiny_bert, tmp_path) -> None:
         ({"retriever": {"model": "m"}}, "retriever: leave it out: training.method reader trains a"),
         ({"data": {}}, "data.supervised: is required by training.method reader"),
         ({"evaluation": {"questions": "q.txt"}}, "evaluation.questions: a reader is judged on"),
+        ({"evaluation": {"regex_answers": True}}, "evaluation.regex_answers: a reader learns from"),
         ({"training": {"method": "dpr"}}, "retriever: is required by training.method dpr"),
         ({"reader": {"model": "m", "max_len": 9}}, "did you mean reader.max_length?"),
     ],

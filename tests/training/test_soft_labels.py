@@ -95,7 +95,7 @@ def test_words_are_scored_wherever_the_passage_was_found(settings) -> None:
     questions = ["the stone bridge of the island", "paper music moon"]
     scores, rows = bm25.search(questions, len(store))
     shuffled = rows[:, ::-7]
-    found = WordScores(bm25, len(store))([questions[:1], questions[1:]], shuffled)
+    found = WordScores(bm25)([questions[:1], questions[1:]], shuffled)
     np.testing.assert_array_equal(found, scores[:, ::-7])
 
 

@@ -45,7 +45,9 @@ def _compared(
     answers: GivenAnswers, k: int, compare: Callable[[str, Sequence[str]], float]
 ) -> Values:
     pairs = zip(answers.given[k], answers.accepted, strict=True)
-    return np.array([compare(given, of) if of else np.nan for given, of in pairs], np.float64)
+    # No answer is wrong, even where an accepted one is normalised to nothing, as `The The` is.
+    values = [(compare(given, of) if given else 0) if of else np.nan for given, of in pairs]
+    return np.array(values, np.float64)
 
 
 def _exact_match(k: int) -> Metric[GivenAnswers]:

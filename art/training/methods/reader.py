@@ -25,7 +25,7 @@ from art.errors import DataError
 from art.teacher.models import find_model
 from art.training.losses import reader_loss
 from art.training.methods.base import METHODS, Learner, LearnerParts, Method
-from art.training.readings import LabelledReadings, ReaderJudge, ReadingItem
+from art.training.readings import LabelledReadings, ReaderJudge, ReadingItem, with_answers
 from art.training.run_files import cache_folder
 from art.training.schedule import seed_micro_batch
 from art.training.selection import split_labelled
@@ -271,6 +271,11 @@ class ReaderMethod(Method):
                 "evaluation.questions: a reader is judged on labelled questions with passages of "
                 "their own; give them as evaluation.supervised"
             )
+        if config.evaluation.regex_answers:
+            yield (
+                "evaluation.regex_answers: a reader learns from answers as they stand, and is "
+                "judged by such; `art read --regex-answers` judges the finished one"
+            )
 
     def student(self, config: Config, weights: Path | None) -> AnswerReader:
         """Return the reader."""
@@ -320,15 +325,20 @@ class ReaderMethod(Method):
                 where="data.supervised",
                 hint="give the files `answers` that are parts of their positives' texts",
             )
-        notes: tuple[str, ...] = ()
+        notes = []
         if num_skipped := len(store) - len(usable):
-            notes = (
+            notes.append(
                 f"{num_skipped:,} of {len(store):,} labelled questions do not train: no answer "
                 f"stands in the first {self.max_length} tokens of the question with a positive "
-                "passage",
+                "passage"
+            )
+        if (given := files.evaluated_pool) and (left_out := len(given) - len(with_answers(given))):
+            notes.append(
+                f"{left_out:,} of {len(given):,} questions of evaluation.supervised have no "
+                "answers and do not judge"
             )
         split = split_labelled(store, seed=seed, hold_some_out=hold_out, usable=usable)
-        return [TrainingSet(LABELLED.name, split.num_training, split, notes)]
+        return [TrainingSet(LABELLED.name, split.num_training, split, tuple(notes))]
 
     def learner(self, parts: LearnerParts, sets: Sequence[TrainingSet]) -> ReaderLearner:
         """Return what takes the steps."""
