@@ -34,11 +34,13 @@ class _JobState(Manifest):
 
     Attributes:
         fingerprint: of the passages and everything else that the questions depend on.
+        prompts: their texts as they were rendered when the job began, by the kinds' names.
         num_blocks: that are done.
         num_bytes: of the file.
     """
 
     fingerprint: str
+    prompts: dict[str, str]
     num_blocks: int = 0
     num_bytes: int = 0
 
@@ -49,6 +51,16 @@ def choose_rows(num_passages: int, count: int | None, *, seed: int) -> NDArray[n
     if count is None or count >= num_passages:
         return rows
     return np.sort(np.random.default_rng(seed).permutation(num_passages)[:count])
+
+
+def prompts_of(folder: Path) -> dict[str, str]:
+    """Return the prompts' texts of the job in a folder, none where none has begun there.
+
+    Raises:
+        CorruptionError: its file is damaged.
+    """
+    path = folder / _PROGRESS
+    return _JobState.read(path).prompts if path.exists() else {}
 
 
 def ask_all(
@@ -80,7 +92,7 @@ def ask_all(
             store, asker.prompts.encoder, progress=progress and distributed.is_main()
         )
         own = fingerprint(store.fingerprint, asker.fingerprint, rows.tobytes())
-        begun = _begun(folder, own) if distributed.is_main() else None
+        begun = _begun(folder, own, asker.prompts.texts) if distributed.is_main() else None
     state = distributed.broadcast_object(begun)
     assert state is not None
     blocks = [
@@ -116,11 +128,11 @@ def _passage(store: PassageStore, tokens: TokenStore, row: int) -> AskedPassage:
     return AskedPassage(store.ids([row])[0], tokens[int(row)])
 
 
-def _begun(folder: Path, own: str) -> _JobState:
+def _begun(folder: Path, own: str, prompts: dict[str, str]) -> _JobState:
     """Return how far the job is, and cut its file to what counts."""
     path = folder / _PROGRESS
     if not path.exists():
-        state = _JobState(fingerprint=own)
+        state = _JobState(fingerprint=own, prompts=prompts)
         folder.mkdir(parents=True, exist_ok=True)
         state.write(path)
     state = _JobState.read(path)
@@ -159,6 +171,7 @@ def _append(
         raise cannot_write(error, folder / _ASKED) from error
     after = _JobState(
         fingerprint=state.fingerprint,
+        prompts=state.prompts,
         num_blocks=state.num_blocks + num_blocks,
         num_bytes=state.num_bytes + len(lines),
     )

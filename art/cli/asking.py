@@ -95,7 +95,7 @@ def ask(
     """
     from art import distributed
     from art.asking.filters import TextFilter
-    from art.asking.job import ask_all, choose_rows
+    from art.asking.job import ask_all, choose_rows, prompts_of
     from art.asking.keeping import rejected_path, write_questions
     from art.asking.kinds import QUESTION_KINDS
     from art.asking.sampling import Sampling
@@ -117,10 +117,14 @@ def ask(
                     _draw(output, compared or shown, seed)
                     _say_how_to_train(passages, questions or examples, output)
             return
+        rendered = None
         with distributed.fail_together():
             if distributed.is_main():
                 holder = "another job that writes this output"
                 held.enter_context(lock(folder / ".lock", wait=False, holder=holder))
+                rendered = prompts_of(folder)
+        rendered = distributed.broadcast_object(rendered)
+        with distributed.fail_together():
             store = PassageStore.open_or_build(
                 passages, skip_bad_rows=skip_bad_rows, progress=distributed.is_main()
             )
@@ -133,6 +137,7 @@ def ask(
                 per_passage=per_passage,
                 max_length=max_length or 512,
                 chat_template=chat_template,
+                rendered=rendered,
                 dtype=dtype or "auto",
                 batch_tokens=batch_tokens,
                 device=device,
@@ -180,6 +185,7 @@ def _asker(
     per_passage: int,
     max_length: int,
     chat_template: bool | None,
+    rendered: dict[str, str] | None,
     dtype: str,
     batch_tokens: int | None,
     device: torch.device,
@@ -200,6 +206,7 @@ def _asker(
         family=teacher.family,
         max_length=max_length,
         chat_template=chat_template,
+        rendered=rendered,
         examples=examples,
         seed=sampling.seed,
     )

@@ -24,6 +24,7 @@ def asker_of(
     kinds: Sequence[str] = ("question", "keywords"),
     per_passage: int = 2,
     chat_template: bool = False,
+    rendered: dict[str, str] | None = None,
     examples: Sequence[str] = (),
     batch_tokens: int | None = None,
     **sampling: Any,
@@ -37,6 +38,7 @@ def asker_of(
         family=teacher.family,
         max_length=128,
         chat_template=chat_template,
+        rendered=rendered,
         examples=examples,
         seed=0,
     )
