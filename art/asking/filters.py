@@ -11,7 +11,7 @@ from art.asking.asker import AskedQuestion
 from art.asking.kinds import QuestionKind
 from art.data.formats import Passage
 from art.data.scripts import scripts_of
-from art.retriever.languages import little_words
+from art.retriever.languages import ENGLISH, little_words
 from art.retriever.words import split_words
 
 EMPTY = "empty"
@@ -26,6 +26,8 @@ NEAR_DUPLICATE = "near-duplicate"
 
 _LEAST_WORDS = 3
 _LEAST_LITTLE_WORDS = 2, 3  # in a question, in a passage, for their language to be plain
+# Short questions have few of the commonest little words; and English is what most models fall into.
+_ENGLISH_QUESTIONS = frozenset(["what", "who", "when", "where", "why", "how", "did", "does"])
 _RUN = 4  # words in a row that two texts do not share by chance
 _ALIKE = 0.8  # words in common of all words of two texts, for them to be near-duplicates
 
@@ -123,6 +125,8 @@ def _runs(words: Words, length: int = _RUN) -> list[tuple[str, ...]]:
 def _is_otherwise_written(text: str, passage: str) -> bool:
     """Return whether most letters of a text are of scripts that the passage has not."""
     known = scripts_of(passage)
+    if not known:  # figures alone are of every language
+        return False
     letters = list(filter(str.isalpha, unicodedata.normalize("NFKC", text)))
     foreign = [letter for letter in letters if scripts_of(letter) - known]
     return 2 * len(foreign) > len(letters)
@@ -132,9 +136,18 @@ def _is_in_other_language(words: Words, passage: Words) -> bool:
     """Return whether the little words of a question are plainly of another language."""
     of_passage = little_words(passage)
     own = max(of_passage, key=lambda language: of_passage[language])
-    asked = little_words(words)
+    asked = _little_words_asked(set(words))[own]
+    # What stands in the passage as well is no sign of another language.
+    foreign = _little_words_asked(set(words) - set(passage))
     least, least_of_passage = _LEAST_LITTLE_WORDS
     return of_passage[own] >= least_of_passage and any(
-        count >= least and count > asked[own] and count > of_passage[language]
-        for language, count in asked.items()
+        count >= least and count > asked and count > of_passage[language]
+        for language, count in foreign.items()
+        if language != own
     )
+
+
+def _little_words_asked(words: set[str]) -> dict[str, int]:
+    found = little_words(words)
+    found[ENGLISH] += len(words & _ENGLISH_QUESTIONS)
+    return found
