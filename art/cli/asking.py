@@ -161,9 +161,9 @@ def ask(
                 write_questions(sieve, store, output)
                 _tell(sieve, output)
                 _draw(output, compared or shown, seed)
-                _say_how_to_train(passages, questions or examples, output)
     if distributed.is_main():
         shutil.rmtree(folder, ignore_errors=True)
+        _say_how_to_train(passages, questions or examples, output)
 
 
 def _own(file: Path | None, skip_bad_rows: bool) -> list[str]:
@@ -311,8 +311,21 @@ def _draw(output: Path, real: list[str], seed: int) -> None:
 
 
 def _say_how_to_train(passages: Path, own: Path | None, output: Path) -> None:
+    """Print the command that comes next.
+
+    Raises:
+        ArtError: no question was kept.
+    """
     import shlex
 
+    from art.report.asked import page_path
+
+    if output.stat().st_size == 0:
+        raise ArtError(
+            "none of the questions was kept",
+            where=output,
+            hint=f"see why in {page_path(output)}; then delete it and choose another --model",
+        )
     settings = output.with_suffix("").with_suffix(".yaml")  # mine.questions.jsonl → mine.yaml
     words = ["art", "init", "--passages", passages, *(["--questions", own] if own else [])]
     words += ["--generated", output, "--output", settings]

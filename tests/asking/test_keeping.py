@@ -182,3 +182,20 @@ def test_the_command_asks_sifts_and_says_what_it_did_by_however_many_processes(
     rejected_path(output).unlink()  # then it may be anything
     assert run(*words, output) == 1
     assert "asked.jsonl: exists already" in capsys.readouterr().err
+
+
+def test_a_command_that_keeps_no_question_fails_and_says_where_to_see_why(
+    corpus, tiny_llama: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr("art.planning.init_config.installed_encoder", lambda: None)
+    passages, output = tmp_path / "passages.jsonl", tmp_path / "mine.questions.jsonl"
+    rows = [{"id": name, "title": title, "text": text} for name, title, text in corpus[:3]]
+    passages.write_text("\n".join(map(json.dumps, rows)))
+    words = ["ask", "--model", tiny_llama, "--passages", passages, "--cpu", "--output", output]
+    for _ in range(2):  # and once more where the files are there
+        assert run(*words) == 1
+        said = capsys.readouterr()
+        assert f"{output}: none of the questions was kept (see why in {tmp_path}/mine" in said.err
+        assert "art init" not in said.out
+    assert output.read_bytes() == b"" and len(rejected_path(output).read_text().splitlines()) == 6
+    assert not output.with_name(f"{output.name}.asking").exists()
