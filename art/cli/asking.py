@@ -101,12 +101,15 @@ def ask(
     from art.asking.sampling import Sampling
     from art.data.passages import PassageStore
     from art.files import lock
+    from art.retriever.languages import check_language
 
     if output.suffix.lower() != ".jsonl":
         raise ArtError("questions are written as JSON lines", where=output, hint="end it in .jsonl")
     if output.exists() and not rejected_path(output).exists():  # of something else
         raise ArtError("exists already", where=output, hint="choose another name, or delete it")
-    wanted = [QUESTION_KINDS[name.strip()] for name in dict.fromkeys(kinds.split(","))]
+    wanted = [QUESTION_KINDS[name] for name in dict.fromkeys(map(str.strip, kinds.split(",")))]
+    if language is not None:
+        check_language(language)  # it is needed once all questions are asked
     shown, compared = (_own(file, skip_bad_rows) for file in (examples, questions))
     folder = output.with_name(f"{output.name}.asking")
     with processes(cpu) as device, ExitStack() as held:
