@@ -6,6 +6,7 @@ import math
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import combinations
 
 from art.asking.asker import AskedQuestion
 from art.asking.kinds import QuestionKind
@@ -30,6 +31,7 @@ _LEAST_LITTLE_WORDS = 2, 3  # in a question, in a passage, for their language to
 _ENGLISH_QUESTIONS = frozenset(["what", "who", "when", "where", "why", "how", "did", "does"])
 _RUN = 4  # words in a row that two texts do not share by chance
 _ALIKE = 0.8  # words in common of all words of two texts, for them to be near-duplicates
+_KEY_WORDS = 2  # that two texts must share to be compared: many share one
 
 Words = Sequence[str]
 
@@ -87,24 +89,26 @@ def copied_share(words: Words, passage: Words) -> float:
 def repetitions(texts: Sequence[str], examples: Sequence[str]) -> list[str | None]:
     """Return of each text what it repeats: an example, or a text before it; None where nothing.
 
-    Every two texts are compared that could be alike: those that share one of their rarest words.
+    Every two texts are compared that could be alike: those that share some of their rarest words.
 
-    Source: Bayardo et al. 2007, "Scaling Up All Pairs Similarity Search" (prefix filtering).
+    Source: Bayardo et al. 2007, "Scaling Up All Pairs Similarity Search" (prefix filtering);
+    several words at once: Wang et al. 2012, "Can We Beat the Prefix Filtering?".
     """
     cut = [split_words(text) for text in (*examples, *texts)]
     frequency = Counter(word for words in cut for word in set(words))
-    by_word: dict[str, list[int]] = defaultdict(list)
+    by_key: dict[tuple[str, ...], list[int]] = defaultdict(list)
     found: list[str | None] = []
     for position, words in enumerate(cut):
         distinct = set(words)
         rarest = sorted(distinct, key=lambda word: (frequency[word], word))
-        # Two sets that are alike share a word among so many of the rarest of either.
-        rarest = rarest[: len(rarest) - math.ceil(_ALIKE * len(rarest)) + 1]
-        near = sorted({other for word in rarest for other in by_word[word]})
+        # Two sets that are alike share so many words among the first of either.
+        rarest = rarest[: len(rarest) - math.ceil(_ALIKE * len(rarest)) + _KEY_WORDS]
+        keys = list(combinations(rarest, min(_KEY_WORDS, len(rarest))))
+        near = sorted({other for key in keys for other in by_key.get(key, ())})
         alike = [other for other in near if _similarity(distinct, set(cut[other])) >= _ALIKE]
         if not alike:
-            for word in rarest:
-                by_word[word].append(position)
+            for key in keys:
+                by_key[key].append(position)
             found.append(None)
         elif alike[0] < len(examples):
             found.append(COPY_OF_EXAMPLE)
