@@ -104,6 +104,12 @@ def test_a_job_goes_on_with_the_prompts_of_its_first_day(
             run(asker_for_job(model, rendered=begun, **changed), store, folder)
 
 
+def test_more_questions_a_passage_do_not_make_a_kill_cost_more(tiny_llama: Path) -> None:
+    for per_passage, passages in ((1, 128), (2, 64), (60, 2), (300, 1)):
+        asker = asker_of(tiny_llama, kinds=("question",), per_passage=per_passage)
+        assert asker.block_passages == passages
+
+
 def test_so_many_passages_are_drawn() -> None:
     assert (
         choose_rows(5, None, seed=0).tolist() == choose_rows(5, 9, seed=0).tolist() == [*range(5)]

@@ -153,7 +153,7 @@ def test_the_command_asks_sifts_and_says_what_it_did_by_however_many_processes(
         status
         for status, _ in finish([*words, by_two], tmp_path, world_size=2, before=[small_blocks])
     ] == [0, 0]
-    monkeypatch.setitem(asker._BLOCK_PASSAGES, "cpu", 4)
+    monkeypatch.setitem(asker._BLOCK_QUESTIONS, "cpu", 16)
     monkeypatch.setattr(asker, "NUM_TOKENS", 64)
     assert run(*words, output) == 0
     said = capsys.readouterr().out

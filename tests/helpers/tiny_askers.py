@@ -60,5 +60,5 @@ def asked_of(asker: Asker, store: PassageStore, rows: Sequence[int]) -> list[Ask
 
 
 def small_blocks() -> None:
-    """Ask about four passages at once, so that a few make several blocks."""
-    asker._BLOCK_PASSAGES["cpu"] = 4
+    """Ask sixteen questions at once, so that a few passages make several blocks."""
+    asker._BLOCK_QUESTIONS["cpu"] = 16
