@@ -108,6 +108,11 @@ def ask(
     if output.exists() and not rejected_path(output).exists():  # of something else
         raise ArtError("exists already", where=output, hint="choose another name, or delete it")
     wanted = [QUESTION_KINDS[name] for name in dict.fromkeys(map(str.strip, kinds.split(",")))]
+    if per_passage > 1 and not (temperature and top_p):
+        raise ArtError(
+            f"asked without chance, {per_passage} questions about a passage are all the same",
+            hint="--per-passage 1, or --temperature and --top-p above 0",
+        )
     if language is not None:
         check_language(language)  # it is needed once all questions are asked
     shown, compared = (_own(file, skip_bad_rows) for file in (examples, questions))

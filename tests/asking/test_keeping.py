@@ -192,8 +192,13 @@ def test_a_command_that_keeps_no_question_fails_and_says_where_to_see_why(
     rows = [{"id": name, "title": title, "text": text} for name, title, text in corpus[:3]]
     passages.write_text("\n".join(map(json.dumps, rows)))
     words = ["ask", "--model", tiny_llama, "--passages", passages, "--cpu", "--output", output]
-    assert run(*words, "--language", "klingon") == 1
-    assert "'klingon'" in capsys.readouterr().err and not list(tmp_path.glob("*.asking"))
+    for option, value, fault in (
+        ("--language", "klingon", "'klingon'"),
+        ("--temperature", 0, "all the same"),
+        ("--top-p", 0, "all the same"),
+    ):
+        assert run(*words, option, value) == 1
+        assert fault in capsys.readouterr().err and not list(tmp_path.glob("*.asking"))
     words += ["--kinds", "question, question"]  # as one
     for _ in range(2):  # and once more where the files are there
         assert run(*words) == 1
