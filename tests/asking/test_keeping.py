@@ -64,7 +64,7 @@ def test_each_filter_gets_what_those_before_it_left(store: PassageStore, tmp_pat
         judged.append(([one.passage_id for one in questions], rows.tolist()))
         return np.array([one.passage_id != "p4" for one in questions])
 
-    def sifted(max_pairs: int):
+    def sifted(max_pairs: int, judge=judge):
         return sift(
             asked(),
             store,
@@ -107,6 +107,7 @@ def test_each_filter_gets_what_those_before_it_left(store: PassageStore, tmp_pat
             read(rejected_path(output))
     few = sifted(7)
     assert few.num_unjudged == 2 and len(judged[-1][0]) == 1
+    assert sifted(1000, None).num_unjudged == 3
 
 
 def test_the_teachers_preference_is_its_scores(
