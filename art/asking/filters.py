@@ -129,7 +129,7 @@ def _runs(words: Words, length: int = _RUN) -> list[tuple[str, ...]]:
 def _is_otherwise_written(text: str, passage: str) -> bool:
     """Return whether most letters of a text are of scripts that the passage has not."""
     known = scripts_of(passage)
-    if not known:  # figures alone are of every language
+    if not known:  # numbers alone are of every language
         return False
     letters = list(filter(str.isalpha, unicodedata.normalize("NFKC", text)))
     foreign = [letter for letter in letters if scripts_of(letter) - known]
