@@ -26,7 +26,7 @@ DUPLICATE = "duplicate"
 NEAR_DUPLICATE = "near-duplicate"
 
 _LEAST_WORDS = 3
-_LEAST_LITTLE_WORDS = 2, 3  # in a question, in a passage, for their language to be plain
+_LEAST_LITTLE_WORDS = 2  # in a question, and in a passage, for their language to be plain
 # Short questions have few of the commonest little words; and English is what most models fall into.
 _ENGLISH_QUESTIONS = frozenset(["what", "who", "when", "where", "why", "how", "did", "does"])
 _RUN = 4  # words in a row that two texts do not share by chance
@@ -143,9 +143,8 @@ def _is_in_other_language(words: Words, passage: Words) -> bool:
     asked = _little_words_asked(set(words))[own]
     # What stands in the passage as well is no sign of another language.
     foreign = _little_words_asked(set(words) - set(passage))
-    least, least_of_passage = _LEAST_LITTLE_WORDS
-    return of_passage[own] >= least_of_passage and any(
-        count >= least and count > asked and count > of_passage[language]
+    return of_passage[own] >= _LEAST_LITTLE_WORDS and any(
+        count >= _LEAST_LITTLE_WORDS and count > asked and count > of_passage[language]
         for language, count in foreign.items()
         if language != own
     )

@@ -67,6 +67,7 @@ FRENCH = Passage(
         (GERMAN, "Who built it in 1804?", True),
         (GERMAN, "Who was the engineer?", True),
         (GERMAN, "Wie heißt der Fluss in der Nähe von Paris?", False),
+        (Passage("p5", "", "Gutenberg druckte mit Lettern auf Papier."), "What did he do?", True),
         (FRENCH, "When was the bridge built?", True),
         (FRENCH, "Combien de ponts y a-t-il dans la vallée ?", False),  # some words are Spanish too
         (Passage("p4", "", "12 804 2019 €"), "What was the total in 2019?", False),
