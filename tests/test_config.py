@@ -302,6 +302,8 @@ def test_generated_questions_take_the_place_of_real_ones(tmp_path: Path) -> None
     schedule = plan_run(config, num_questions=900, num_generated=600, world_size=1)
     assert schedule.num_questions == 400
     assert "400 questions an epoch (100 of 600 generated ones), " in described(config, schedule)
+    few = plan_run(config, num_questions=340, num_generated=40, world_size=1)
+    assert "(40 of 40 generated ones, each 2.5 times), " in described(config, few)
     with pytest.raises(ConfigFaults, match="there are only 40 training questions"):
         plan_run(config, num_questions=630, num_generated=600, world_size=1)
 

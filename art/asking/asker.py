@@ -31,9 +31,9 @@ NUM_TOKENS = 64  # of a question at most; what is longer counts as cut off
 _BATCH_TOKENS = {"cpu": 16_384}
 _BATCH_TOKENS_ELSEWHERE = 65_536
 
-# Passages of a block: enough for some batches, so few that a kill costs half a minute on a CPU.
-_BLOCK_PASSAGES = {"cpu": 64}
-_BLOCK_PASSAGES_ELSEWHERE = 1_024
+# Questions of a block: enough for some batches, so few that a kill costs half a minute on a CPU.
+_BLOCK_QUESTIONS = {"cpu": 128}
+_BLOCK_QUESTIONS_ELSEWHERE = 2_048
 
 # Pieces of a vocabulary: how a line break stands in one, and white space.
 _BREAK = re.compile(r"[\nĊ]|<0x0A>")
@@ -123,7 +123,8 @@ class Asker:
         device = teacher.device.type
         self._batch_tokens = batch_tokens or _BATCH_TOKENS.get(device, _BATCH_TOKENS_ELSEWHERE)
         self.num_questions = len(self._kinds) * per_passage
-        self.block_passages = _BLOCK_PASSAGES.get(device, _BLOCK_PASSAGES_ELSEWHERE)
+        block_questions = _BLOCK_QUESTIONS.get(device, _BLOCK_QUESTIONS_ELSEWHERE)
+        self.block_passages = max(block_questions // self.num_questions, 1)
         self._vocabulary = _Vocabulary(tokenizer, teacher.model)
         self.fingerprint = fingerprint(
             "asker 1",

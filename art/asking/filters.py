@@ -6,12 +6,13 @@ import math
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import combinations
 
 from art.asking.asker import AskedQuestion
 from art.asking.kinds import QuestionKind
 from art.data.formats import Passage
 from art.data.scripts import scripts_of
-from art.retriever.languages import little_words
+from art.retriever.languages import ENGLISH, little_words
 from art.retriever.words import split_words
 
 EMPTY = "empty"
@@ -25,9 +26,12 @@ DUPLICATE = "duplicate"
 NEAR_DUPLICATE = "near-duplicate"
 
 _LEAST_WORDS = 3
-_LEAST_LITTLE_WORDS = 2, 3  # in a question, in a passage, for their language to be plain
+_LEAST_LITTLE_WORDS = 2  # in a question, and in a passage, for their language to be plain
+# Short questions have few of the commonest little words; and English is what most models fall into.
+_ENGLISH_QUESTIONS = frozenset(["what", "who", "when", "where", "why", "how", "did", "does"])
 _RUN = 4  # words in a row that two texts do not share by chance
 _ALIKE = 0.8  # words in common of all words of two texts, for them to be near-duplicates
+_KEY_WORDS = 2  # that two texts must share to be compared: many share one
 
 Words = Sequence[str]
 
@@ -85,24 +89,26 @@ def copied_share(words: Words, passage: Words) -> float:
 def repetitions(texts: Sequence[str], examples: Sequence[str]) -> list[str | None]:
     """Return of each text what it repeats: an example, or a text before it; None where nothing.
 
-    Every two texts are compared that could be alike: those that share one of their rarest words.
+    Every two texts are compared that could be alike: those that share some of their rarest words.
 
-    Source: Bayardo et al. 2007, "Scaling Up All Pairs Similarity Search" (prefix filtering).
+    Source: Bayardo et al. 2007, "Scaling Up All Pairs Similarity Search" (prefix filtering);
+    several words at once: Wang et al. 2012, "Can We Beat the Prefix Filtering?".
     """
     cut = [split_words(text) for text in (*examples, *texts)]
     frequency = Counter(word for words in cut for word in set(words))
-    by_word: dict[str, list[int]] = defaultdict(list)
+    by_key: dict[tuple[str, ...], list[int]] = defaultdict(list)
     found: list[str | None] = []
     for position, words in enumerate(cut):
         distinct = set(words)
         rarest = sorted(distinct, key=lambda word: (frequency[word], word))
-        # Two sets that are alike share a word among so many of the rarest of either.
-        rarest = rarest[: len(rarest) - math.ceil(_ALIKE * len(rarest)) + 1]
-        near = sorted({other for word in rarest for other in by_word[word]})
+        # Two sets that are alike share so many words among the first of either.
+        rarest = rarest[: len(rarest) - math.ceil(_ALIKE * len(rarest)) + _KEY_WORDS]
+        keys = list(combinations(rarest, min(_KEY_WORDS, len(rarest))))
+        near = sorted({other for key in keys for other in by_key.get(key, ())})
         alike = [other for other in near if _similarity(distinct, set(cut[other])) >= _ALIKE]
         if not alike:
-            for word in rarest:
-                by_word[word].append(position)
+            for key in keys:
+                by_key[key].append(position)
             found.append(None)
         elif alike[0] < len(examples):
             found.append(COPY_OF_EXAMPLE)
@@ -123,6 +129,8 @@ def _runs(words: Words, length: int = _RUN) -> list[tuple[str, ...]]:
 def _is_otherwise_written(text: str, passage: str) -> bool:
     """Return whether most letters of a text are of scripts that the passage has not."""
     known = scripts_of(passage)
+    if not known:  # numbers alone are of every language
+        return False
     letters = list(filter(str.isalpha, unicodedata.normalize("NFKC", text)))
     foreign = [letter for letter in letters if scripts_of(letter) - known]
     return 2 * len(foreign) > len(letters)
@@ -132,9 +140,17 @@ def _is_in_other_language(words: Words, passage: Words) -> bool:
     """Return whether the little words of a question are plainly of another language."""
     of_passage = little_words(passage)
     own = max(of_passage, key=lambda language: of_passage[language])
-    asked = little_words(words)
-    least, least_of_passage = _LEAST_LITTLE_WORDS
-    return of_passage[own] >= least_of_passage and any(
-        count >= least and count > asked[own] and count > of_passage[language]
-        for language, count in asked.items()
+    asked = _little_words_asked(set(words))[own]
+    # What stands in the passage as well is no sign of another language.
+    foreign = _little_words_asked(set(words) - set(passage))
+    return of_passage[own] >= _LEAST_LITTLE_WORDS and any(
+        count >= _LEAST_LITTLE_WORDS and count > asked and count > of_passage[language]
+        for language, count in foreign.items()
+        if language != own
     )
+
+
+def _little_words_asked(words: set[str]) -> dict[str, int]:
+    found = little_words(words)
+    found[ENGLISH] += len(words & _ENGLISH_QUESTIONS)
+    return found

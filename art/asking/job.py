@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from art import distributed
 from art.asking.asker import AskedPassage, AskedQuestion, Asker
-from art.data.kept_lines import KeptLines
+from art.data.kept_lines import KeptLines, begun_with
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
 from art.files import fingerprint
@@ -30,6 +30,15 @@ def choose_rows(num_passages: int, count: int | None, *, seed: int) -> NDArray[n
     if count is None or count >= num_passages:
         return rows
     return np.sort(np.random.default_rng(seed).permutation(num_passages)[:count])
+
+
+def prompts_of(folder: Path) -> dict[str, str]:
+    """Return the prompts' texts of the job in a folder, none where none has begun there.
+
+    Raises:
+        CorruptionError: its file is damaged.
+    """
+    return begun_with(folder / _ASKED)
 
 
 def ask_all(
@@ -63,7 +72,9 @@ def ask_all(
         own = fingerprint(store.fingerprint, asker.fingerprint, rows.tobytes())
         kept = None
         if distributed.is_main():
-            kept = KeptLines(folder / _ASKED, own, called="questions asked")
+            kept = KeptLines(
+                folder / _ASKED, own, called="questions asked", begins_with=asker.prompts.texts
+            )
     num_done = distributed.broadcast_object(kept.num_blocks if kept else 0)
     blocks = [
         rows[start : start + asker.block_passages]

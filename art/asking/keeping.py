@@ -103,6 +103,7 @@ def sift(
         is_found = (found == own[:, None]).any(axis=1)
         found = found[is_found]
         sieve.reject([None if one else f"not found by {name}" for one in is_found])
+    sieve.num_unjudged = len(sieve.kept)
     if judge is not None and found is not None:
         count = min(len(found), max_pairs // CONTENDERS)
         sieve.num_unjudged = len(found) - count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from art.asking.kinds import QuestionKind
@@ -39,6 +39,8 @@ class Prompts:
         family: of the language model.
         max_length: tokens of a prompt at most; the passage is cut.
         chat_template: put it into the user's turn of the tokenizer's chat template.
+        rendered: texts of a job that has begun, for those that a chat template would render anew,
+            perhaps with another date.
         examples: questions of the user's own; of each passage some are shown to the model.
         seed: they are drawn by.
 
@@ -62,19 +64,25 @@ class Prompts:
         family: Family,
         max_length: int,
         chat_template: bool,
+        rendered: Mapping[str, str] | None = None,
         examples: Sequence[str] = (),
         seed: int = 0,
     ) -> None:
         shown = ExampleTemplate if examples else LikelihoodTemplate
         before = _EXAMPLES if examples else ""
+        known = {
+            name: text
+            for name, text in (rendered or {}).items()
+            if chat_template and ("{examples}" in text) == bool(examples)
+        }
         self._templates = [
             shown(
                 tokenizer,
                 family=family,
-                passage_prompt=before + _PASSAGE + kind.instruction,
-                question_prefix=kind.label,
+                passage_prompt=known.get(kind.name, before + _PASSAGE + kind.instruction),
+                question_prefix="" if kind.name in known else kind.label,
                 max_length=max_length,
-                chat_template=chat_template,
+                chat_template=chat_template and kind.name not in known,
             )
             for kind in kinds
         ]

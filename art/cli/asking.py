@@ -95,18 +95,26 @@ def ask(
     """
     from art import distributed
     from art.asking.filters import TextFilter
-    from art.asking.job import ask_all, choose_rows
+    from art.asking.job import ask_all, choose_rows, prompts_of
     from art.asking.keeping import rejected_path, write_questions
     from art.asking.kinds import QUESTION_KINDS
     from art.asking.sampling import Sampling
     from art.data.passages import PassageStore
     from art.files import lock
+    from art.retriever.languages import check_language
 
     if output.suffix.lower() != ".jsonl":
         raise ArtError("questions are written as JSON lines", where=output, hint="end it in .jsonl")
     if output.exists() and not rejected_path(output).exists():  # of something else
         raise ArtError("exists already", where=output, hint="choose another name, or delete it")
-    wanted = [QUESTION_KINDS[name.strip()] for name in dict.fromkeys(kinds.split(","))]
+    wanted = [QUESTION_KINDS[name] for name in dict.fromkeys(map(str.strip, kinds.split(",")))]
+    if per_passage > 1 and not (temperature and top_p):
+        raise ArtError(
+            f"asked without chance, {per_passage} questions about a passage are all the same",
+            hint="--per-passage 1, or --temperature and --top-p above 0",
+        )
+    if language is not None:
+        check_language(language)  # it is needed once all questions are asked
     shown, compared = (_own(file, skip_bad_rows) for file in (examples, questions))
     folder = output.with_name(f"{output.name}.asking")
     with processes(cpu) as device, ExitStack() as held:
@@ -117,10 +125,14 @@ def ask(
                     _draw(output, compared or shown, seed)
                     _say_how_to_train(passages, questions or examples, output)
             return
+        rendered = None
         with distributed.fail_together():
             if distributed.is_main():
                 holder = "another job that writes this output"
                 held.enter_context(lock(folder / ".lock", wait=False, holder=holder))
+                rendered = prompts_of(folder)
+        rendered = distributed.broadcast_object(rendered)
+        with distributed.fail_together():
             store = PassageStore.open_or_build(
                 passages, skip_bad_rows=skip_bad_rows, progress=distributed.is_main()
             )
@@ -133,6 +145,7 @@ def ask(
                 per_passage=per_passage,
                 max_length=max_length or 512,
                 chat_template=chat_template,
+                rendered=rendered,
                 dtype=dtype or "auto",
                 batch_tokens=batch_tokens,
                 device=device,
@@ -156,9 +169,9 @@ def ask(
                 write_questions(sieve, store, output)
                 _tell(sieve, output)
                 _draw(output, compared or shown, seed)
-                _say_how_to_train(passages, questions or examples, output)
     if distributed.is_main():
         shutil.rmtree(folder, ignore_errors=True)
+        _say_how_to_train(passages, questions or examples, output)
 
 
 def _own(file: Path | None, skip_bad_rows: bool) -> list[str]:
@@ -180,6 +193,7 @@ def _asker(
     per_passage: int,
     max_length: int,
     chat_template: bool | None,
+    rendered: dict[str, str] | None,
     dtype: str,
     batch_tokens: int | None,
     device: torch.device,
@@ -200,6 +214,7 @@ def _asker(
         family=teacher.family,
         max_length=max_length,
         chat_template=chat_template,
+        rendered=rendered,
         examples=examples,
         seed=sampling.seed,
     )
@@ -304,8 +319,21 @@ def _draw(output: Path, real: list[str], seed: int) -> None:
 
 
 def _say_how_to_train(passages: Path, own: Path | None, output: Path) -> None:
+    """Print the command that comes next.
+
+    Raises:
+        ArtError: no question was kept.
+    """
     import shlex
 
+    from art.report.asked import page_path
+
+    if output.stat().st_size == 0:
+        raise ArtError(
+            "none of the questions was kept",
+            where=output,
+            hint=f"see why in {page_path(output)}; then delete it and choose another --model",
+        )
     settings = output.with_suffix("").with_suffix(".yaml")  # mine.questions.jsonl → mine.yaml
     words = ["art", "init", "--passages", passages, *(["--questions", own] if own else [])]
     words += ["--generated", output, "--output", settings]

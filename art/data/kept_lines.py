@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,13 @@ class _JobState(Manifest):
 
     Attributes:
         fingerprint: of everything that its lines depend on.
+        begun_with: texts that the job began with.
         num_blocks: that are done.
         num_bytes: of the file.
     """
 
     fingerprint: str
+    begun_with: dict[str, str]
     num_blocks: int = 0
     num_bytes: int = 0
 
@@ -36,6 +38,7 @@ class KeptLines:
         path: of the file, alone in its folder but for `progress.json`.
         fingerprint: of everything that the lines depend on.
         called: what the lines are, for messages.
+        begins_with: texts that a job which goes on needs as they were, see `begun_with`.
 
     Raises:
         MismatchError: they were begun with something else.
@@ -43,11 +46,19 @@ class KeptLines:
         ArtError: it cannot be written.
     """
 
-    def __init__(self, path: Path, fingerprint: str, *, called: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        fingerprint: str,
+        *,
+        called: str,
+        begins_with: Mapping[str, str] | None = None,
+    ) -> None:
         self._path, self._progress = path, path.with_name(_PROGRESS)
         if not self._progress.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            _JobState(fingerprint=fingerprint).write(self._progress)
+            state = _JobState(fingerprint=fingerprint, begun_with=dict(begins_with or {}))
+            state.write(self._progress)
         self._state = _JobState.read(self._progress)
         if self._state.fingerprint != fingerprint:
             raise MismatchError(
@@ -93,6 +104,7 @@ class KeptLines:
             raise cannot_write(error, self._path) from error
         after = _JobState(
             fingerprint=self._state.fingerprint,
+            begun_with=self._state.begun_with,
             num_blocks=self._state.num_blocks + num_blocks,
             num_bytes=self._state.num_bytes + len(written),
         )
@@ -104,3 +116,13 @@ class KeptLines:
         with open(self._path, encoding="utf-8", newline="\n") as file:
             for line in file:
                 yield json.loads(line)
+
+
+def begun_with(path: Path) -> dict[str, str]:
+    """Return the texts that the job of a file began with, none where it has not begun.
+
+    Raises:
+        CorruptionError: what says so is damaged.
+    """
+    progress = path.with_name(_PROGRESS)
+    return _JobState.read(progress).begun_with if progress.exists() else {}

@@ -32,7 +32,7 @@ _SAMPLED = 256
 _CPU_QUESTIONS, _CPU_TOP_K, _CPU_LEAST_STEPS, _CPU_MOST_STEPS = 32, 16, 75, 500
 _GPU_QUESTIONS, _GPU_TOP_K, _GPU_REFRESH_STEPS = 64, 32, 500
 _EPOCHS = 10
-_GENERATED_SHARE = 0.5
+_MOST_GENERATED = 0.5  # of the questions of an epoch, beside real ones
 _REFRESHES = 10
 
 _T0_MEMORY = 24 << 30  # 5.7 GB of weights, the logits of a batch, and two BERTs in training
@@ -51,7 +51,7 @@ class Surroundings:
         num_gpus: of this machine.
         gpu_memory: of its smallest, in bytes; 0 without.
         words_match: whether BM25 finds something for most questions.
-        all_generated: whether a language model wrote all questions.
+        generated_share: of the questions of an epoch, written by a language model.
     """
 
     num_passages: int
@@ -60,7 +60,7 @@ class Surroundings:
     num_gpus: int
     gpu_memory: int
     words_match: bool = True
-    all_generated: bool = False
+    generated_share: float = 0.0
 
 
 @dataclass
@@ -113,8 +113,10 @@ def init_config(
         choice.add("data.generated", generated, "unlike questions that people ask; read some.")
         kinds = "generated questions"
     if questions is not None and generated is not None:
-        choice.add("training.generated_share", _GENERATED_SHARE, "as many of either kind.")
-        kinds = "questions an epoch (half are generated)"
+        share = found.generated_share
+        reason = "as many of either kind." if share == _MOST_GENERATED else "all of them an epoch."
+        choice.add("training.generated_share", share, reason)
+        kinds = f"questions an epoch ({100 * share:.2g} % are generated)"
     if language is not None:
         choice.add("data.language", language)
     choice.add("output.folder", f"runs/{output.stem}")
@@ -154,8 +156,12 @@ def inventory(
     num_gpus = torch.cuda.device_count()
     # Those that stand in the file twice may all be held out.
     num_questions = max(len(different) - num_held_out_questions(len(asked)), 1)
-    if len(read) > 1:
-        num_questions += num_beside(num_questions, _GENERATED_SHARE)
+    share = float(questions is None)
+    if len(read) > 1:  # few generated ones would train many times in an epoch
+        num_generated = len({one.text for one in read[1]})
+        share = float(f"{num_generated / (num_generated + num_questions):.2g}")
+        share = min(share, _MOST_GENERATED)
+        num_questions += num_beside(num_questions, share)
     every = sorted({one.text for some in read for one in some})
     return Surroundings(
         num_passages=len(store),
@@ -164,7 +170,7 @@ def inventory(
         num_gpus=num_gpus,
         gpu_memory=_gpu_memory(num_gpus),
         words_match=len(store) > _LARGE_CORPUS or _words_match(store, every, language),
-        all_generated=questions is None,
+        generated_share=share,
     )
 
 
@@ -223,7 +229,7 @@ def choose(found: Surroundings) -> InitialSettings:
         _choose_models_for_cpu(choice, found)
         _choose_steps_for_cpu(choice, found)
     choice.add("retriever.tied", True, "half the memory, and every step teaches both sides.")
-    held_out = "generated questions" if found.all_generated else "questions"
+    held_out = "generated questions" if found.generated_share == 1 else "questions"
     choice.add(
         "evaluation.questions",
         [],

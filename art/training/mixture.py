@@ -18,8 +18,8 @@ class Mixture:
     """Real and generated questions of one training set, the generated ones last.
 
     An epoch is a pass over the real ones, in the order that they would have alone. The generated
-    ones that stand between them go on where the epoch before ended: none is asked a second time
-    before all were asked once.
+    ones that stand between them go on where the epoch before ended: none has a second turn before
+    all had one. Turns in the last, partial step of an epoch are lost, as those of real ones are.
 
     Attributes:
         num_real: how many are real.

@@ -222,7 +222,8 @@ def _refreshes(schedule: Schedule) -> Iterator[str]:
 def _generated(config: Config, schedule: Schedule) -> str:
     """Return how many of an epoch's questions are generated, where some are."""
     if schedule.mixture is not None:
-        _, num_generated = schedule.mixture.of_epoch
-        return f" an epoch ({num_generated:,} of {schedule.mixture.num_generated:,} generated ones)"
+        (_, num_generated), there = schedule.mixture.of_epoch, schedule.mixture.num_generated
+        times = f", each {num_generated / there:.2g} times" if num_generated > there else ""
+        return f" an epoch ({min(num_generated, there):,} of {there:,} generated ones{times})"
     alone = method_of(config).trains_on is QUESTIONS and config.data.generated
     return " (all generated)" if alone else ""

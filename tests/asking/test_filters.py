@@ -35,6 +35,7 @@ PROMPT = "Passage: {passage} . Please write a question based on this passage. Qu
         ("What is it? Question: who built it?", filters.LEFTOVERS),
         ("кто построил каменный мост?", filters.OTHER_LANGUAGE),
         ("Wer hat die Brücke für den Fluss und das Tal gebaut?", filters.OTHER_LANGUAGE),
+        ("Why did so many die for the van?", None),  # Dutch, by two of its words
         ("built by the engineers of the northern valley", filters.COPIED),
         ("The stone bridge was built by the engineers?", filters.COPIED),
     ],
@@ -45,6 +46,37 @@ def test_the_text_shows(text: str, fault: str | None) -> None:
     assert found.fault(AskedQuestion("p1", "question", text, False), PASSAGE) == fault
     cut = found.fault(AskedQuestion("p1", "question", text, True), PASSAGE)
     assert cut == (filters.CUT_OFF if text else filters.EMPTY)
+
+
+GERMAN = Passage(
+    "p2",
+    "",
+    "Die Brücke wurde 1804 von den Ingenieuren des nördlichen Tals gebaut, und sie ist nicht die "
+    "einzige, für die sie mit Silber aus dem Fluss bezahlt wurden.",
+)
+FRENCH = Passage(
+    "p3",
+    "",
+    "Le pont de pierre a été construit par les ingénieurs de la vallée et ce n'est pas le seul.",
+)
+
+
+@pytest.mark.parametrize(
+    ("passage", "text", "is_other"),
+    [
+        (GERMAN, "Who built it in 1804?", True),
+        (GERMAN, "Who was the engineer?", True),
+        (GERMAN, "Wie heißt der Fluss in der Nähe von Paris?", False),
+        (Passage("p5", "", "Gutenberg druckte mit Lettern auf Papier."), "What did he do?", True),
+        (FRENCH, "When was the bridge built?", True),
+        (FRENCH, "Combien de ponts y a-t-il dans la vallée ?", False),  # some words are Spanish too
+        (Passage("p4", "", "12 804 2019 €"), "What was the total in 2019?", False),
+    ],
+)
+def test_short_questions_show_their_language(passage: Passage, text: str, is_other: bool) -> None:
+    found = TextFilter([QUESTION_KINDS["question"]], {"question": PROMPT})
+    asked = AskedQuestion(passage.passage_id, "question", text, False)
+    assert found.fault(asked, passage) == (filters.OTHER_LANGUAGE if is_other else None)
 
 
 def test_keywords_may_be_words_of_the_passage() -> None:

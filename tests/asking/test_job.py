@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from tiny_askers import asker_of
 
 from art.asking.asker import AskedPassage, AskedQuestion, Asker
-from art.asking.job import ask_all, choose_rows
+from art.asking.job import ask_all, choose_rows, prompts_of
 from art.data.passages import PassageStore
 from art.errors import CorruptionError, MismatchError
 
@@ -72,6 +75,39 @@ def test_other_settings_or_passages_do_not_go_on(
     (tmp_path / "asked.jsonl").write_bytes(b"{")
     with pytest.raises(CorruptionError, match=r"asked\.jsonl: 1 bytes"):
         run(asker, store, tmp_path)
+
+
+def test_a_job_goes_on_with_the_prompts_of_its_first_day(
+    tiny_llama: Path, store: PassageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wake(day: int) -> None:
+        clock = SimpleNamespace(now=lambda: datetime(2026, 1, day))
+        monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", clock)
+
+    model = tmp_path / "model"
+    shutil.copytree(tiny_llama, model)
+    template = "{{ strftime_now('%Y-%m-%d') }} {{ messages[0]['content'] }} "
+    (model / "chat_template.jinja").write_text(template)
+    wake(1)
+    folder = tmp_path / "job"
+    expected = run(asker_for_job(model, chat_template=True), store, folder)
+    wake(2)
+    with pytest.raises(MismatchError, match="other settings"):
+        run(asker_for_job(model, chat_template=True), store, folder)
+    begun = prompts_of(folder)
+    assert begun["question"].startswith("2026-01-01 Passage: {passage} . ")
+    assert run(asker_for_job(model, chat_template=True, rendered=begun), store, folder) == expected
+    # Settings that change the prompts are other settings still.
+    for other in ({"chat_template": False}, {"examples": ["what is the moon"]}):
+        with pytest.raises(MismatchError, match="other settings"):
+            changed = {"chat_template": True} | other
+            run(asker_for_job(model, rendered=begun, **changed), store, folder)
+
+
+def test_more_questions_a_passage_do_not_make_a_kill_cost_more(tiny_llama: Path) -> None:
+    for per_passage, passages in ((1, 128), (2, 64), (60, 2), (300, 1)):
+        asker = asker_of(tiny_llama, kinds=("question",), per_passage=per_passage)
+        assert asker.block_passages == passages
 
 
 def test_so_many_passages_are_drawn() -> None:

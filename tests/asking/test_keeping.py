@@ -64,7 +64,7 @@ def test_each_filter_gets_what_those_before_it_left(store: PassageStore, tmp_pat
         judged.append(([one.passage_id for one in questions], rows.tolist()))
         return np.array([one.passage_id != "p4" for one in questions])
 
-    def sifted(max_pairs: int):
+    def sifted(max_pairs: int, judge=judge):
         return sift(
             asked(),
             store,
@@ -107,6 +107,7 @@ def test_each_filter_gets_what_those_before_it_left(store: PassageStore, tmp_pat
             read(rejected_path(output))
     few = sifted(7)
     assert few.num_unjudged == 2 and len(judged[-1][0]) == 1
+    assert sifted(1000, None).num_unjudged == 3
 
 
 def test_the_teachers_preference_is_its_scores(
@@ -153,7 +154,7 @@ def test_the_command_asks_sifts_and_says_what_it_did_by_however_many_processes(
         status
         for status, _ in finish([*words, by_two], tmp_path, world_size=2, before=[small_blocks])
     ] == [0, 0]
-    monkeypatch.setitem(asker._BLOCK_PASSAGES, "cpu", 4)
+    monkeypatch.setitem(asker._BLOCK_QUESTIONS, "cpu", 16)
     monkeypatch.setattr(asker, "NUM_TOKENS", 64)
     assert run(*words, output) == 0
     said = capsys.readouterr().out
@@ -182,3 +183,28 @@ def test_the_command_asks_sifts_and_says_what_it_did_by_however_many_processes(
     rejected_path(output).unlink()  # then it may be anything
     assert run(*words, output) == 1
     assert "asked.jsonl: exists already" in capsys.readouterr().err
+
+
+def test_a_command_that_keeps_no_question_fails_and_says_where_to_see_why(
+    corpus, tiny_llama: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr("art.planning.init_config.installed_encoder", lambda: None)
+    passages, output = tmp_path / "passages.jsonl", tmp_path / "mine.questions.jsonl"
+    rows = [{"id": name, "title": title, "text": text} for name, title, text in corpus[:3]]
+    passages.write_text("\n".join(map(json.dumps, rows)))
+    words = ["ask", "--model", tiny_llama, "--passages", passages, "--cpu", "--output", output]
+    for option, value, fault in (
+        ("--language", "klingon", "'klingon'"),
+        ("--temperature", 0, "all the same"),
+        ("--top-p", 0, "all the same"),
+    ):
+        assert run(*words, option, value) == 1
+        assert fault in capsys.readouterr().err and not list(tmp_path.glob("*.asking"))
+    words += ["--kinds", "question, question"]  # as one
+    for _ in range(2):  # and once more where the files are there
+        assert run(*words) == 1
+        said = capsys.readouterr()
+        assert f"{output}: none of the questions was kept (see why in {tmp_path}/mine" in said.err
+        assert "art init" not in said.out
+    assert output.read_bytes() == b"" and len(rejected_path(output).read_text().splitlines()) == 6
+    assert not output.with_name(f"{output.name}.asking").exists()

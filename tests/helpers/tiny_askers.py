@@ -24,6 +24,7 @@ def asker_of(
     kinds: Sequence[str] = ("question", "keywords"),
     per_passage: int = 2,
     chat_template: bool = False,
+    rendered: dict[str, str] | None = None,
     examples: Sequence[str] = (),
     batch_tokens: int | None = None,
     **sampling: Any,
@@ -37,6 +38,7 @@ def asker_of(
         family=teacher.family,
         max_length=128,
         chat_template=chat_template,
+        rendered=rendered,
         examples=examples,
         seed=0,
     )
@@ -58,5 +60,5 @@ def asked_of(asker: Asker, store: PassageStore, rows: Sequence[int]) -> list[Ask
 
 
 def small_blocks() -> None:
-    """Ask about four passages at once, so that a few make several blocks."""
-    asker._BLOCK_PASSAGES["cpu"] = 4
+    """Ask sixteen questions at once, so that a few passages make several blocks."""
+    asker._BLOCK_QUESTIONS["cpu"] = 16

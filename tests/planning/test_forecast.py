@@ -264,9 +264,15 @@ def test_init_without_questions_says_how_they_are_made_and_uses_those(
     written = read_config(both)
     assert (written.data.questions, written.data.generated) == ([str(own)], [str(asked)])
     assert written.training.generated_share == 0.5
-    assert "48 questions an epoch (half are generated)" in both.read_text()
+    assert "48 questions an epoch (50 % are generated)" in both.read_text()
     schedule = plan_run(written, num_questions=24 + 60, num_generated=60, world_size=1)
     assert (schedule.num_questions, schedule.num_dropped) == (48, 0)
+    # Of a few generated ones none trains twice in an epoch.
+    asked.write_text("\n".join(map(json.dumps, rows[:3])))
+    few = tmp_path / "few.yaml"
+    assert run("init", "--passages", passages, *words, "--output", few) == 0
+    assert read_config(few).training.generated_share == 0.11
+    assert "27 questions an epoch (11 % are generated)" in few.read_text()
 
 
 def test_init_leaves_bm25_out_where_it_finds_nothing(files, tmp_path, capsys, monkeypatch) -> None:
