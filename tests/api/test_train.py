@@ -18,7 +18,7 @@ from whole_run import configure, left_behind, records, weights
 
 import art
 from art.errors import ArtError, ConfigFaults
-from art.training.methods import art as method
+from art.training.methods import art_step as method
 from art.training.run_folder import RunFolder
 
 ART = ("passages", "questions", "evaluation_questions")
