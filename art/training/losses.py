@@ -46,17 +46,21 @@ class Loss:
     function: Callable[[Tensor, Tensor, Temperatures], Tensor]
 
 
-def similarity(question_vectors: Tensor, passage_vectors: Tensor) -> Tensor:
+def similarity(question_vectors: Tensor, passage_vectors: Tensor, own: Tensor) -> Tensor:
     """Score each question's own passages: E_q(q)·E_z(z).
+
+    The gradient has the same bits each time, also where questions share a passage.
 
     Args:
         question_vectors: [B, D].
-        passage_vectors: [B, K, D], row b holding the passages of question b.
+        passage_vectors: [P, D].
+        own: rows of the passages of each question, [B, K] int64.
 
     Returns:
         Inner products [B, K].
     """
-    return torch.einsum("bd,bkd->bk", question_vectors, passage_vectors)
+    # As an embedding, since threads add up the gradient of plain indexing in any order.
+    return torch.einsum("bd,bkd->bk", question_vectors, F.embedding(own, passage_vectors))
 
 
 def similarity_to_all(

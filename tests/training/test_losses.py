@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,14 @@ from art.training.losses import (
     similarity_to_all,
     soft_label_divergence,
 )
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -103,13 +113,27 @@ def test_divergence_is_never_negative_and_zero_only_for_the_teachers_own_scores(
     assert (others > -1e-12).all()
 
 
-def test_similarity_is_the_inner_product() -> None:
-    questions, passages = random(3, 4), random(3, 5, 4, seed=1)
-    scores = similarity(questions, passages)
-    for b in range(3):
-        for k in range(5):
-            expected = float(questions[b] @ passages[b, k])
-            assert scores[b, k].item() == pytest.approx(expected)
+def test_similarity_is_the_inner_product_with_each_questions_own_passages() -> None:
+    questions, passages = random(3, 4), random(5, 4, seed=1)
+    own = torch.tensor([[0, 4], [1, 4], [4, 2]])
+    scores = similarity(questions, passages, own)
+    for b, rows in enumerate(own.tolist()):
+        for k, row in enumerate(rows):
+            assert scores[b, k].item() == pytest.approx(float(questions[b] @ passages[row]))
+
+
+def test_the_gradient_of_shared_passages_has_the_same_bits_each_time(two_threads) -> None:
+    # As many as in a step of the demonstration: from 32,768 numbers on, threads share the work.
+    questions, passages = random(32, 384).float(), random(40, 384, seed=1).float()
+    own = torch.randint(40, (32, 6), generator=torch.Generator().manual_seed(2))
+
+    def gradient() -> bytes:
+        vectors = passages.clone().requires_grad_()
+        similarity(questions, vectors, own).sum().backward()
+        assert vectors.grad is not None
+        return vectors.grad.numpy().tobytes()
+
+    assert len({gradient() for _ in range(1_000)}) == 1
 
 
 def test_entropy_of_flat_labels_is_log_k() -> None:
@@ -133,5 +157,5 @@ def test_contrastive_loss_equals_numpy_and_leaves_out_what_is_excluded() -> None
 
 def test_similarity_to_all_scores_what_similarity_scores() -> None:
     questions, passages = random(3, 4), random(5, 4, seed=1)
-    expected = similarity(questions, passages.expand(3, 5, 4)) / 2
+    expected = similarity(questions, passages, torch.arange(5).expand(3, 5)) / 2
     torch.testing.assert_close(similarity_to_all(questions, passages, temperature=2.0), expected)

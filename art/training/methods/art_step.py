@@ -100,7 +100,7 @@ def art_step(
         inputs = TowerInputs(micro.number, ids, [passage_tokens[row] for row in distinct])
         with timer("learn"), encode([inputs], average=micro is micro_batches[-1]) as vectors:
             question_vectors, passage_vectors = vectors
-            student = similarity(question_vectors, passage_vectors[own])  # [B, K]
+            student = similarity(question_vectors, passage_vectors, own)  # [B, K]
             # 4. Learn: pull the retriever's distribution over the K passages to the teacher's.
             losses = loss(student, micro_labels.to(student.dtype), temperatures)  # [B]
             # × W because the gradients of W processes are averaged, and the loss is a sum.
