@@ -14,6 +14,7 @@ import torch
 from art.config import commented_yaml
 from art.data.formats import read_questions
 from art.data.passages import PassageStore
+from art.data.records import comparable
 from art.data.scripts import num_run_on
 from art.errors import ArtError, DataError
 from art.files import require_utf8
@@ -144,7 +145,7 @@ def inventory(
     store = PassageStore.open_or_build(passages)
     read = [read_questions(one) for one in (questions, generated) if one is not None]
     asked = read[0]  # the real ones, where there are some: of those, some are held out
-    different = {one.text for one in asked}
+    different = {comparable(one.text) for one in asked}
     if len(store) < 2 or len(different) < 2:
         raise DataError(
             f"{len(store)} passages and {len(different)} questions are too few to train on",
@@ -154,8 +155,7 @@ def inventory(
     sample = [store[int(row)] for row in rows]
     words = [_num_words(f"{one.title} {one.text}") for one in sample]
     num_gpus = torch.cuda.device_count()
-    # Those that stand in the file twice may all be held out.
-    num_questions = max(len(different) - num_held_out_questions(len(asked)), 1)
+    num_questions = len(different) - num_held_out_questions(len(different))
     share = float(questions is None)
     if len(read) > 1:  # few generated ones would train many times in an epoch
         num_generated = len({one.text for one in read[1]})

@@ -234,8 +234,12 @@ def read_questions_of(config: Config, judged_on: JudgedOn, *, train: bool) -> Ru
             answers=answers,
             num_generated=len(generated),
         )
-    # Generated ones are unlike those that the retriever will be asked.
-    choosing = real or generated
+    # Generated ones are unlike those that the retriever will be asked. One that stands in the file
+    # twice must not train and be held out, nor count twice in a verdict.
+    distinct: dict[str, Question] = {}
+    for question in real or generated:
+        distinct.setdefault(comparable(question.text), question)
+    choosing = list(distinct.values())
     if len(choosing) < 2:
         raise DataError(
             "one training question cannot both train and choose",
@@ -243,7 +247,6 @@ def read_questions_of(config: Config, judged_on: JudgedOn, *, train: bool) -> Ru
             hint="give more, or evaluation.questions",
         )
     held_out = set(hold_out_questions(len(choosing), seed=config.training.seed).tolist())
-    # A question that stands in the file twice must not train and be held out.
     texts = {comparable(choosing[i].text) for i in held_out}
     kept, kept_generated = (
         [question.text for question in some if comparable(question.text) not in texts]

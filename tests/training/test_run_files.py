@@ -91,6 +91,16 @@ def test_those_held_out_of_them_do_not_count_and_train_in_no_other_form(config) 
     assert f"{len(training)} of {2 * len(training)} training questions are distinct" in said
 
 
+def test_a_question_that_was_asked_often_is_held_out_and_judged_once_at_most(config) -> None:
+    often = ["question 0 ?"] * 200
+    asked(config, *often, *(f"question {number} ?" for number in range(1, 40)))
+    questions = open_data(edited(config, "evaluation", questions=[])).files.questions
+    judging = [one.text for one in questions.evaluation]
+    assert len(judging) == len(set(judging)) == 16
+    num_often = 0 if often[0] in judging else 200
+    assert len(questions.training) == 24 - bool(num_often) + num_often
+
+
 def generated(config: Config, *texts: str) -> str:
     path = Path(config.data.questions[0]).with_name("generated.jsonl")
     path.write_text("\n".join(json.dumps({"question": text}) for text in texts))
