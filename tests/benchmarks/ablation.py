@@ -32,6 +32,7 @@ from art.files import write_json
 from art.retriever.embedding import embed_passages
 from art.retriever.encoders import Retriever
 from art.retriever.loading import create_retriever, load_retriever
+from art.retriever.searcher import IndexSearcher
 from art.training.loop import train
 from art.training.run_files import cache_folder
 from art.training.settings import check_config
@@ -123,7 +124,8 @@ def judged(retriever: Retriever, config: Config) -> dict[str, Any]:
     questions = read_questions(config.evaluation.questions[0])
     with tempfile.TemporaryDirectory() as folder:
         index = embed_passages(retriever, tokens, Path(folder), store=store, progress=False)
-        found = evaluate(retriever, index, store, questions, ks=(1, 5, 20))
+        searcher = IndexSearcher(index, retriever.device)
+        found = evaluate(retriever, searcher, store, questions, ks=(1, 5, 20))
     ranks = reciprocal_ranks(found, 20)
     return {**found.metrics, "rr": float(ranks.mean()), "ranks": ranks.tolist()}
 
