@@ -1,11 +1,12 @@
-"""What each choice of the demonstration is worth, per pair that the teacher scores and per minute.
+"""What each choice of `strong_start.py` is worth, per pair that is scored and per minute.
 
 python tests/benchmarks/ablation.py OUT [--only NAME …]
 
-Each run changes one thing of the first and is judged, after its last step, on the 421 choosing
-questions, seed 1234. A run takes over what those before it scored, so its minutes are computed:
-what it learned and searched, and its pairs times the seconds of a pair where pairs were scored.
-Killed, the same command goes on. Prints a table and ends with one line of JSON.
+The first run is that of `strong_start.py` on the demonstration's corpus with seed 1. Each other
+changes one thing of it; all are judged, after their last step, on the 421 choosing questions. A run
+takes over what those before it scored, so its minutes are computed: what it learned and searched,
+and its pairs times the seconds of a pair where pairs were scored. Killed, the same command goes on.
+Prints a table and ends with one line of JSON.
 """
 
 from __future__ import annotations
@@ -17,14 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
+from strong_start import Corpus, corpora, settings
 
 from art import distributed
 from art.config import Config
 from art.data.formats import read_questions
 from art.data.passages import PassageStore
 from art.data.tokens import TokenStore
-from art.demo.run import demo_config, write_data
 from art.evaluation.comparison import reciprocal_ranks
 from art.evaluation.evaluate import evaluate
 from art.evaluation.statistics import paired_difference
@@ -35,14 +35,14 @@ from art.retriever.loading import create_retriever, load_retriever
 from art.retriever.searcher import IndexSearcher
 from art.training.loop import train
 from art.training.run_files import cache_folder
-from art.training.settings import check_config
 
-FIRST = "all layers, 3e-5"
+FIRST = "all layers, 3e-5, no dropout"
 LESS = {"max_steps": 20, "refresh_steps": 10, "evaluate_steps": 20}
 
 # What differs from the first: section → setting → value
 RUNS: dict[str, dict[str, dict[str, Any]]] = {
     FIRST: {},
+    "with dropout": {"retriever": {"dropout": None}},
     "upper 3 layers, 5e-5": {
         "retriever": {"train_layers": 3},
         "training": {"learning_rate": 5.0e-5},
@@ -63,13 +63,14 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--only", nargs="+", default=list(RUNS), choices=list(RUNS), metavar="NAME")
     words = parser.parse_args()
-    write_data(words.out / "data")
+    corpus = corpora(words.out)[0]
     found: dict[str, dict[str, Any]] = {}
-    before: list[str] = []
+    before: list[Path] = []
     for name in words.only:
-        folder = words.out / "".join(one if one.isalnum() else "-" for one in name)
-        found[name] = measured(settings(RUNS[name], words.out, folder, before))
-        before.append(str(folder))
+        own = "seed-1" if name == FIRST else "".join(one if one.isalnum() else "-" for one in name)
+        before.append(words.out / corpus.name / own)
+        config = settings(corpus, before[-1], 1, before[:-1], RUNS[name])
+        found[name] = measured(corpus, config)
     distributed.stop()
     print("\n".join(lines(found)))
     print(
@@ -77,29 +78,15 @@ def main() -> None:
     )
 
 
-def settings(
-    changes: dict[str, dict[str, Any]], out: Path, folder: Path, before: list[str]
-) -> Config:
-    """Return the demonstration's settings with all layers learning, and some of them changed."""
-    document = yaml.safe_load(demo_config(out).to_yaml())
-    document["output"]["folder"] = str(folder)
-    document["retriever"]["train_layers"] = None
-    document["training"]["learning_rate"] = 3.0e-5
-    document["teacher"]["known_scores"] = list(before)
-    for section, values in changes.items():
-        document[section] |= values
-    return check_config(document, source="ablation.py")
-
-
-def measured(config: Config) -> dict[str, Any]:
+def measured(corpus: Corpus, config: Config) -> dict[str, Any]:
     """Train where that is not done yet; return what start and last step are worth, and the cost."""
     path = Path(config.output.folder) / "measured.json"
     if not path.exists():
         train(config)
         start = create_retriever(**config.retriever.model_dump(), cache=cache_folder(config))
         last = load_retriever(Path(config.output.folder) / "last" / "retriever")
-        found = {"start": judged(start, config), "last": judged(last, config)}
-        found["half way"] = judged(half_way(start, last), config)
+        found = {"start": judged(start, corpus, config), "last": judged(last, corpus, config)}
+        found["half way"] = judged(half_way(start, last), corpus, config)
         write_json(path, {**found, "spent": spent(config)})
     found = json.loads(path.read_text(encoding="utf-8"))
     return found
@@ -115,13 +102,12 @@ def half_way(start: Retriever, last: Retriever) -> Retriever:
     return last
 
 
-def judged(retriever: Retriever, config: Config) -> dict[str, Any]:
-    """Return the metrics of a retriever on the choosing questions, and each reciprocal rank."""
-    assert config.data.passages is not None  # of demo.yaml
+def judged(retriever: Retriever, corpus: Corpus, config: Config) -> dict[str, Any]:
+    """Return the metrics of a retriever on the labelled questions, and each reciprocal rank."""
     cache = cache_folder(config)
-    store = PassageStore.open_or_build(config.data.passages, cache=cache)
+    store = PassageStore.open_or_build(corpus.passages, cache=cache)
     tokens = TokenStore.open_or_build(store, retriever.passage_template, cache=cache)
-    questions = read_questions(config.evaluation.questions[0])
+    questions = read_questions(corpus.asked)
     with tempfile.TemporaryDirectory() as folder:
         index = embed_passages(retriever, tokens, Path(folder), store=store, progress=False)
         searcher = IndexSearcher(index, retriever.device)
