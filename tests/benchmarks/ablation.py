@@ -72,24 +72,36 @@ def main() -> None:
         config = settings(corpus, before[-1], 1, before[:-1], RUNS[name])
         found[name] = measured(corpus, config)
     distributed.stop()
-    print("\n".join(lines(found)))
+    print("\n".join(lines(found, of_start(corpus, config, words.out / "start.json"))))
     print(
         json.dumps({name: {"rr": one["last"]["rr"], **one["spent"]} for name, one in found.items()})
     )
 
 
 def measured(corpus: Corpus, config: Config) -> dict[str, Any]:
-    """Train where that is not done yet; return what start and last step are worth, and the cost."""
+    """Train where that is not done yet; return what the last step is worth, and the cost."""
     path = Path(config.output.folder) / "measured.json"
     if not path.exists():
         train(config)
-        start = create_retriever(**config.retriever.model_dump(), cache=cache_folder(config))
         last = load_retriever(Path(config.output.folder) / "last" / "retriever")
-        found = {"start": judged(start, corpus, config), "last": judged(last, corpus, config)}
-        found["half way"] = judged(half_way(start, last), corpus, config)
-        write_json(path, {**found, "spent": spent(config)})
+        found = {"last": judged(last, corpus, config), "spent": spent(config)}
+        found["half way"] = judged(half_way(start_of(config), last), corpus, config)
+        write_json(path, found)
     found = json.loads(path.read_text(encoding="utf-8"))
     return found
+
+
+def of_start(corpus: Corpus, config: Config, path: Path) -> dict[str, Any]:
+    """Return what the start is worth, which is kept in a file."""
+    if not path.exists():
+        write_json(path, judged(start_of(config), corpus, config))
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def start_of(config: Config) -> Retriever:
+    """Return what a run starts from."""
+    return create_retriever(**config.towers.model_dump(), cache=cache_folder(config))
 
 
 def half_way(start: Retriever, last: Retriever) -> Retriever:
@@ -132,11 +144,10 @@ def spent(config: Config) -> dict[str, float]:
     }
 
 
-def lines(found: dict[str, dict[str, Any]]) -> list[str]:
+def lines(found: dict[str, dict[str, Any]], start: dict[str, Any]) -> list[str]:
     """Return the table, a line each."""
     of_all = [one["spent"] for one in found.values()]
     pair = sum(one["score_seconds"] for one in of_all) / sum(one["scored"] for one in of_all)
-    start = next(iter(found.values()))["start"]
     shown = [f"{'':28}  top-1/5/20      rank   gain (95 % interval)        pairs  minutes"]
     shown.append(row("start", start, start))
     for name, one in found.items():

@@ -230,6 +230,7 @@ def test_init_writes_what_can_be_planned_and_overwrites_nothing(
     written = read_config(output)
     assert written.data.questions == [str(files / "questions.txt")]
     assert written.output.folder == "runs/my-domain"
+    assert written.towers.dropout == 0.0  # drawing it takes most of a step on a CPU
     capsys.readouterr()
     here = ["--retriever.model", tiny_bert, "--teacher.model", tiny_llama]
     short = ["--retriever.passage_length", 64, "--training.cpu", "true"]
