@@ -1,4 +1,4 @@
-"""What each choice of `strong_start.py` is worth, per pair that is scored and per minute.
+"""What each choice of the demonstration is worth, per pair that is scored and per minute.
 
 python tests/benchmarks/ablation.py OUT [--only NAME …]
 
@@ -36,7 +36,7 @@ from art.retriever.searcher import IndexSearcher
 from art.training.loop import train
 from art.training.run_files import cache_folder
 
-FIRST = "all layers, 3e-5, no dropout"
+FIRST = "as the demonstration"
 LESS = {"max_steps": 20, "refresh_steps": 10, "evaluate_steps": 20}
 
 # What differs from the first: section → setting → value

@@ -75,19 +75,12 @@ class Corpus:
     changes: dict[str, dict[str, Any]]
 
 
-# Without ten minutes to keep to, all layers learn, which was better on the choosing questions.
-# Dropout taught nothing there, and takes two thirds of a step with long passages on a CPU.
-WHOLE: dict[str, dict[str, Any]] = {
-    "retriever": {"train_layers": None, "dropout": 0.0},
-    "training": {"learning_rate": 3.0e-5},
-}
 # Long passages: the lengths that hold most of them, two more passages a question, half from BM25;
 # a step in chunks, or it takes 15 GB.
-LONG = {
-    "retriever": WHOLE["retriever"] | {"passage_length": 256},
+LONG: dict[str, dict[str, Any]] = {
+    "retriever": {"passage_length": 256},
     "teacher": {"max_length": 256},
-    "training": WHOLE["training"]
-    | {"top_k": 8, "candidates": "both", "max_steps": None, "chunk_tokens": 16_384},
+    "training": {"top_k": 8, "candidates": "both", "max_steps": None, "chunk_tokens": 16_384},
 }
 # SciFact asks claims, which are no questions.
 CLAIMS = {
@@ -117,7 +110,7 @@ def corpora(out: Path, *, covidqa: Path | None = None, scifact: Path | None = No
     data = out / "demo-data"
     write_data(data)
     names = ("passages.jsonl", "questions.train.txt", "questions.choose.jsonl")
-    found = [Corpus("demo", *(data / name for name in names), None, WHOLE)]
+    found = [Corpus("demo", *(data / name for name in names), None, {})]
     if covidqa is not None:
         names = ("passages.tsv", "questions.train.txt", "questions.dev.jsonl")
         found.append(Corpus("covidqa", *(covidqa / name for name in names), None, LONG))
