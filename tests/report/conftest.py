@@ -17,10 +17,13 @@ def labelled(tiny_bert, tiny_t5, corpus, tmp_path_factory) -> Path:
     passages = [
         (name, f"{title} {HOSTILE}", f"{HOSTILE} {text} {HOSTILE}") for name, title, text in corpus
     ]
-    folder = tmp_path_factory.mktemp("runs") / "a_b & <i>$x$"
-    result = train(tiny_run(folder, tiny_bert, tiny_t5, passages, seed=3, learning_rate=0.003))
-    assert result.best_step > 0  # else there is nothing to compare with the start
-    return folder
+    # One that keeps what it learned, else there is nothing to compare with the start. Which seed
+    # does depends on how the processor rounds.
+    for seed in range(5, 25):
+        folder = tmp_path_factory.mktemp("runs") / "a_b & <i>$x$"
+        if train(tiny_run(folder, tiny_bert, tiny_t5, passages, seed=seed)).best_step:
+            return folder
+    raise AssertionError("no run was better than its start")
 
 
 @pytest.fixture(scope="session")
